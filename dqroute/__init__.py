@@ -1,0 +1,35 @@
+"""DQRoute: long-tailed image recognition with difficulty-aware weights and experts that route themselves.
+
+The whole path, from an image set to a prediction::
+
+    import dqroute as dq
+
+    data = dq.load("glyphs", imbalance=100, seed=0)
+    run = dq.fit("dqroute", data, epochs=12, seed=0)
+    report = dq.evaluate(run)
+    run.model.predict(data.test.images[:5])
+
+The names below are the public ones; each module holds one idea and is named after it.
+"""
+
+from dqroute.data import load
+from dqroute.evaluate import evaluate
+from dqroute.methods import METHODS, Method, Prediction, method_options, register
+from dqroute.report import Report
+from dqroute.runs import Run, find_runs
+from dqroute.train import NonFiniteLoss, fit
+
+__all__ = [
+    "METHODS",
+    "Method",
+    "NonFiniteLoss",
+    "Prediction",
+    "Report",
+    "Run",
+    "evaluate",
+    "find_runs",
+    "fit",
+    "load",
+    "method_options",
+    "register",
+]

@@ -1,0 +1,93 @@
+"""Image sets by name. A new set is one function that returns an :class:`ImageSet`, and one line in ``DATA_SETS``."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, Literal
+
+from dqroute.data.cifar import cifar10, cifar100
+from dqroute.data.digits import digits
+from dqroute.data.folder import folder
+from dqroute.data.glyphs import glyphs
+from dqroute.data.image_set import Augmentation, ImageSet, Split
+from dqroute.data.splits import checked_val
+from dqroute.names import checked_seed, choose
+
+__all__ = ["DATA_SETS", "Augmentation", "ImageSet", "Split", "load"]
+
+DATA_SETS: dict[str, Callable[..., ImageSet]] = {
+    "glyphs": glyphs,
+    "digits": digits,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "folder": folder,
+}
+
+SHARED = ("imbalance", "seed", "groups", "val")
+
+
+def load(
+    name: str,
+    *,
+    imbalance: float | None | Literal["default"] = "default",
+    seed: int = 0,
+    root: str | os.PathLike[str] | None = None,
+    groups: str = "auto",
+    val: float | int | None = None,
+    **options: Any,
+) -> ImageSet:
+    """Load an image set and draw its long-tailed training split.
+
+    Args:
+        name: one of :data:`~dqroute.data.DATA_SETS`, or ``"folder:PATH"``.
+        imbalance: largest over smallest class, at least 1; None takes all images there are. The default depends on
+            the set: 100 for glyphs and CIFAR, None for digits and folders.
+        seed: decides which training images are drawn (and, for glyphs, what they look like).
+        root: where the set lies on disk, for sets that do.
+        groups: ``"auto"``, ``"shots"``, ``"thirds"`` or ``"imbalance-100"``, see
+            :func:`dqroute.data.splits.class_groups`.
+        val: validation images to hold out of training: a fraction of each class, or a number per class, see
+            :func:`dqroute.data.splits.long_tailed_split`.
+        **options: of the one set; its function documents them.
+
+    Raises:
+        ValueError: for an unknown name or a value out of range.
+        TypeError: for an option that the set does not have.
+        FileNotFoundError: if the set is not on disk.
+    """
+    if name.startswith("folder:"):
+        if root is not None:
+            raise ValueError(f"{name!r} names its folder; leave root out, or use load('folder', root=...)")
+        name, root = name.split(":", 1)
+        root = root or None
+    choose("data set", name, [*DATA_SETS, "folder:PATH"])
+    build = DATA_SETS[name]
+    if root is not None:
+        options["root"] = root
+    check_options(name, build, options)
+    if imbalance != "default":
+        options["imbalance"] = checked_imbalance(imbalance)
+    # Plain numbers, so that 100 and 100.0, or a number out of an array, give one and the same identity.
+    return build(seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
+
+
+def checked_imbalance(imbalance: object) -> float | None:
+    """``imbalance`` as a plain number; ValueError unless it is None or a finite number from 1."""
+    if imbalance is None:
+        return None
+    # Written so that NaN, which compares false with everything, is refused too.
+    if not (isinstance(imbalance, Real) and 1 <= float(imbalance) < math.inf):
+        raise ValueError(f"imbalance is largest over smallest class, a number from 1 (or None); got {imbalance!r}")
+    return float(imbalance)
+
+
+def check_options(name: str, build: Callable[..., ImageSet], options: dict[str, Any]) -> None:
+    """Raise TypeError if a set is given an option that it does not have."""
+    own = [option for option in inspect.signature(build).parameters if option not in SHARED]
+    unknown = [option for option in options if option not in own]
+    if unknown:
+        raise TypeError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join([*SHARED, *own])}")

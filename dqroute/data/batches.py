@@ -1,0 +1,78 @@
+"""Batches of a small image set, shuffled and augmented where the images live.
+
+The whole split is one uint8 tensor on the device, stored with its padding and with channels last. A batch is then
+one gather: the crop's offset and the flip are only a choice of rows and columns. No worker processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dqroute.data.image_set import Augmentation, Split
+
+
+class Batches:
+    """An endless supply of epochs over one split.
+
+    Args:
+        split: images and labels.
+        augmentation: what may be done to the images.
+        batch_size: the last batch of an epoch may be smaller, or one image larger.
+        device: where images are kept and batches are made.
+    """
+
+    def __init__(self, split: Split, augmentation: Augmentation, batch_size: int, device: torch.device) -> None:
+        pad = augmentation.padding
+        images = torch.nn.functional.pad(split.images, (pad, pad, pad, pad))
+        self.images = images.permute(0, 2, 3, 1).contiguous().to(device)
+        self.labels = split.labels.to(device)
+        self.height, self.width = split.images.shape[2:]
+        self.augmentation, self.batch_size, self.device = augmentation, batch_size, device
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self._parts(len(self.labels)))
+
+    def _parts(self, n: int) -> list[Tensor]:
+        """Positions in the shuffled order, batch by batch. A last batch of one image joins the one before it, because
+        batch norm cannot do with one image where the network leaves a single position."""
+        parts = list(torch.arange(n, device=self.device).split(self.batch_size))
+        if len(parts) > 1 and len(parts[-1]) == 1:
+            parts[-2:] = [torch.cat(parts[-2:])]
+        return parts
+
+    def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch: uint8 ``[B, channels, H, W]`` (channels last in memory) and labels ``[B]``.
+
+        Order and augmentation depend on the seed alone, so an interrupted training goes on as if it had not been.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        n, pad = len(self.labels), self.augmentation.padding
+        # Drawn on the CPU for all images at once: the same numbers on every device, and one transfer an epoch.
+        order = torch.randperm(n, generator=generator).to(self.device)
+        top, left = torch.randint(2 * pad + 1, (2, n), generator=generator).to(self.device)
+        flip = torch.rand(n, generator=generator).to(self.device) < 0.5
+        hole = torch.rand(2, n, generator=generator).to(self.device)
+        down = torch.arange(self.height, device=self.device)
+        across = torch.arange(self.width, device=self.device)
+        for part in self._parts(n):
+            index = order[part]
+            rows = top[part, None] + down
+            columns = left[part, None] + across
+            if self.augmentation.flip:
+                columns = torch.where(flip[part, None], columns.flip(1), columns)
+            images = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+            if self.augmentation.cutout:
+                images = images.masked_fill(self._hole(hole[:, part])[..., None], 0)
+            yield images.permute(0, 3, 1, 2), self.labels[index]
+
+    def _hole(self, centre: Tensor) -> Tensor:
+        """bool ``[B, H, W]``, true in a square around each relative centre ``[2, B]``."""
+        inside = []
+        for relative, size in zip(centre, (self.height, self.width), strict=True):
+            middle = (relative * size).floor()[:, None]
+            inside.append((torch.arange(size, device=self.device) - middle).abs() * 2 <= self.augmentation.cutout - 1)
+        return inside[0][:, :, None] & inside[1][:, None, :]

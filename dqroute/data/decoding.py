@@ -1,0 +1,146 @@
+"""Image files of many kinds to one uint8 tensor, with every unreadable file named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+MEMORY_LIMIT = 8 * 2**30  # bytes; beyond this a set does not belong into one tensor
+CHUNK = 128
+
+
+def decode(files: Sequence[Path], side: int, base: Path, *, exact: bool = False) -> Tensor:
+    """Read images in a few threads.
+
+    Args:
+        files: what to read.
+        side: side of the result in pixels; other images are cropped to a centred square and resized.
+        base: folder that file names in messages are relative to.
+        exact: refuse images of another size instead of resizing them.
+
+    Returns:
+        uint8 ``[N, 3, side, side]``.
+
+    Raises:
+        ValueError: if files cannot be read (the first five are named), or differ in size when ``exact``.
+    """
+    images = torch.empty(len(files), 3, side, side, dtype=torch.uint8)
+
+    def read_chunk(start: int) -> list[tuple[Path, Exception]]:
+        failures = []
+        for index in range(start, min(start + CHUNK, len(files))):
+            # Damaged files raise almost anything: OSError, SyntaxError, ValueError, struct.error, EOFError.
+            try:
+                pixels = read_rgb(files[index], side, exact=exact)
+                images[index] = torch.from_numpy(pixels).permute(2, 0, 1)
+            except Exception as error:
+                failures.append((files[index], error))
+        return failures
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        failures = [failure for part in pool.map(read_chunk, range(0, len(files), CHUNK)) for failure in part]
+    other_size = [(file, error) for file, error in failures if isinstance(error, OtherSizeError)]
+    unreadable = [(file, error) for file, error in failures if not isinstance(error, OtherSizeError)]
+    if unreadable:
+        raise ValueError(f"cannot read {named(unreadable, base)}; repair or remove {them(unreadable)}")
+    if other_size:
+        raise ValueError(
+            f"images differ in size: {named(other_size, base)}, others {side}x{side}; "
+            f"pass size=, the side in pixels that all are to have"
+        )
+    return images
+
+
+class OtherSizeError(Exception):
+    """An image is not of the size that all images were expected to have."""
+
+
+def read_rgb(file: Path, side: int, *, exact: bool) -> np.ndarray:
+    """One image, upright, as uint8 ``[side, side, 3]``; of an animation, the first frame."""
+    with Image.open(file) as image:
+        if exact and image.size != (side, side):
+            raise OtherSizeError(f"{image.width}x{image.height}")
+        # JPEG can skip detail that the resize would throw away; it keeps at least twice the size asked for.
+        image.draft(None, (2 * side, 2 * side))
+        upright = ImageOps.exif_transpose(image)
+        rgb = to_rgb(upright)
+    if rgb.size != (side, side):
+        rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BICUBIC)
+    return np.array(rgb)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to 8-bit RGB, transparency dropped.
+
+    16-bit grey keeps its full range: PIL's own conversion clips everything above 255.
+    """
+    if not image.mode.startswith(("I", "F")):
+        # By way of RGBA, because PIL warns about palettes with transparency otherwise.
+        return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"pixels of mode {image.mode} have no fixed range; convert the image to 8 or 16 bits")
+    return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
+
+
+def common_side(files: Sequence[Path], base: Path) -> int:
+    """The side of the first readable image, if that is a square; :func:`decode` checks the others.
+
+    Raises:
+        ValueError: if it is no square, or none of the first images can be read.
+    """
+    failures: list[tuple[Path, Exception]] = []
+    for file in files[:CHUNK]:
+        try:
+            with Image.open(file) as image:
+                width, height = image.size
+        except Exception as error:
+            failures.append((file, error))
+            continue
+        if width != height:
+            raise ValueError(
+                f"{relative(file, base)} is {width}x{height}, not a square; pass size=, the side in pixels that all "
+                f"images are to have (centred crop, then resized)"
+            )
+        return width
+    raise ValueError(f"cannot read {named(failures, base)}; repair or remove {them(failures)}")
+
+
+def check_memory(number: int, side: int) -> None:
+    """Raise ValueError if so many images do not fit into one tensor of a sensible size."""
+    needed = number * 3 * side * side
+    if needed > MEMORY_LIMIT:
+        largest = int((MEMORY_LIMIT / (3 * number)) ** 0.5)
+        raise ValueError(
+            f"{number:,} images of {side}x{side} pixels take {needed / 2**30:.1f} GiB of memory, more than the "
+            f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={largest} or less"
+        )
+
+
+def named(failures: Sequence[tuple[Path, Exception]], base: Path) -> str:
+    """Up to five files with what is wrong with them, and how many there are."""
+    shown = ", ".join(f"{relative(file, base)} ({reason(error)})" for file, error in failures[:5])
+    return shown if len(failures) <= 5 else f"{len(failures)} images, among them {shown}"
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a file, in few words; PIL's own message for unknown content repeats the whole path."""
+    return "not an image PIL knows" if isinstance(error, UnidentifiedImageError) else str(error)
+
+
+def relative(file: Path, base: Path) -> str:
+    """A file's name as seen from the set's folder."""
+    return file.relative_to(base).as_posix()
+
+
+def them(failures: Sequence[object]) -> str:
+    """The pronoun for so many files."""
+    return "it" if len(failures) == 1 else "them"

@@ -1,0 +1,219 @@
+"""From a character and a few numbers to a small picture of it.
+
+Each character is drawn once per typeface, large, by PIL; every image is then a warped, inked and noisy view of such
+a mask, computed for many images at a time. An image depends only on its class and its row of numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+
+import matplotlib
+import torch
+import torch.nn.functional as F
+from fontTools.ttLib import TTFont
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from dqroute.data.splits import generator
+
+# Raise whenever the same call would give other pixels: it is part of every glyph set's identity.
+VERSION = 1
+
+DIGITS = "0123456789"
+LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+# Without the omicron and the capitals that are drawn like Latin letters, and without the final sigma.
+GREEK = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ"
+SYMBOLS = "&@#%$"
+CHARACTERS = tuple(DIGITS + LATIN + GREEK + SYMBOLS)
+
+# One of each style stays unseen in training: upright sans, oblique sans, monospaced, bold serif, italic serif.
+TEST_TYPEFACES = ("cmss10", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif-Bold", "STIXGeneralItalic")
+TRAIN_TYPEFACES = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-BoldOblique",
+    "DejaVuSansMono-Bold",
+    "DejaVuSansMono-BoldOblique",
+    "DejaVuSansMono-Oblique",
+    "DejaVuSerif",
+    "DejaVuSerif-BoldItalic",
+    "DejaVuSerif-Italic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralBolIta",
+    "cmb10",
+    "cmr10",
+    "cmti10",
+    "cmtt10",
+)
+
+NUISANCES = 11  # numbers that decide one image, in the order in which `render` unpacks them
+CAP_HEIGHT = 0.58  # of the canvas; leaves room for descenders and for the random scale
+BASELINE = 0.69  # of the canvas, from the top
+BATCH = 256  # small enough to stay in cache
+
+
+def typeface_file(name: str) -> Path:
+    """Where matplotlib keeps a typeface.
+
+    Raises:
+        FileNotFoundError: if this matplotlib ships without it.
+    """
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
+    if not path.is_file():
+        raise FileNotFoundError(f"matplotlib {matplotlib.__version__} has no typeface {name}; install another version")
+    return path
+
+
+def has_character(name: str, character: str) -> bool:
+    """Whether a typeface draws this very character.
+
+    The Computer Modern text faces claim ASCII codes for other signs (the italic's dollar is a pound); such
+    exceptions are listed here, everything else is decided by the typeface's own character map.
+    """
+    return ord(character) in character_map(name) and (name, character) not in MISLABELLED
+
+
+MISLABELLED = {("cmti10", "$")}
+
+
+@cache
+def character_map(name: str) -> frozenset[int]:
+    """The code points a typeface can draw."""
+    with TTFont(typeface_file(name), lazy=True) as font:
+        return frozenset(font.getBestCmap() or ())
+
+
+@lru_cache(maxsize=2)
+def masks(typefaces: tuple[str, ...], canvas: int) -> tuple[Tensor, Tensor]:
+    """Every character in every typeface that has it.
+
+    Characters stand on one baseline, and typefaces are scaled to one cap height, so that ``c`` stays smaller than
+    ``C`` whatever the typeface.
+
+    Args:
+        typefaces: names, as in :data:`TRAIN_TYPEFACES`.
+        canvas: side of a mask in pixels.
+
+    Returns:
+        uint8 ``[M, 2, canvas, canvas]`` masks, 255 inside the strokes, as drawn and one pixel bolder all round; and
+        int64 ``[C, 2]``: first mask and number of masks of each class.
+    """
+    drawn: list[Tensor] = []
+    spans = []
+    fonts = {name: scaled_font(name, canvas) for name in typefaces}
+    for character in CHARACTERS:
+        first = len(drawn)
+        for name, font in fonts.items():
+            if has_character(name, character):
+                image = Image.new("L", (canvas, canvas))
+                left, _, right, _ = font.getbbox(character, anchor="ls")
+                place = (canvas / 2 - (left + right) / 2, canvas * BASELINE)
+                ImageDraw.Draw(image).text(place, character, fill=255, font=font, anchor="ls")
+                drawn.append(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8))
+        spans.append((first, len(drawn) - first))
+    thin = torch.stack(drawn).view(-1, canvas, canvas)
+    with one_thread():
+        bold = F.max_pool2d(thin.float(), 3, stride=1, padding=1).byte()
+    return torch.stack([thin, bold], dim=1), torch.tensor(spans)
+
+
+def scaled_font(name: str, canvas: int) -> ImageFont.FreeTypeFont:
+    """A typeface at the size where its capital H is ``CAP_HEIGHT`` of the canvas high."""
+    path = str(typeface_file(name))
+    # The basic layout engine is part of every Pillow; the other one may be missing or shape differently.
+    probe = ImageFont.truetype(path, 200, layout_engine=ImageFont.Layout.BASIC)
+    _, top, _, bottom = probe.getbbox("H", anchor="ls")
+    size = round(200 * CAP_HEIGHT * canvas / (bottom - top))
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def draw_nuisances(per_class: int, *key: object) -> Tensor:
+    """Uniform numbers in [0, 1) that decide ``per_class`` images of every class.
+
+    Returns:
+        float32 ``[C, per_class, NUISANCES]``. The first images of a class are the same however many are drawn.
+    """
+    rows = [torch.rand(per_class, NUISANCES, generator=generator("glyphs", *key, c)) for c in range(len(CHARACTERS))]
+    return torch.stack(rows)
+
+
+def render(labels: Tensor, nuisances: Tensor, typefaces: tuple[str, ...], size: int) -> Tensor:
+    """Draw images.
+
+    Args:
+        labels: int64 ``[N]``, classes as in :data:`CHARACTERS`.
+        nuisances: ``[N, NUISANCES]`` in [0, 1): typeface, rotation (±12°), scale (0.85 to 1.15), shear (±0.15), two
+            shifts (±2 pixels of 32), stroke weight, ink level, ground level, and two for the noise.
+        typefaces: the names to choose from.
+        size: side of an image in pixels.
+
+    Returns:
+        uint8 ``[N, 1, size, size]``, light strokes on a dark ground.
+    """
+    atlas, spans = masks(typefaces, 2 * size)
+    first, number = spans[labels].unbind(1)
+    mask_index = first + (nuisances[:, 0] * number).long()
+    field = noise_field(size)
+    images = torch.empty(len(labels), 1, size, size, dtype=torch.uint8)
+    with one_thread():
+        for start in range(0, len(labels), BATCH):
+            part = slice(start, start + BATCH)
+            images[part, 0] = view(atlas[mask_index[part]], nuisances[part], field, size)
+    return images
+
+
+def view(masks: Tensor, u: Tensor, field: Tensor, size: int) -> Tensor:
+    """Warp, ink and add noise: masks ``[B, 2, canvas, canvas]`` and nuisances to uint8 ``[B, size, size]``."""
+    grid = F.affine_grid(pose(u), [len(u), 2, size, size], align_corners=False)
+    warped = F.grid_sample(masks.float().div_(255), grid, align_corners=False)
+    weight, ink, ground = (u[:, k].view(-1, 1, 1) for k in (6, 7, 8))
+    stroke = torch.lerp(warped[:, 0], warped[:, 1], weight)
+    dark = 0.25 * ground
+    light = 0.6 + 0.4 * ink
+    return (dark + (light - dark) * stroke + noise(field, u[:, 9:], size)).clamp_(0, 1).mul_(255).byte()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run small tensor operations on one thread.
+
+    Measured: 20,000 images take 0.5 s so. Two threads are no faster, and take 12 s when another process keeps one
+    of two cores busy, because each of the many short operations then waits for the slower thread.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def pose(u: Tensor) -> Tensor:
+    """Maps from image to mask coordinates, float ``[B, 2, 3]``, for :func:`torch.nn.functional.affine_grid`."""
+    angle = (2 * u[:, 1] - 1) * math.radians(12)
+    zoom = 1 / (0.85 + 0.3 * u[:, 2])
+    shear = (2 * u[:, 3] - 1) * 0.15
+    shift = (2 * u[:, 4:6] - 1) * (2 / 16)  # coordinates run from -1 to 1, so 2 of 32 pixels are 2/16
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    rows = torch.stack([cos, shear * cos - sin, shift[:, 0], sin, shear * sin + cos, shift[:, 1]], dim=1)
+    return rows.view(-1, 2, 3)
+
+
+@lru_cache(maxsize=2)
+def noise_field(size: int) -> Tensor:
+    """A sheet of Gaussian noise (deviation 0.06) that images cut their own noise from, float ``[16 size, 16 size]``."""
+    return 0.06 * torch.randn(16 * size, 16 * size, generator=generator("glyph noise", size))
+
+
+def noise(field: Tensor, u: Tensor, size: int) -> Tensor:
+    """A cut of the sheet for every row of ``u [B, 2]``: float ``[B, size, size]``."""
+    top, left = (u * (len(field) - size)).long().unbind(1)
+    steps = torch.arange(size)
+    start = (top * len(field) + left).view(-1, 1, 1)
+    return field.flatten()[start + (steps.view(-1, 1) * len(field) + steps)]

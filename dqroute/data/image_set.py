@@ -1,0 +1,136 @@
+"""What every data set is, once loaded: labelled uint8 images for training, validation and test."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqroute.long_tail import ShotGroups
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels.
+
+    Attributes:
+        images: uint8 ``[N, channels, height, width]``, 0 to 255.
+        labels: int64 ``[N]``, class indices.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Which random changes leave an image's class as it is.
+
+    Attributes:
+        padding: zero pixels added on each side before a crop to the old size.
+        flip: whether left and right may be swapped (never for characters).
+        cutout: side in pixels of the square that is blanked out; 0 for none.
+    """
+
+    padding: int = 4
+    flip: bool = True
+    cutout: int = 0
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A long-tailed image set, ready to train on.
+
+    Attributes:
+        name: as given to :func:`dqroute.load`, without any path.
+        train, test: the splits; ``val`` is None unless one was asked for.
+        class_names: ``C`` names, in label order.
+        groups: shot groups, taken from the class counts before a validation split was held out, so that choices
+            and final runs speak of the same groups.
+        augmentation: what training may do to the images.
+        identity: everything that decides which images these are, JSON-ready and free of machine paths; two sets
+            with the same identity are the same set.
+        true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be
+            measured apart from rarity (see :mod:`dqroute.data.glyphs`).
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    groups: ShotGroups
+    augmentation: Augmentation
+    identity: dict[str, Any]
+    val: Split | None = None
+    true_difficulty: Tensor | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for part, split in self.splits.items():
+            check_split(split, self.class_names, part)
+        empty = [self.class_names[c] for c in (self.counts == 0).nonzero().flatten().tolist()]
+        if empty:
+            raise ValueError(
+                f"{self.name}: no training image for class {', '.join(empty[:5])}"
+                f"{f' and {len(empty) - 5} more' if len(empty) > 5 else ''}; add images or remove the class"
+            )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits there are, by name."""
+        return {"train": self.train, "test": self.test} | ({"val": self.val} if self.val else {})
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def counts(self) -> Tensor:
+        """int64 ``[C]``: training images per class."""
+        return torch.bincount(self.train.labels, minlength=self.num_classes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def imbalance(self) -> float:
+        """Largest over smallest class, as drawn."""
+        return (self.counts.max() / self.counts.min()).item()
+
+    def fingerprint(self) -> str:
+        """SHA-256 over every pixel and label, for provenance: equal on two machines when the images are."""
+        digest = hashlib.sha256()
+        for part, split in sorted(self.splits.items()):
+            digest.update(part.encode())
+            digest.update(split.images.contiguous().numpy().tobytes())
+            digest.update(split.labels.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def check_split(split: Split, class_names: tuple[str, ...], part: str) -> None:
+    """Raise ValueError unless images and labels fit each other and the classes."""
+    images, labels = split.images, split.labels
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise ValueError(
+            f"{part} images must be uint8 [N, channels, height, width]; got {images.dtype} {list(images.shape)}"
+        )
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"{part} labels must be int64 [{len(images)}], one for each image; got {labels.dtype} {list(labels.shape)}"
+        )
+    if len(labels) == 0:
+        raise ValueError(f"the {part} split holds no image")
+    bad = labels[(labels < 0) | (labels >= len(class_names))]
+    if len(bad):
+        raise ValueError(
+            f"{part} label {int(bad[0])} is out of range: there are {len(class_names)} classes, "
+            f"so labels run from 0 to {len(class_names) - 1}"
+        )

@@ -1,0 +1,162 @@
+"""Each expert's own out-of-distribution detector: does this image belong to my classes?
+
+Expert k is responsible for the class set ``S_k``. Its detector gives a log-odds ``s_k(x)``: positive when it
+takes the image for one of its own, negative when it takes it for an outsider; ``sigmoid(s_k)`` is its
+confidence. All detectors share this sign. Expert 1 has all classes, so among the data set's images it has no
+outsiders and nothing to learn from: its log-odds is ``+inf``, its confidence 1.
+
+The paper's text fixes neither architecture nor loss; each choice here is ours and is compared in the book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dqroute.names import choose
+from dqroute.networks import ExpertOutputs
+
+
+class Detector(nn.Module):
+    """Base of the detectors: log-odds of membership for one expert.
+
+    Args:
+        expert: index k of the expert, 0 for the first.
+        members: bool ``[C]``, true for the classes of ``S_k``.
+        features: ``D``, the expert's feature width; shared_features: ``D0``, the trunk's.
+    """
+
+    members: Tensor
+
+    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
+        super().__init__()
+        self.expert = expert
+        self.register_buffer("members", members)
+
+    def forward(self, outputs: ExpertOutputs) -> Tensor:
+        """Log-odds ``[B]``."""
+        raise NotImplementedError
+
+
+class EnergyDetector(Detector):
+    """Free energy of the expert's own classes against the rest, in its own classifier.
+
+    ``s_k(x) = log Σ_{c∈S_k} exp z_kc - log Σ_{c∉S_k} exp z_kc``, the log-odds of ``S_k`` in the expert's softmax.
+    The energy score is Liu et al.'s (2020); setting own classes against the others is our choice. It has no
+    parameters, so training it trains the expert itself. (With a learned scale, the scale grew to four, and the
+    detector's gradient drowned the classifier's.)
+    """
+
+    def forward(self, outputs: ExpertOutputs) -> Tensor:
+        logits = outputs.logits[self.expert]
+        return logits[:, self.members].logsumexp(dim=1) - logits[:, ~self.members].logsumexp(dim=1)
+
+
+class MaxSoftmaxDetector(Detector):
+    """The expert's largest probability among its own classes, as calibrated log-odds.
+
+    ``s_k(x) = a · logit(max_{c∈S_k} softmax(z_k)_c) + b``: the classical baseline (Hendrycks and Gimpel, 2017).
+    """
+
+    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
+        super().__init__(expert, members, features, shared_features)
+        self.log_scale = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, outputs: ExpertOutputs) -> Tensor:
+        log_p = outputs.logits[self.expert].log_softmax(dim=1)
+        best = log_p.masked_fill(~self.members, -torch.inf).amax(dim=1).clamp(max=-1e-6)
+        return self.log_scale.exp() * (best - torch.log(-torch.expm1(best))) + self.bias
+
+
+class LinearDetector(Detector):
+    """A binary classifier on the expert's features: ``s_k(x) = v_k · f_k(x) + b_k``."""
+
+    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
+        super().__init__(expert, members, features, shared_features)
+        self.score = nn.Linear(features, 1)
+
+    def forward(self, outputs: ExpertOutputs) -> Tensor:
+        return self.score(outputs.features[self.expert]).squeeze(1)
+
+
+class TrunkDetector(Detector):
+    """A small binary classifier on the shared trunk's features, so that an expert can be skipped before it runs.
+
+    ``s_k(x) = v_k · relu(W_k g(x)) + b_k`` with 64 hidden units, ``g`` the pooled trunk.
+    """
+
+    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
+        super().__init__(expert, members, features, shared_features)
+        self.score = nn.Sequential(nn.Linear(shared_features, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def forward(self, outputs: ExpertOutputs) -> Tensor:
+        return self.score(outputs.shared).squeeze(1)
+
+
+DETECTORS: dict[str, type[Detector]] = {
+    "energy": EnergyDetector,
+    "max-softmax": MaxSoftmaxDetector,
+    "linear": LinearDetector,
+    "trunk": TrunkDetector,
+}
+
+
+class DetectorBank(nn.Module):
+    """The detectors of all experts.
+
+    Args:
+        kind: a name from :data:`DETECTORS`.
+        class_sets: ``S_1, …, S_K``, class indices; a set of all classes gets no detector.
+        num_classes: ``C``; features, shared_features: widths of the network's outputs.
+    """
+
+    members: Tensor
+
+    def __init__(
+        self, kind: str, class_sets: Sequence[Sequence[int]], num_classes: int, features: int, shared_features: int
+    ) -> None:
+        super().__init__()
+        make = DETECTORS[choose("detector", kind, DETECTORS)]
+        members = torch.zeros(len(class_sets), num_classes, dtype=torch.bool)
+        for k, classes in enumerate(class_sets):
+            members[k, list(classes)] = True
+        self.register_buffer("members", members)
+        self.detectors = nn.ModuleDict(
+            {
+                str(k): make(k, members[k].clone(), features, shared_features)
+                for k in range(len(members))
+                if not members[k].all()
+            }
+        )
+
+    def forward(self, outputs: ExpertOutputs) -> Tensor:
+        """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes."""
+        everything = outputs.logits.new_full(outputs.logits.shape[1:2], torch.inf)
+        rows = [
+            self.detectors[str(k)](outputs) if str(k) in self.detectors else everything
+            for k in range(len(self.members))
+        ]
+        return torch.stack(rows)
+
+    def loss(self, log_odds: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
+        """Sum over detectors of the binary cross-entropy of "mine" against "not mine".
+
+        Every class counts the same (weight ``1 / n_c``, mean 1 over the training images), because a detector for
+        rare classes sees almost no image of its own otherwise, and because the test set's prior of "mine" is
+        then the share of classes in ``S_k``.
+
+        Args:
+            log_odds: ``[K, B]``; labels: ``[B]``.
+            class_weights: ``[C]``, weight of an image by its class.
+        """
+        losses = [
+            F.binary_cross_entropy_with_logits(
+                log_odds[int(k)], self.members[int(k)][labels].float(), weight=class_weights[labels]
+            )
+            for k in self.detectors
+        ]
+        return torch.stack(losses).sum() if losses else log_odds.new_zeros(())

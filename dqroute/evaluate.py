@@ -1,0 +1,150 @@
+"""Evaluation: accuracy by shot group and class, calibration, where images are routed, how good the detectors are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from sklearn.metrics import roc_auc_score, roc_curve
+from torch import Tensor
+
+from dqroute.data.image_set import ImageSet, Split
+from dqroute.engine import precision_context, resolve_device
+from dqroute.files import write_json
+from dqroute.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.methods import Prediction
+from dqroute.names import choose
+from dqroute.report import Report
+from dqroute.runs import Run
+
+
+def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto") -> Report:
+    """Evaluate a finished run; a report already in its folder is returned as it is.
+
+    Args:
+        run: from :func:`dqroute.fit`, or opened by its folder.
+        data: the image set; by default the one the run was trained on in this process.
+        split: ``"test"``, or ``"val"`` for choices. The test set chooses nothing.
+        device: where to compute.
+
+    Raises:
+        ValueError: if the data are not those of the run, or have no such split.
+    """
+    choose("split", split, ("test", "val"))
+    known = run.report(split)
+    if known is not None:
+        return known
+    data = data or run.data
+    if data is None:
+        raise ValueError(f"{run!r} was opened from its folder; pass the image set too: dq.evaluate(run, data)")
+    if data.identity != run.settings["data"]:
+        raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
+    if split not in data.splits:
+        raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
+    where = resolve_device(device)
+    model = run.model.to(where)
+    with precision_context(run.settings["training"]["precision"], where):
+        prediction = model.predict(data.splits[split].images)
+    report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
+    write_json(run.folder / f"report-{split}.json", report.to_json())
+    return report
+
+
+def differences(data: ImageSet, run: Run) -> str:
+    """Which parts of the identity differ, for a message."""
+    wanted: dict[str, Any] = run.settings["data"]
+    keys = sorted(k for k in wanted.keys() | data.identity.keys() if wanted.get(k) != data.identity.get(k))
+    return ", ".join(f"{k} is {data.identity.get(k)!r}, was {wanted.get(k)!r}" for k in keys)
+
+
+def score(prediction: Prediction, split: Split, groups: ShotGroups, class_sets: Tensor, name: str) -> Report:
+    """Compare a prediction with the labels.
+
+    Args:
+        prediction: for the images of the split; split: the images and labels.
+        groups: shot groups; class_sets: bool ``[K, C]``; name: of the split, for the report.
+    """
+    labels = split.labels
+    num_classes = prediction.probabilities.shape[1]
+    right = prediction.label == labels
+    images = torch.bincount(labels, minlength=num_classes)
+    per_class = [
+        (hits / n if n else None)
+        for hits, n in zip(torch.bincount(labels[right], minlength=num_classes).tolist(), images.tolist(), strict=True)
+    ]
+    present = [accuracy for accuracy in per_class if accuracy is not None]
+    group_of_image = groups.of_class()[labels]
+    inside = {group: group_of_image == index for index, group in enumerate(GROUP_NAMES)}
+    accuracy = {group: mean(right.float()[mask]) for group, mask in inside.items()}
+    everything = torch.ones_like(right)
+    return Report(
+        split=name,
+        images=len(labels),
+        overall=right.float().mean().item(),
+        balanced=sum(present) / len(present),
+        many=accuracy["many"],
+        medium=accuracy["medium"],
+        few=accuracy["few"],
+        groups=groups.description,
+        per_class=per_class,
+        per_expert=(prediction.expert_labels == labels[:, None]).float().mean(dim=0).tolist(),
+        calibration={
+            group: calibration_error(prediction.probabilities[mask], labels[mask])
+            for group, mask in ({"overall": everything} | inside).items()
+        },
+        expert_weights={
+            group: prediction.expert_weights[mask].mean(dim=0).tolist() if mask.any() else None
+            for group, mask in inside.items()
+        },
+        detectors=detector_quality(prediction.confidence, class_sets, labels),
+    )
+
+
+def mean(values: Tensor) -> float | None:
+    """The mean, or None of nothing."""
+    return values.mean().item() if len(values) else None
+
+
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float | None:
+    """Expected calibration error: mean over images of |confidence - accuracy| of the image's bin (Guo et al., 2017).
+
+    Args:
+        probabilities: ``[N, C]``; labels: ``[N]``; bins: equal widths between 0 and 1.
+    """
+    # Here, because torchmetrics takes a second to import and most of a session never calibrates.
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    if not len(labels):
+        return None
+    return multiclass_calibration_error(probabilities, labels, probabilities.shape[1], bins, "l1").item()
+
+
+def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+    """AUROC and FPR95 of each detector that has both its own images and outsiders.
+
+    Args:
+        confidence: ``[N, K]``; class_sets: bool ``[K, C]``; labels: ``[N]``.
+    """
+    quality: list[dict[str, Any]] = []
+    for k, members in enumerate(class_sets):
+        own = members[labels].numpy()
+        if own.all() or not own.any():
+            continue
+        scores = confidence[:, k].double().numpy()
+        outsiders, owners, _ = roc_curve(own, scores)
+        quality.append(
+            {
+                "expert": k + 1,
+                "classes": int(members.sum()),
+                "auroc": float(roc_auc_score(own, scores)),
+                "fpr95": float(outsiders[(owners >= 0.95).argmax()]),
+            }
+        )
+    return quality
+
+
+def mean_per_class(reports: Sequence[Report]) -> Tensor:
+    """Accuracy by class averaged over reports (seeds), ``[C]``; NaN where a class had no image."""
+    rows = [[float("nan") if a is None else a for a in report.per_class] for report in reports]
+    return torch.tensor(rows).mean(dim=0)

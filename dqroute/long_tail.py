@@ -1,0 +1,142 @@
+"""Class counts, imbalance profiles and shot groups: what "long-tailed" means in numbers.
+
+A training set is long-tailed when a few classes (the head) hold most of the images. The field draws such sets
+from balanced ones with an exponential profile, and reports accuracy for three groups of classes: *many*,
+*medium* and *few*, named after the number of training images (the "shots").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+GROUP_NAMES = ("many", "medium", "few")
+
+
+def exponential_counts(n_max: int, num_classes: int, imbalance: float) -> Tensor:
+    """Images per class under the field's exponential profile, largest class first.
+
+    ``n_c = int(n_max * (1 / imbalance) ** (c / (C - 1)))`` (Cui et al., 2019), the profile behind the published
+    CIFAR-LT numbers.
+
+    Args:
+        n_max: images of the largest class, at least 1.
+        num_classes: ``C``, at least 2.
+        imbalance: the imbalance factor, largest over smallest class, at least 1.
+
+    Returns:
+        int64 ``[C]``, never increasing.
+
+    Raises:
+        ValueError: if an argument is out of range, or the smallest class would be left without an image.
+    """
+    if imbalance < 1:
+        raise ValueError(f"imbalance is largest over smallest class and cannot be below 1; got {imbalance}")
+    if num_classes < 2:
+        raise ValueError(f"a profile needs at least 2 classes; got {num_classes}")
+    if n_max < 1:
+        raise ValueError(f"the largest class needs at least 1 image; got n_max={n_max}")
+    # Plain Python floats: int() of a float32 power rounds some counts differently from the published ones.
+    counts = [int(n_max * (1 / imbalance) ** (c / (num_classes - 1))) for c in range(num_classes)]
+    if counts[-1] < 1:
+        raise ValueError(
+            f"imbalance {imbalance:g} leaves the smallest class no image when the largest has {n_max}; "
+            "use a smaller imbalance"
+        )
+    return torch.tensor(counts, dtype=torch.int64)
+
+
+@dataclass(frozen=True)
+class ShotGroups:
+    """Which classes count as many-, medium- and few-shot, and by which rule.
+
+    Attributes:
+        many, medium, few: sorted class indices; together they hold every class once.
+        rule: ``"shots"`` (more than 100, 20 to 100, fewer than 20 training images, as RIDE and SADE count),
+            ``"thirds"`` (thirds of the classes by rank of count), or ``"imbalance-<factor>"`` (the groups by shots
+            that the set would have at another imbalance).
+    """
+
+    many: tuple[int, ...]
+    medium: tuple[int, ...]
+    few: tuple[int, ...]
+    rule: str
+
+    def __getitem__(self, name: str) -> tuple[int, ...]:
+        if name not in GROUP_NAMES:
+            raise KeyError(f"no shot group {name!r}; there are {', '.join(GROUP_NAMES)}")
+        return getattr(self, name)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.many) + len(self.medium) + len(self.few)
+
+    @property
+    def description(self) -> str:
+        """One line for captions and tables."""
+        sizes = f"{len(self.many)} many / {len(self.medium)} medium / {len(self.few)} few classes"
+        rules = {"shots": ">100 / 20-100 / <20 training images", "thirds": "thirds of the classes by count"}
+        borrowed = f"the groups of imbalance {self.rule.removeprefix('imbalance-')}"
+        return f"{sizes} ({rules.get(self.rule, borrowed)})"
+
+    def of_class(self) -> Tensor:
+        """int64 ``[C]``: 0, 1 or 2 for many, medium or few."""
+        group = torch.empty(self.num_classes, dtype=torch.int64)
+        for index, name in enumerate(GROUP_NAMES):
+            group[list(self[name])] = index
+        return group
+
+
+def shot_groups(counts: Sequence[int] | Tensor, rule: str = "auto") -> ShotGroups:
+    """Divide classes into many, medium and few.
+
+    Args:
+        counts: training images per class, ``[C]``.
+        rule: ``"shots"``: more than 100 / 20 to 100 / fewer than 20 images. Two conventions circulate for the
+            borders; this is the one of RIDE, SADE and BalPoE. ``"thirds"``: thirds of the classes by rank of
+            count (ties by class index; the larger thirds go to the head). ``"auto"``: shots, unless that leaves
+            a group empty (CIFAR-10-LT at any imbalance), then thirds.
+
+    Raises:
+        ValueError: for an unknown rule or fewer than 3 classes.
+    """
+    n = torch.as_tensor(counts, dtype=torch.int64)
+    if rule not in ("auto", "shots", "thirds"):
+        raise ValueError(f"unknown rule for shot groups {rule!r}; the valid ones are auto, shots, thirds")
+    if len(n) < 3:
+        raise ValueError(f"three shot groups need at least 3 classes; got {len(n)}")
+    if rule != "thirds":
+        many = (n > 100).nonzero().flatten().tolist()
+        few = (n < 20).nonzero().flatten().tolist()
+        medium = ((n >= 20) & (n <= 100)).nonzero().flatten().tolist()
+        if rule == "shots" or (many and medium and few):
+            return ShotGroups(tuple(many), tuple(medium), tuple(few), "shots")
+    by_rank = torch.argsort(n, descending=True, stable=True)
+    head, middle, tail = (tuple(sorted(part.tolist())) for part in torch.tensor_split(by_rank, 3))
+    return ShotGroups(head, middle, tail, "thirds")
+
+
+def nested_class_sets(groups: ShotGroups, counts: Sequence[int] | Tensor, experts: int) -> list[tuple[int, ...]]:
+    """The class sets ``S_1 ⊃ S_2 ⊃ … ⊃ S_K`` of the nested experts.
+
+    The paper's three experts: ``S_1`` all classes, ``S_2`` medium and few, ``S_3`` few. One or two experts take
+    the first one or two of these; each expert beyond the third takes the rarer half of the set before it (our
+    choice, to let the number of experts be an experiment).
+
+    Raises:
+        ValueError: if ``experts`` is below 1 or so large that a set would be empty.
+    """
+    if experts < 1:
+        raise ValueError(f"at least one expert is needed; got {experts}")
+    n = torch.as_tensor(counts)
+    sets = [tuple(range(groups.num_classes)), tuple(sorted(groups.medium + groups.few)), groups.few]
+    while len(sets) < experts:
+        rarest_first = sorted(sets[-1], key=lambda c: (int(n[c]), -c))
+        sets.append(tuple(sorted(rarest_first[: len(rarest_first) // 2])))
+    for k, members in enumerate(sets[:experts], start=1):
+        if not members:
+            raise ValueError(f"expert {k} of {experts} would have no class; use fewer experts or groups='thirds'")
+    return sets[:experts]

@@ -1,0 +1,121 @@
+"""The joint DQRoute loss, and the losses of the baselines, each a function with its formula."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqroute.detectors import DetectorBank
+from dqroute.networks import ExpertOutputs
+
+
+def log_prior(counts: Tensor) -> Tensor:
+    """``log π_c = log(n_c / Σ n)``, ``[C]``: how likely each class is in training."""
+    n = counts.float()
+    return (n / n.sum()).log()
+
+
+def logit_adjusted(
+    logits: Tensor, labels: Tensor, log_pi: Tensor, tau: float = 1.0, class_weights: Tensor | None = None
+) -> Tensor:
+    """Logit-adjusted cross-entropy: ``mean_b w_y · CE(z + τ log π, y)`` (Menon et al., 2021).
+
+    The prior of the training set is added while training, so the plain logits predict for balanced classes. At
+    τ = 1 it is the balanced softmax (Ren et al., 2020).
+
+    Args:
+        logits: ``[B, C]``; labels: ``[B]``; log_pi: ``[C]``; class_weights: ``[C]`` or None for 1.
+    """
+    losses = F.cross_entropy(logits + tau * log_pi, labels, reduction="none")
+    return (losses if class_weights is None else losses * class_weights[labels]).mean()
+
+
+def ldam_margins(counts: Tensor, largest: float = 0.5) -> Tensor:
+    """Margins ``Δ_c ∝ n_c^{-1/4}``, the largest being ``largest`` (Cao et al., 2019), ``[C]``."""
+    margins = counts.float() ** -0.25
+    return margins * (largest / margins.max())
+
+
+def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float, class_weights: Tensor | None = None) -> Tensor:
+    """Label-distribution-aware margin loss: cross-entropy after taking ``s Δ_y`` off the true logit (Cao et al., 2019).
+
+    Args:
+        logits: ``s · cos``, ``[B, C]``, from a cosine classifier of scale ``s``; the margin lives on the cosine.
+        labels: ``[B]``; margins: ``[C]``; class_weights: ``[C]`` or None. Weighted losses are divided by the
+            weights' sum in the batch, as the authors do.
+    """
+    margin = torch.zeros_like(logits).scatter_(1, labels[:, None], scale * margins[labels][:, None])
+    return F.cross_entropy(logits - margin, labels, weight=class_weights)
+
+
+def inverse_softmax(logits: Tensor, labels: Tensor, log_pi: Tensor, tau: float = 2.0) -> Tensor:
+    """SADE's third expert: ``CE(z + log π - τ log π̄, y)``, ``π̄`` the prior turned upside down (Zhang et al., 2022).
+
+    ``π̄`` gives the rarest class the largest share, the second rarest the second largest, and so on, so that the
+    plain logits predict for an inversely long-tailed world.
+    """
+    order = log_pi.argsort()
+    inverse = torch.empty_like(log_pi)
+    inverse[order] = log_pi[order.flip(0)]
+    return F.cross_entropy(logits + log_pi - tau * inverse, labels)
+
+
+def diversity(logits: Tensor) -> Tensor:
+    """How far the experts disagree: ``Σ_k mean_b KL(p_k || p̄)``, ``p̄`` the mean of the experts' probabilities.
+
+    To be subtracted from the loss, so that experts are paid for disagreeing, as in RIDE (Wang et al., 2021). RIDE
+    takes KL between pairs of experts, which has no upper bound; against their mean a term never exceeds ``log K``, and
+    the training cannot run away with it (our choice).
+
+    Args:
+        logits: ``[K, B, C]``.
+    """
+    log_p = logits.log_softmax(dim=2)
+    log_mean = log_p.logsumexp(dim=0) - math.log(len(logits))
+    return (log_p.exp() * (log_p - log_mean)).sum(dim=2).mean(dim=1).sum()
+
+
+def dqroute(
+    outputs: ExpertOutputs,
+    labels: Tensor,
+    detectors: DetectorBank,
+    log_pi: Tensor,
+    class_weights: Tensor,
+    image_weights: Tensor,
+    tau: float,
+    detector_weight: float,
+    nesting: str,
+) -> Tensor:
+    """The joint loss: every expert's classification and every detector, in one sum, end to end.
+
+    ``L = Σ_k mean_b w_{y_b} CE_k(z_k + τ log π, y_b) + μ · Σ_k BCE(s_k, [y ∈ S_k])``
+
+    The paper trains experts and detectors jointly; the terms' form and weights are our choice. A sum over experts,
+    not a mean: each expert then learns as fast as it would alone, and weight decay weighs on it no more.
+
+    Args:
+        outputs: of the network; labels: ``[B]``.
+        detectors: the experts' detectors.
+        log_pi: ``[C]``; class_weights: ``w``, ``[C]``; image_weights: ``[C]``, of the detectors' loss.
+        tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
+        detector_weight: μ.
+        nesting: ``"soft"``: every expert learns all classes and is nested through its detector. ``"hard"``: expert
+            k's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only (the literal reading);
+            its loss is still divided by the whole batch, since an average over its own few images made it forget.
+    """
+    terms = []
+    for logits, members in zip(outputs.logits, detectors.members, strict=True):
+        adjusted = logits + tau * log_pi
+        if nesting == "hard":
+            adjusted = adjusted.masked_fill(~members, -torch.inf)
+            # An outsider has no logit of its own here; any member stands in, and the mask below drops the term.
+            mine = members[labels]
+            target = torch.where(mine, labels, members.float().argmax())
+            losses = F.cross_entropy(adjusted, target, reduction="none") * mine
+        else:
+            losses = F.cross_entropy(adjusted, labels, reduction="none")
+        terms.append((losses * class_weights[labels]).mean())
+    return torch.stack(terms).sum() + detector_weight * detectors.loss(detectors(outputs), labels, image_weights)

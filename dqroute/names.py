@@ -1,0 +1,31 @@
+"""Checks of what a caller gives: names that must be known, seeds that must be whole numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from numbers import Integral
+
+
+def choose(kind: str, name: str, valid: Iterable[str]) -> str:
+    """Return ``name`` if it is valid.
+
+    Args:
+        kind: what is named, for the message: ``"method"``, ``"detector"``.
+
+    Raises:
+        ValueError: naming the unknown name, the likely meaning and all valid names.
+    """
+    names = list(valid)
+    if name in names:
+        return name
+    close = get_close_matches(str(name), names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise ValueError(f"unknown {kind} {name!r}{hint}; the valid ones are {', '.join(names)}")
+
+
+def checked_seed(seed: object) -> int:
+    """The seed as a plain int; ValueError unless it is a whole number from 0."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or int(seed) < 0:
+        raise ValueError(f"a seed is a whole number from 0; got {seed!r}")
+    return int(seed)

@@ -1,0 +1,153 @@
+"""The book's figures, in one style.
+
+Style guide. Many, medium and few have fixed colours, and so have experts 1 to 3; both run from dark to light, so
+that they stay in order in grey print, and no pair is told apart by red against green alone. Methods differ in
+colour and dash. Axes carry their quantity and unit. Grid lines are faint, frames are left off, no figure has a
+title: the text around it says what to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dqroute.data.image_set import ImageSet
+from dqroute.long_tail import GROUP_NAMES
+from dqroute.report import Report
+from dqroute.runs import Run
+from dqroute.tables import COLUMNS, accuracies
+
+GROUP_COLOURS = {"many": "#1b3a6b", "medium": "#2a9d8f", "few": "#f2a541"}
+EXPERT_COLOURS = ("#3d3d3d", "#a23b72", "#eba6c5", "#c9d6df")
+DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
+
+
+def new_figure(columns: int = 1, width: float = 7.0, height: float = 3.0) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with axes side by side, in the book's style."""
+    with sns.axes_style("whitegrid", {"grid.color": ".92"}):
+        figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
+    for ax in axes[0]:
+        sns.despine(ax=ax, left=True)
+    return figure, list(axes[0])
+
+
+def class_counts(data: ImageSet) -> Figure:
+    """Training images per class, most frequent first, coloured by shot group; the vertical axis is logarithmic."""
+    figure, (ax,) = new_figure(height=2.6)
+    counts, group = data.counts, data.groups.of_class()
+    order = torch.argsort(counts, descending=True, stable=True)
+    for index, name in enumerate(GROUP_NAMES):
+        ranks = (group[order] == index).nonzero().flatten()
+        label = f"{name} ({len(ranks)} classes)"
+        ax.bar(ranks.tolist(), counts[order][ranks].tolist(), width=1.0, color=GROUP_COLOURS[name], label=label)
+    ax.set(xlabel="class, by rank of frequency", ylabel="training images", yscale="log", xlim=(-1, len(counts)))
+    ax.grid(axis="x", visible=False)
+    ax.legend(frameon=False)
+    return figure
+
+
+def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) -> Figure:
+    """Training images of each shot group, one of each of some classes, drawn by seed."""
+    generator = torch.Generator().manual_seed(seed)
+    figure, axes = plt.subplots(1, 3, figsize=(7.0, 1.5), layout="constrained")
+    for ax, name in zip(axes, GROUP_NAMES, strict=True):
+        classes = torch.tensor(data.groups[name])
+        classes = classes[torch.randperm(len(classes), generator=generator)][:per_group]
+        first = torch.stack([data.train.images[(data.train.labels == c).nonzero()[0, 0]] for c in classes])
+        missing = per_group - len(first)
+        first = torch.cat([first, first.new_full((missing, *first.shape[1:]), 255)])
+        grid = torch.cat([torch.cat(list(row), dim=2) for row in first.chunk(rows)], dim=1)
+        ax.imshow(grid.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=255)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_xlabel(name)
+        for spine in ax.spines.values():
+            spine.set(color=GROUP_COLOURS[name], linewidth=3)
+    return figure
+
+
+def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A colour and a dash for each method, in order of appearance."""
+    names = list(dict.fromkeys(methods))
+    colours = sns.color_palette("colorblind", len(names))
+    return {name: {"color": colours[i], "linestyle": DASHES[i % len(DASHES)]} for i, name in enumerate(names)}
+
+
+def training_curves(runs: Sequence[Run]) -> Figure:
+    """Loss and accuracy on the (augmented) training images by epoch, a line a run.
+
+    Losses of different methods are different quantities: compare their shapes, not their heights.
+    """
+    figure, axes = new_figure(2)
+    styles = method_styles(run.method for run in runs)
+    labelled: set[str] = set()
+    for run in runs:
+        records = run.epochs
+        epochs = [record["epoch"] for record in records]
+        label = None if run.method in labelled else run.method
+        labelled.add(run.method)
+        axes[0].plot(epochs, [record["loss"] for record in records], label=label, **styles[run.method])
+        axes[1].plot(epochs, [100 * record["accuracy"] for record in records], **styles[run.method])
+    axes[0].set(xlabel="epoch", ylabel="training loss")
+    axes[1].set(xlabel="epoch", ylabel="training accuracy, %")
+    figure.legend(loc="outside upper center", ncols=min(len(styles), 4), frameon=False)
+    return figure
+
+
+def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
+    """Accuracy overall and by shot group, a bar a method; with several seeds a line spans the mean's 95 % interval."""
+    frame = accuracies(runs, split)
+    several = frame["seed"].nunique() > 1
+    figure, (ax,) = new_figure(height=3.2)
+    methods = list(dict.fromkeys(frame["method"]))
+    palette = {name: style["color"] for name, style in method_styles(methods).items()}
+    sns.barplot(
+        frame,
+        x="group",
+        y="accuracy",
+        hue="method",
+        order=COLUMNS,
+        hue_order=methods,
+        palette=palette,
+        errorbar=("ci", 95) if several else None,
+        seed=0,
+        ax=ax,
+        edgecolor="white",
+    )
+    ax.set(xlabel="", ylabel=f"{split} accuracy, %")
+    sns.move_legend(
+        ax, "lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(methods), 4), title=None, frameon=False
+    )
+    return figure
+
+
+def expert_weights(reports: Sequence[Report]) -> Figure:
+    """How much each expert counts for images of each shot group, mean over reports (seeds)."""
+    figure, (ax,) = new_figure(height=1.9)
+    for row, name in enumerate(GROUP_NAMES):
+        weights = [report.expert_weights[name] for report in reports if report.expert_weights[name] is not None]
+        if not weights:
+            continue
+        left = 0.0
+        for k, share in enumerate(torch.tensor(weights).mean(dim=0).tolist()):
+            ax.barh(
+                row, 100 * share, left=left, color=EXPERT_COLOURS[k % 4], edgecolor="white", label=f"expert {k + 1}"
+            )
+            ink = "black" if k >= 2 else "white"
+            if share > 0.06:
+                ax.text(left + 50 * share, row, f"{100 * share:.0f}", ha="center", va="center", color=ink)
+            left += 100 * share
+    ax.set_yticks(range(3), [f"{name}-shot images" for name in GROUP_NAMES])
+    ax.invert_yaxis()
+    ax.grid(visible=False)
+    ax.set(xlabel="mean expert weight, %", xlim=(0, 100))
+    handles, labels = ax.get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    figure.legend(once.values(), once.keys(), loc="outside upper center", ncols=len(once), frameon=False)
+    return figure

@@ -1,0 +1,64 @@
+"""The report of one run on one split: every number, with the rule behind its groups."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Report:
+    """How well a run does. Accuracies, errors and weights are shares, 0 to 1; None where there was no image.
+
+    Attributes:
+        split: ``"test"`` or ``"val"``; images: how many it has.
+        overall: share of images classified correctly.
+        balanced: mean of the classes' accuracies; equals overall where every class has the same number of images.
+        many, medium, few: share of the images of each shot group classified correctly.
+        groups: the rule behind the groups, in words.
+        per_class: accuracy of each class, ``[C]``.
+        per_expert: accuracy of each expert alone, ``[K]``.
+        calibration: expected calibration error (15 equal bins) by ``"overall"``, ``"many"``, ``"medium"``, ``"few"``.
+        expert_weights: by ``"many"``, ``"medium"``, ``"few"``: the experts' mean weights, ``[K]``, for images of
+            that group.
+        detectors: for each expert that has outsiders: ``expert`` (from 1), ``classes`` (size of its class set),
+            ``auroc``, ``fpr95`` (share of outsiders let in when 95 % of its own are).
+    """
+
+    split: str
+    images: int
+    overall: float
+    balanced: float
+    many: float | None
+    medium: float | None
+    few: float | None
+    groups: str
+    per_class: list[float | None]
+    per_expert: list[float]
+    calibration: dict[str, float | None]
+    expert_weights: dict[str, list[float] | None]
+    detectors: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Report:
+        """Rebuild a report.
+
+        Raises:
+            ValueError: if fields are missing or unknown.
+        """
+        names = {field.name for field in fields(cls)}
+        if set(value) != names:
+            raise ValueError(f"not a report of this version; fields that differ: {sorted(set(value) ^ names)}")
+        return cls(**value)
+
+    def __str__(self) -> str:
+        def percent(x: float | None) -> str:
+            return "–" if x is None else f"{100 * x:.1f}"
+
+        shots = " / ".join(f"{name} {percent(getattr(self, name))}" for name in ("many", "medium", "few"))
+        return (
+            f"{self.split}, {self.images} images: overall {percent(self.overall)} %, {shots} %\ngroups: {self.groups}"
+        )

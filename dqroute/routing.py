@@ -1,0 +1,122 @@
+"""Fusing the experts: each one's own detector says how much its prediction counts for the image at hand.
+
+There is no central router. A fusion rule takes all experts' logits and detector log-odds and gives one
+prediction and the weight each expert had in it. Further rules are one function and one line in :data:`FUSIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dqroute.names import choose
+
+
+class Fusion(NamedTuple):
+    """One prediction from several experts.
+
+    Attributes:
+        log_probability: ``[B, C]``, normalised.
+        expert_weights: ``[B, K]``, each expert's share in the prediction, not negative, summing to 1.
+    """
+
+    log_probability: Tensor
+    expert_weights: Tensor
+
+
+def confidence_weights(log_odds: Tensor, temperature: float) -> Tensor:
+    """Expert weights ``g_k = σ(s_k / T) / Σ_j σ(s_j / T)``, ``[B, K]``.
+
+    The published rule weighs experts by their detectors' confidences; the normalisation and the temperature are
+    our choice. T → ∞ gives equal weight to every expert but the first, which keeps twice theirs; T → 0 drops
+    every expert whose detector says no. Expert 1 has all classes, hence confidence 1, so the sum is never zero.
+
+    Args:
+        log_odds: ``s_k``, ``[K, B]``; ``+inf`` for an expert that has all classes.
+        temperature: T, positive.
+    """
+    confidence = torch.sigmoid(log_odds / temperature)
+    return (confidence / confidence.sum(dim=0)).T
+
+
+def fuse_mean(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
+    """The plain mean of the experts' logits: the ensemble that routing has to beat."""
+    experts, batch, _ = logits.shape
+    return Fusion(logits.mean(dim=0).log_softmax(dim=1), logits.new_full((batch, experts), 1 / experts))
+
+
+def fuse_logits(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
+    """Logits weighted by confidence: ``z(x) = Σ_k g_k(x) z_k(x)``, a product of experts."""
+    weights = confidence_weights(log_odds, temperature)
+    return Fusion(torch.einsum("bk,kbc->bc", weights, logits).log_softmax(dim=1), weights)
+
+
+def fuse_probabilities(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
+    """Probabilities weighted by confidence: ``p(c|x) = Σ_k g_k(x) softmax(z_k(x))_c``, a mixture of experts."""
+    weights = confidence_weights(log_odds, temperature)
+    return Fusion(mixture(logits.log_softmax(dim=2), weights), weights)
+
+
+def fuse_restricted(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
+    """The mixture with every expert restricted to its own classes, ``softmax`` over ``S_k`` only.
+
+    The literal reading of nested experts: expert k says nothing about classes outside ``S_k``.
+    """
+    weights = confidence_weights(log_odds, temperature)
+    own = logits.masked_fill(~members[:, None, :], -torch.inf)
+    return Fusion(mixture(own.log_softmax(dim=2), weights), weights)
+
+
+def fuse_bayes(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
+    """Each expert's inside and outside probabilities are rescaled to what its detector says, then logits averaged.
+
+    Expert k's detector replaces the expert's own odds of ``S_k``: inside, ``log σ(s_k/T) + log softmax_{S_k}(z_k)``,
+    outside, ``log σ(-s_k/T) + log softmax_{not S_k}(z_k)`` (chain rule of probability; our choice). An expert with
+    all classes stays as it is. All experts weigh the same: the detectors move mass between class sets instead.
+    """
+    experts, batch, _ = logits.shape
+    inside = members[:, None, :]
+    all_classes = members.all(dim=1)[:, None, None]
+    s = (log_odds / temperature)[:, :, None]
+    own = logits.masked_fill(~inside, -torch.inf).log_softmax(dim=2) + torch.nn.functional.logsigmoid(s)
+    rest = logits.masked_fill(inside & ~all_classes, -torch.inf).log_softmax(dim=2)
+    rest = rest + torch.nn.functional.logsigmoid(-s.clamp(max=1e4))
+    log_p = torch.where(inside, own, rest)
+    return Fusion(log_p.mean(dim=0).log_softmax(dim=1), logits.new_full((batch, experts), 1 / experts))
+
+
+def mixture(log_probability: Tensor, weights: Tensor) -> Tensor:
+    """``log Σ_k g_k p_k`` for ``[K, B, C]`` log-probabilities and ``[B, K]`` weights."""
+    # Rounding may carry a sure prediction past probability 1.
+    return (log_probability + weights.T.log()[:, :, None]).logsumexp(dim=0).clamp_max(0)
+
+
+FUSIONS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Fusion]] = {
+    "mean": fuse_mean,
+    "logits": fuse_logits,
+    "probabilities": fuse_probabilities,
+    "restricted": fuse_restricted,
+    "bayes": fuse_bayes,
+}
+
+
+def fuse(rule: str, logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float = 1.0) -> Fusion:
+    """Fuse the experts by the rule of that name.
+
+    Args:
+        rule: a name from :data:`FUSIONS`.
+        logits: ``[K, B, C]``.
+        log_odds: the detectors', ``[K, B]``.
+        members: bool ``[K, C]``, the classes of each expert.
+        temperature: of the confidences, positive.
+
+    Raises:
+        ValueError: for an unknown rule or a temperature that is not positive.
+    """
+    choose("fusion rule", rule, FUSIONS)
+    if not temperature > 0:
+        raise ValueError(f"the fusion temperature must be positive; got {temperature}")
+    return FUSIONS[rule](logits, log_odds, members, temperature)

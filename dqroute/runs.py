@@ -1,0 +1,193 @@
+"""The run folder: what was asked, how it went, what came out.
+
+One folder a run, named after method, seed and a digest of everything that decides the result, so that the same run
+asked for again is found. All files are JSON or safetensors; nothing is pickled.
+
+    settings.json        what was asked: method, options, training settings, seed, data set, class counts
+    provenance.json      code version, packages, machine, pixels' fingerprint; "finished" when the training is
+    epochs.jsonl         one line an epoch: loss, accuracy, rate, seconds, and what the method tells of itself
+    checkpoint.safetensors   after each epoch, until the run is finished
+    weights.safetensors  the trained network
+    report-test.json     the evaluation (and report-val.json)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dqroute.data.image_set import ImageSet
+from dqroute.files import read_json, read_tensors, write_json
+from dqroute.long_tail import ShotGroups
+from dqroute.methods import METHODS, Method, Problem
+from dqroute.report import Report
+
+FORMAT = 1
+
+
+def default_runs_dir() -> Path:
+    """``$DQROUTE_RUNS``, or ``runs`` in the working folder."""
+    return Path(os.environ.get("DQROUTE_RUNS", "runs"))
+
+
+def problem_to_json(problem: Problem) -> dict[str, Any]:
+    """A problem as plain values."""
+    return asdict(problem) | {"counts": problem.counts.tolist()}
+
+
+def problem_from_json(value: dict[str, Any]) -> Problem:
+    """The inverse of :func:`problem_to_json`."""
+    groups = value["groups"]
+    shots = ShotGroups(tuple(groups["many"]), tuple(groups["medium"]), tuple(groups["few"]), groups["rule"])
+    given = {"counts": torch.tensor(value["counts"]), "groups": shots}
+    return Problem(**(value | given | {"mean": tuple(value["mean"]), "std": tuple(value["std"])}))
+
+
+def canonical(value: Any) -> Any:
+    """The same value with every number as a float: 1 and 1.0 ask for the same run."""
+    if isinstance(value, dict):
+        return {name: canonical(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def build(request: dict[str, Any], problem: Problem) -> Method:
+    """The method of a request, its weights drawn from the request's seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(request["seed"])
+        return METHODS[request["method"]](problem, **request["options"])
+
+
+class Run:
+    """A training run on disk.
+
+    Attributes:
+        folder: where it lies.
+        settings: the content of ``settings.json``.
+        data: the image set it was trained on, if this process has it; :func:`dqroute.evaluate` wants it.
+    """
+
+    def __init__(self, folder: str | Path, data: ImageSet | None = None) -> None:
+        """Open an existing run.
+
+        Raises:
+            FileNotFoundError: if the folder holds no run.
+            ValueError: if its files are damaged or of another format.
+        """
+        self.folder, self.data = Path(folder), data
+        if not (self.folder / "settings.json").is_file():
+            raise FileNotFoundError(f"{self.folder} holds no run: it has no settings.json")
+        self.settings: dict[str, Any] = read_json(self.folder / "settings.json")
+        if self.settings.get("format") != FORMAT:
+            raise ValueError(
+                f"{self.folder} has run format {self.settings.get('format')}, this version reads {FORMAT}; "
+                "remove the folder to train it again"
+            )
+
+    @classmethod
+    def of_request(cls, runs_dir: Path, request: dict[str, Any], problem: Problem, data: ImageSet) -> Run:
+        """The run for this request: the one there is, or a new folder for it.
+
+        Args:
+            request: everything that decides the result, JSON-ready: method, options, training, seed, data.
+
+        Raises:
+            ValueError: if the method refuses its options or the network's settings; no folder is made then.
+        """
+        digest = hashlib.sha256(json.dumps(canonical(request), sort_keys=True).encode()).hexdigest()[:10]
+        folder = runs_dir / data.name / f"{request['method']}-seed{request['seed']}-{digest}"
+        if not (folder / "settings.json").is_file():
+            build(request, problem)
+            described = {"problem": problem_to_json(problem), "class_names": list(data.class_names)}
+            write_json(folder / "settings.json", {"format": FORMAT, "digest": digest} | request | described)
+        return cls(folder, data)
+
+    def __repr__(self) -> str:
+        state = "finished" if self.finished else f"{len(self.epochs)} epochs so far"
+        return f"Run({str(self.folder)!r}, {state})"
+
+    @property
+    def method(self) -> str:
+        return self.settings["method"]
+
+    @property
+    def seed(self) -> int:
+        return self.settings["seed"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training ran to its end (its weights may have been left out when the folder was shared)."""
+        return "finished" in self.provenance
+
+    @property
+    def checkpoint_file(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def weights_file(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The records of the epochs done."""
+        path = self.folder / "epochs.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Code version, packages, machine, times; empty before the training starts."""
+        path = self.folder / "provenance.json"
+        return read_json(path) if path.is_file() else {}
+
+    @property
+    def seconds(self) -> float:
+        """Training time, the sum over epochs, evaluation and interruptions left out."""
+        return sum(record["seconds"] for record in self.epochs)
+
+    @property
+    def groups(self) -> ShotGroups:
+        return problem_from_json(self.settings["problem"]).groups
+
+    def new_model(self) -> Method:
+        """The run's model as it was before training, drawn from the run's seed."""
+        return build(self.settings, problem_from_json(self.settings["problem"]))
+
+    @cached_property
+    def model(self) -> Method:
+        """The trained model, ready to predict.
+
+        Raises:
+            FileNotFoundError: if the run is not finished, or its weights were left out of the folder.
+        """
+        if not self.weights_file.is_file():
+            raise FileNotFoundError(
+                f"{self.folder} has no weights: the run is unfinished, or shared without them; "
+                "dq.fit with the same settings and another runs_dir trains it"
+            )
+        model = self.new_model()
+        tensors, _ = read_tensors(self.weights_file)
+        try:
+            model.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ValueError(f"{self.weights_file} belongs to another network: {error}") from error
+        return model.eval()
+
+    def report(self, split: str = "test") -> Report | None:
+        """The evaluation on a split, if there is one."""
+        path = self.folder / f"report-{split}.json"
+        return Report.from_json(read_json(path)) if path.is_file() else None
+
+
+def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
+    """All finished runs below a folder, sorted by path."""
+    root = Path(runs_dir) if runs_dir is not None else default_runs_dir()
+    runs = [Run(path.parent) for path in sorted(root.glob("**/settings.json"))]
+    return [run for run in runs if run.finished]

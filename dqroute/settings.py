@@ -1,0 +1,86 @@
+"""The settings of a training run: one dataclass, two presets, and an error for everything unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from math import cos, pi
+from typing import Any
+
+from dqroute.names import choose
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained, whatever the method.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images a step.
+        lr: peak learning rate of SGD with Nesterov momentum.
+        momentum, weight_decay: of SGD.
+        schedule: ``"cosine"`` to zero, or ``"step"``: ×0.1 at 80 % and again at 90 % of the epochs (160, 180 of 200).
+        warmup: epochs over which the rate rises linearly from zero.
+        backbone: a name from :func:`dqroute.networks.backbone_names`.
+        shared_depth: stages the experts share.
+        branch_width: factor on the width of the later stages of a CIFAR ResNet.
+        precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the hardware computes in it.
+    """
+
+    epochs: int = 30
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: str = "cosine"
+    warmup: float = 1.0
+    backbone: str = "resnet8"
+    shared_depth: int = 1
+    branch_width: float = 1.0
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        choose("schedule", self.schedule, ("cosine", "step"))
+        choose("precision", self.precision, ("auto", "bf16", "fp32"))
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+        for name, low, high in (("lr", 0, 1e3), ("momentum", 0, 1), ("weight_decay", 0, 1), ("warmup", 0, self.epochs)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must lie between {low} and {high:g}; got {value!r}")
+
+    def rate(self, epoch: float) -> float:
+        """The learning rate after so many epochs, a fraction allowed."""
+        warm = min(1.0, epoch / self.warmup) if self.warmup else 1.0
+        done = epoch / self.epochs
+        if self.schedule == "step":
+            return self.lr * warm * 0.1 ** ((done >= 0.8) + (done >= 0.9))
+        left = (epoch - self.warmup) / max(self.epochs - self.warmup, 1e-9)
+        return self.lr * warm * 0.5 * (1 + cos(pi * min(max(left, 0.0), 1.0)))
+
+
+PRESETS = {
+    # A small network and a short cosine schedule: minutes on two CPU cores, and the methods already fall in order.
+    "laptop": Settings(),
+    # The field's protocol for CIFAR-LT: ResNet-32, 200 epochs, 5 of warm-up, steps at 160 and 180.
+    "paper": Settings(epochs=200, backbone="resnet32", schedule="step", warmup=5.0),
+}
+
+
+def training_settings(preset: str, changes: dict[str, Any]) -> Settings:
+    """A preset with some settings changed; None means "as the preset has it".
+
+    A warm-up longer than the training is cut to a third of it when it comes from the preset, not from the caller.
+    """
+    base = PRESETS[choose("preset", preset, PRESETS)]
+    given = {name: value for name, value in changes.items() if value is not None}
+    epochs = given.get("epochs", base.epochs)
+    if "warmup" not in given and isinstance(epochs, int):
+        given["warmup"] = min(base.warmup, epochs / 3)
+    return replace(base, **given)
+
+
+def setting_names() -> list[str]:
+    """The names that :func:`dqroute.fit` takes as training settings."""
+    return [field.name for field in fields(Settings)]

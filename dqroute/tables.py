@@ -1,0 +1,76 @@
+"""Tables over runs: means over seeds with intervals, and differences paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+
+import pandas as pd
+from scipy import stats
+
+from dqroute.runs import Run
+
+COLUMNS = ("overall", "many", "medium", "few")
+
+
+def accuracies(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
+    """One row a run and column of the report: ``method``, ``seed``, ``group``, ``accuracy`` (in %).
+
+    Raises:
+        ValueError: if a run has no report on that split.
+    """
+    rows = []
+    for run in runs:
+        report = run.report(split)
+        if report is None:
+            raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
+        for column in COLUMNS:
+            value = getattr(report, column)
+            if value is not None:
+                rows.append({"method": run.method, "seed": run.seed, "group": column, "accuracy": 100 * value})
+    return pd.DataFrame(rows, columns=["method", "seed", "group", "accuracy"])
+
+
+def half_interval(values: pd.Series) -> float:
+    """Half the width of the 95 % interval of the mean (Student's t); NaN for a single value."""
+    n = len(values)
+    return float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / sqrt(n)) if n > 1 else float("nan")
+
+
+def with_interval(values: pd.Series) -> str:
+    """``"34.2 ± 0.6"``, or the value alone where one seed allows no interval."""
+    half = half_interval(values)
+    return f"{values.mean():.1f}" if pd.isna(half) else f"{values.mean():.1f} ± {half:.1f}"
+
+
+def summary(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
+    """Accuracy in %, mean over seeds ± half the 95 % interval, and the time of a run; a row a method, as they come."""
+    runs = list(runs)
+    frame = accuracies(runs, split)
+    methods = list(dict.fromkeys(run.method for run in runs))
+    table = frame.groupby(["method", "group"])["accuracy"].apply(with_interval).unstack().reindex(methods)
+    table = table.reindex(columns=[column for column in COLUMNS if column in table])
+    table["seeds"] = [sum(run.method == method for run in runs) for method in methods]
+    minutes = {method: [run.seconds / 60 for run in runs if run.method == method] for method in methods}
+    table["minutes a run"] = [f"{sum(times) / len(times):.1f}" for times in minutes.values()]
+    table.index.name = table.columns.name = None
+    return table
+
+
+def paired_differences(runs: Iterable[Run], reference: str, split: str = "test") -> pd.DataFrame:
+    """Each method less the reference, seed by seed: mean difference ± half the 95 % interval, in points.
+
+    Only seeds that both have count. An interval that leaves out zero is a difference that seeds alone do not explain.
+
+    Raises:
+        ValueError: if the reference is not among the runs.
+    """
+    wide = accuracies(runs, split).pivot_table(index=["group", "seed"], columns="method", values="accuracy", sort=False)
+    if reference not in wide:
+        raise ValueError(f"no run of {reference!r} to compare with; there are {', '.join(map(str, wide.columns))}")
+    rows = {}
+    for method in wide.columns.drop(reference):
+        difference = (wide[method] - wide[reference]).dropna()
+        rows[f"{method} − {reference}"] = difference.groupby("group", sort=False).apply(with_interval)
+    table = pd.DataFrame(rows).T
+    return table.reindex(columns=[column for column in COLUMNS if column in table])

@@ -1,0 +1,251 @@
+"""The training loop: any method, any image set, resumable after every epoch."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dqroute.data.batches import Batches
+from dqroute.data.image_set import ImageSet
+from dqroute.engine import precision_context, resolve_device
+from dqroute.evaluate import score
+from dqroute.files import read_tensors, write_atomically, write_json, write_tensors
+from dqroute.methods import METHODS, Method, Problem, method_options
+from dqroute.names import checked_seed
+from dqroute.provenance import now, provenance
+from dqroute.runs import Run, default_runs_dir
+from dqroute.settings import Settings, setting_names, training_settings
+
+
+class NonFiniteLoss(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+def fit(
+    method: str,
+    data: ImageSet,
+    *,
+    seed: int = 0,
+    epochs: int | None = None,
+    preset: str = "laptop",
+    runs_dir: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    progress: bool = True,
+    **changes: Any,
+) -> Run:
+    """Train a method, or find the run if it was trained before, or go on where it was interrupted.
+
+    Args:
+        method: a name from :data:`dqroute.methods.METHODS`.
+        data: from :func:`dqroute.load`.
+        seed: of the initial weights, the order of images and their augmentation.
+        epochs: passes over the training images; by default the preset's.
+        preset: ``"laptop"`` or ``"paper"``; see :data:`dqroute.settings.PRESETS`.
+        runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        progress: whether to show a progress bar.
+        changes: any field of :class:`~dqroute.settings.Settings` and any option of the method.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: for unknown names and values out of range.
+        NonFiniteLoss: if the loss becomes NaN or infinite; what was done before that epoch is kept.
+        OSError: if the run folder cannot be written.
+    """
+    where, seed = resolve_device(device), checked_seed(seed)
+    settings, options = divide_changes(method, preset, {"epochs": epochs} | changes)
+    request = {
+        "method": method,
+        "revision": METHODS[method].revision,
+        "options": method_options(method) | options,
+        "training": vars(settings).copy(),
+        "seed": seed,
+        "data": data.identity,
+    }
+    mean, std = pixel_statistics(data.train.images)
+    network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
+    problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network)
+    run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
+    if not run.finished:
+        Training(run, data, settings, where).to_the_end(progress)
+    return run
+
+
+def divide_changes(method: str, preset: str, changes: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:
+    """Tell training settings from the method's own options.
+
+    Raises:
+        ValueError: for a name that is neither, listing both.
+    """
+    own = method_options(method)
+    training = {name: value for name, value in changes.items() if name in setting_names()}
+    options = {name: value for name, value in changes.items() if name in own}
+    unknown = changes.keys() - training.keys() - options.keys()
+    if unknown:
+        raise ValueError(
+            f"unknown setting {', '.join(sorted(unknown))}; training takes {', '.join(setting_names())}; "
+            f"{method} takes {', '.join(own) or 'no options'}"
+        )
+    return training_settings(preset, training), options
+
+
+def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the pixels by channel, 0 to 255, from a histogram: exact, and small in memory."""
+    mean, std = [], []
+    levels = torch.arange(256, dtype=torch.float64)
+    for channel in images.unbind(dim=1):
+        share = torch.bincount(channel.flatten(), minlength=256).double()
+        share /= share.sum()
+        average = (share * levels).sum()
+        mean.append(round(average.item(), 4))
+        std.append(round((share * (levels - average) ** 2).sum().sqrt().clamp_min(1.0).item(), 4))
+    return tuple(mean), tuple(std)
+
+
+class Training:
+    """One run in training: model, optimizer, batches, and the epoch reached."""
+
+    def __init__(self, run: Run, data: ImageSet, settings: Settings, device: torch.device) -> None:
+        self.run, self.data, self.settings, self.device = run, data, settings, device
+        self.model: Method = run.new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.momentum > 0,
+            fused=True,
+        )
+        self.batches = Batches(data.train, data.augmentation, settings.batch_size, device)
+        self.records: list[dict[str, Any]] = []
+        # A process killed while writing leaves its half-written file.
+        for partial in run.folder.glob(".*.partial"):
+            partial.unlink()
+        if run.checkpoint_file.is_file():
+            self.resume()
+        else:
+            described = provenance(device) | {"data_fingerprint": data.fingerprint()}
+            write_json(run.folder / "provenance.json", described)
+
+    def to_the_end(self, progress: bool) -> None:
+        """Train the epochs that are left, then leave the weights."""
+        settings, name = self.settings, f"{self.run.method} seed {self.run.seed}"
+        with tqdm(
+            total=settings.epochs, initial=len(self.records), desc=name, unit="epoch", disable=not progress
+        ) as bar:
+            for epoch in range(len(self.records), settings.epochs):
+                record = self.epoch(epoch)
+                self.records.append(record)
+                self.checkpoint()
+                bar.set_postfix_str(f"loss {record['loss']:.3f}, {record['images_per_second']:,.0f} images/s", False)
+                bar.update()
+        write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
+        finished = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
+        write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
+        self.run.checkpoint_file.unlink(missing_ok=True)
+
+    def epoch(self, epoch: int) -> dict[str, Any]:
+        """Train one epoch and return its record."""
+        started = time.perf_counter()
+        settings, model = self.settings, self.model
+        model.train()
+        model.start_epoch(epoch / settings.epochs)
+        loss_sum = torch.zeros((), device=self.device)
+        right = torch.zeros((), device=self.device)
+        # One seed for an epoch, far from those of the same run's other epochs and of other runs.
+        batches = self.batches.epoch(seed=(self.run.seed * 1_000_003 + epoch) % 2**63)
+        for step, (images, labels) in enumerate(batches):
+            for group in self.optimizer.param_groups:
+                group["lr"] = settings.rate(epoch + (step + 1) / len(self.batches))
+            with precision_context(settings.precision, self.device):
+                outputs = model(images)
+            loss = model.loss(outputs, labels)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            with torch.no_grad():
+                model.observe(outputs, labels)
+                # Summed on the device: reading a number off it every step would make it wait.
+                loss_sum += loss.detach() * len(labels)
+                right += (outputs.logits.mean(dim=0).argmax(dim=1) == labels).sum()
+        # The weights too: a step may spoil them after the last finite loss.
+        weights = torch.stack([parameter.detach().sum() for parameter in model.parameters()]).sum()
+        if not torch.isfinite(loss_sum + weights):
+            what = f"loss of {self.run.method} became {loss_sum.item()}"
+            if torch.isfinite(loss_sum):
+                what = f"weights of {self.run.method} became {weights.item()}"
+            raise NonFiniteLoss(
+                f"the {what} in epoch {epoch + 1} of {settings.epochs} "
+                f"(lr {settings.lr:g}); lower lr or lengthen warmup. The {epoch} epochs before are kept in "
+                f"{self.run.folder}"
+            )
+        model.end_epoch()
+        images_seen = len(self.data.train)
+        seconds = time.perf_counter() - started
+        record = {
+            "epoch": epoch + 1,
+            "loss": loss_sum.item() / images_seen,
+            "accuracy": right.item() / images_seen,
+            "rate": settings.rate(epoch + 1),
+            "seconds": round(seconds, 3),
+            "images_per_second": round(images_seen / seconds, 1),
+        }
+        return record | self.validation() | model.diagnostics()
+
+    def validation(self) -> dict[str, Any]:
+        """Accuracies on the validation split, if there is one. They are drawn, and choose nothing here."""
+        if self.data.val is None:
+            return {}
+        with precision_context(self.settings.precision, self.device):
+            prediction = self.model.predict(self.data.val.images)
+        report = score(prediction, self.data.val, self.data.groups, self.model.class_sets().cpu(), "val")
+        return {"val": {name: getattr(report, name) for name in ("overall", "many", "medium", "few")}}
+
+    def checkpoint(self) -> None:
+        """Write model and optimizer, then the records; either is whole at any moment."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            momentum = self.optimizer.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{name}"] = momentum
+        metadata = {"epochs": str(len(self.records)), "digest": self.run.settings["digest"]}
+        lines = "".join(json.dumps(record) + "\n" for record in self.records)
+        # Records first: a checkpoint ahead of its records could not be resumed, records ahead are cut.
+        write_atomically(self.run.folder / "epochs.jsonl", lines.encode())
+        write_tensors(self.run.checkpoint_file, tensors, metadata)
+
+    def resume(self) -> None:
+        """Take up the state of the last checkpoint.
+
+        Raises:
+            ValueError: if the checkpoint is damaged or belongs to another run.
+        """
+        tensors, metadata = read_tensors(self.run.checkpoint_file)
+        if metadata.get("digest") != self.run.settings["digest"]:
+            raise ValueError(
+                f"{self.run.checkpoint_file} belongs to another run; remove {self.run.folder} to train it again"
+            )
+        prefixes = ("model.", "momentum.")
+        state, momenta = ({k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in prefixes)
+        self.model.load_state_dict(state)
+        for name, parameter in self.model.named_parameters():
+            if name in momenta:
+                # Strides as the parameter's: the fused optimizer would otherwise sum in another order.
+                buffer = torch.empty_like(parameter).copy_(momenta[name])
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        done = int(metadata["epochs"])
+        if done > len(self.run.epochs):
+            raise ValueError(
+                f"{self.run.folder} has {len(self.run.epochs)} records of the {done} epochs in its checkpoint; "
+                "remove the folder to train it again"
+            )
+        self.records = self.run.epochs[:done]

@@ -1,0 +1,152 @@
+"""The built book in a real browser: every page opens, is searchable, fits a phone and asks nobody else for anything."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from browser import find_browser, on_build_server
+from build_book import ROOT, build_book
+
+pytestmark = pytest.mark.slow
+
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+PAGES = [f"{name}.html" for name in [TOC["root"], *(chapter["file"] for chapter in TOC["chapters"])]]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book, built from nothing; a warning is an error."""
+    output = tmp_path_factory.mktemp("book")
+    assert build_book(output, everything=True).returncode == 0, "the book does not build; its log is above"
+    return output / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def address(html: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("localhost", 0), functools.partial(QuietHandler, directory=html))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    program = find_browser()
+    if program is None:
+        (pytest.fail if on_build_server() else pytest.skip)("no Chromium; `make browser` tries to install one")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["light", "dark"])
+def visit(chromium, address, request):
+    """Open a page in a window of some width; gather what goes wrong and who is asked for something."""
+    opened = []
+
+    def open_page(path: str, width: int = 1280):
+        page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=request.param)
+        opened.append(page)
+        page.problems, page.strangers = [], set()
+        page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("response", lambda r: page.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on("request", lambda r: note_stranger(page.strangers, r.url))
+        page.goto(f"{address}/{path}", wait_until="networkidle")
+        return page
+
+    open_page.scheme = request.param
+    yield open_page
+    for page in opened:
+        page.close()
+
+
+def note_stranger(strangers: set[str], url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname != "localhost":
+        strangers.add(url)
+
+
+def test_book_builds_without_warnings(html):
+    missing = [page for page in PAGES if not (html / page).is_file()]
+    assert not missing
+
+
+def test_no_page_loads_from_another_host(html):
+    """Also what a browser asks for only later: scripts, styles and images named in the pages."""
+    from bs4 import BeautifulSoup
+
+    loaded = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
+    strangers = set()
+    for page in html.rglob("*.html"):
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        for tag, attribute in loaded.items():
+            addresses = (element.get(attribute, "") for element in soup.find_all(tag))
+            strangers |= {(page.name, a) for a in addresses if a.startswith(("http:", "https:", "//"))}
+    assert not strangers
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("path", PAGES)
+def test_page_opens_cleanly(visit, path):
+    page = visit(path)
+    assert page.locator("article h1").count() == 1
+    assert page.locator("article h1").inner_text().strip()
+    assert page.problems == []
+    assert page.strangers == set()
+
+
+@pytest.mark.browser
+def test_page_follows_the_readers_colours(visit):
+    page = visit(PAGES[0])
+    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[:3]
+    assert (red + green + blue < 3 * 128) == (visit.scheme == "dark")
+
+
+@pytest.mark.browser
+def test_formulas_are_drawn(html, visit):
+    with_formula = [path for path in PAGES if 'class="math' in (html / path).read_text(encoding="utf-8")]
+    if not with_formula:
+        pytest.skip("no page has a formula yet")
+    page = visit(with_formula[0])
+    page.locator(".math mjx-container").first.wait_for(timeout=20_000)
+    assert page.strangers == set()
+
+
+@pytest.mark.browser
+def test_search_finds_difficulty(visit):
+    page = visit("search.html?q=difficulty")
+    page.locator("#search-results li").first.wait_for(timeout=20_000)
+    assert page.problems == []
+    assert page.strangers == set()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("path", PAGES)
+def test_page_fits_a_phone(visit, path):
+    page = visit(path, width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390

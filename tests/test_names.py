@@ -1,0 +1,26 @@
+"""An unknown name is answered with the likely one and with all there are."""
+
+import pytest
+
+from dqroute.names import choose
+
+
+def test_a_valid_name_is_returned():
+    assert choose("fruit", "pear", ("apple", "pear")) == "pear"
+
+
+def test_an_unknown_name_lists_the_valid_ones_and_guesses():
+    with pytest.raises(ValueError, match=r"unknown fruit 'aple' \(did you mean 'apple'\?\).*apple, pear"):
+        choose("fruit", "aple", ("apple", "pear"))
+
+
+def test_no_guess_where_nothing_is_close():
+    with pytest.raises(ValueError, match="unknown fruit 'zzz'; the valid ones are apple, pear") as caught:
+        choose("fruit", "zzz", iter(["apple", "pear"]))
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [None, 3, ""])
+def test_what_is_no_name_at_all_is_refused_with_the_same_message(name):
+    with pytest.raises(ValueError, match="the valid ones are apple"):
+        choose("fruit", name, ["apple"])

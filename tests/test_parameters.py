@@ -1,0 +1,40 @@
+"""Names that papermill injects and the notebook does not know are refused, and lists are read from text."""
+
+import pytest
+
+from dqroute.parameters import as_list, refuse_unknown
+
+KNOWN = ["dataset", "epochs"]
+
+
+def test_known_names_pass_and_so_does_a_notebook_without_papermill():
+    refuse_unknown({}, KNOWN)
+    refuse_unknown({"In": ["", "x = 1", "# Parameters\nepochs = 3\ndataset = 'digits'\n"]}, KNOWN)
+
+
+def test_an_unknown_name_is_refused_with_the_valid_ones():
+    with pytest.raises(ValueError, match="unknown parameter epoch, seed; this notebook takes dataset, epochs"):
+        refuse_unknown({"In": ["", "# Parameters\nepoch = 3\nepochs = 2\nseed = 1\n"]}, KNOWN)
+
+
+def test_only_the_injected_cell_is_looked_at():
+    refuse_unknown({"In": ["", "epoch = 3", "# parameters of the plot\nwidth = 3"]}, KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a, b", ["a", "b"]),
+        ("dqroute", ["dqroute"]),
+        ("0,1,2", [0, 1, 2]),
+        ("-1", [-1]),
+        ("", []),
+        ("a,,b,", ["a", "b"]),
+        (3, [3]),
+        ([0, 1], [0, 1]),
+        (("a", "b"), ["a", "b"]),
+    ],
+    ids=repr,
+)
+def test_as_list(value, expected):
+    assert as_list(value) == expected

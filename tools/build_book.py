@@ -1,0 +1,56 @@
+"""Build the book with warnings as errors. `--all` reads every page again, `--output FOLDER` builds elsewhere.
+
+The chapters read their results from book/results. Jupyter Book keeps executed notebooks by their cells alone, so a
+change in the package or in the results would go unseen: the executed notebooks are dropped when either changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "book" / "results"
+
+
+def digest() -> str:
+    """SHA-256 over everything that notebooks read beside their own cells."""
+    state = hashlib.sha256()
+    sources = (p for p in (ROOT / "dqroute").rglob("*") if p.suffix in {".py", ".json"})
+    results = (p for p in RESULTS.rglob("*") if p.is_file())
+    for path in sorted([*sources, *results]):
+        state.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())
+        state.update(path.read_bytes())
+    return state.hexdigest()
+
+
+def drop_stale_notebooks(build: Path) -> None:
+    """Clear the cache of executed notebooks unless it was filled from the present state."""
+    mark, present = build / ".executed-with", digest()
+    if not mark.is_file() or mark.read_text() != present:
+        shutil.rmtree(build / ".jupyter_cache", ignore_errors=True)
+        build.mkdir(parents=True, exist_ok=True)
+        mark.write_text(present)
+
+
+def build_book(output: Path = ROOT, *, everything: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run Jupyter Book; the pages are in `output`/_build/html."""
+    drop_stale_notebooks(output / "_build")
+    program = Path(sys.executable).with_name("jupyter-book")
+    command = [str(program), "build", str(ROOT), "--path-output", str(output)]
+    command += ["-W", "--keep-going", "-n"] + ["--all"] * everything
+    environment = {"DQROUTE_RUNS": str(RESULTS), "PYTHONUNBUFFERED": "1"} | os.environ
+    return subprocess.run(command, env=environment, text=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", action="store_true", help="read every page again")
+    parser.add_argument("--output", type=Path, default=ROOT, help="folder to build in")
+    arguments = parser.parse_args()
+    sys.exit(build_book(arguments.output.resolve(), everything=arguments.all).returncode)
