@@ -47,6 +47,9 @@ def class_counts(data: ImageSet) -> Figure:
         label = f"{name} ({len(ranks)} classes)"
         ax.bar(ranks.tolist(), counts[order][ranks].tolist(), width=1.0, color=GROUP_COLOURS[name], label=label)
     ax.set(xlabel="class, by rank of frequency", ylabel="training images", yscale="log", xlim=(-1, len(counts)))
+    # From one image up, so that the height of a bar starts at a number that means something.
+    ax.set_ylim(bottom=1)
+    ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.grid(axis="x", visible=False)
     ax.legend(frameon=False)
     return figure
@@ -55,7 +58,7 @@ def class_counts(data: ImageSet) -> Figure:
 def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) -> Figure:
     """Training images of each shot group, one of each of some classes, drawn by seed."""
     generator = torch.Generator().manual_seed(seed)
-    figure, axes = plt.subplots(1, 3, figsize=(7.0, 1.5), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(7.0, 1.1), layout="constrained")
     for ax, name in zip(axes, GROUP_NAMES, strict=True):
         classes = torch.tensor(data.groups[name])
         classes = classes[torch.randperm(len(classes), generator=generator)][:per_group]

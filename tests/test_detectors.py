@@ -30,7 +30,7 @@ def bank(kind="energy", sets=SETS):
 
 
 @given(st.integers(0, 1000))
-def test_fresh_energy_is_the_log_odds_of_the_experts_softmax(seed):
+def test_energy_is_the_log_odds_of_the_experts_softmax(seed):
     logits = 3 * torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(seed))
     log_odds = bank()(outputs_for(logits))
     probability = logits.softmax(dim=2)
@@ -97,7 +97,12 @@ def test_loss_worked_by_hand():
     assert loss.item() == pytest.approx(second + third, rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", DETECTORS)
+def test_energy_learns_nothing_of_its_own():
+    """It is the expert's softmax; training it trains the expert."""
+    assert list(bank("energy").parameters()) == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DETECTORS if kind != "energy"])
 def test_a_step_down_the_loss_makes_the_detector_surer(kind):
     torch.manual_seed(0)
     detectors, outputs, labels = bank(kind), outputs_for(torch.randn(3, 16, 4)), torch.arange(16) % 4

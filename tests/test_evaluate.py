@@ -114,7 +114,6 @@ def test_calibration_of_nothing_is_none():
     assert calibration_error(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)) is None
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a probability of 1.0000001 makes torchmetrics take a softmax of all")
 @pytest.mark.parametrize("rule", ["probabilities", "restricted"])
 def test_sure_and_right_is_well_calibrated_whatever_the_fusion(rule):
     """200 images of class 3, three experts all but certain of it: the error is 0."""

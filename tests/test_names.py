@@ -1,8 +1,9 @@
-"""An unknown name is answered with the likely one and with all there are."""
+"""An unknown name is answered with the likely one and with all there are; a seed is a whole number."""
 
+import numpy as np
 import pytest
 
-from dqroute.names import choose
+from dqroute.names import checked_seed, choose
 
 
 def test_a_valid_name_is_returned():
@@ -24,3 +25,14 @@ def test_no_guess_where_nothing_is_close():
 def test_what_is_no_name_at_all_is_refused_with_the_same_message(name):
     with pytest.raises(ValueError, match="the valid ones are apple"):
         choose("fruit", name, ["apple"])
+
+
+@pytest.mark.parametrize("seed", [0, 7, np.int64(3)], ids=repr)
+def test_a_whole_number_is_a_seed_and_comes_back_plain(seed):
+    assert checked_seed(seed) == seed and type(checked_seed(seed)) is int
+
+
+@pytest.mark.parametrize("seed", [-1, 0.0, 1.5, "0", None, True], ids=repr)
+def test_anything_else_is_no_seed(seed):
+    with pytest.raises(ValueError, match="a seed is a whole number from 0; got"):
+        checked_seed(seed)

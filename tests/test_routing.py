@@ -91,18 +91,7 @@ def test_every_rule_gives_a_distribution_over_classes_and_one_over_experts(rule,
     torch.testing.assert_close(fusion.expert_weights.sum(dim=1), torch.ones(5), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        "mean",
-        "logits",
-        *(
-            pytest.param(rule, marks=pytest.mark.xfail(strict=True, reason="BUG: mixture() rounds to 1.0000001"))
-            for rule in ("probabilities", "restricted")
-        ),
-        "bayes",
-    ],
-)
+@pytest.mark.parametrize("rule", FUSIONS)
 def test_no_probability_exceeds_one(rule):
     """Above 1, torchmetrics takes probabilities for logits: see test_evaluate.py."""
     z = torch.zeros(3, 200, 4)

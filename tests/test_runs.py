@@ -24,7 +24,7 @@ def problem_of(data):
 @pytest.fixture
 def run(tiny, runs_dir):
     """A run that was asked for, and nothing more."""
-    return Run.create(runs_dir, REQUEST, problem_of(tiny), tiny)
+    return Run.of_request(runs_dir, REQUEST, problem_of(tiny), tiny)
 
 
 @pytest.fixture
@@ -54,20 +54,28 @@ def test_the_folder_is_named_after_data_method_seed_and_digest(run, runs_dir):
 
 
 def test_the_same_request_is_the_same_folder_whatever_the_order_of_its_keys(run, tiny, runs_dir):
-    again = Run.create(runs_dir, dict(reversed(REQUEST.items())), problem_of(tiny), tiny)
+    again = Run.of_request(runs_dir, dict(reversed(REQUEST.items())), problem_of(tiny), tiny)
     assert again.folder == run.folder
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 4}, {"options": {"tau": 2}}, {"training": {"epochs": 3}}, {"data": {"name": "other"}}], ids=str
+    "change",
+    [{"seed": 4}, {"options": {"classifier": "cosine"}}, {"training": {"epochs": 3}}, {"data": {"name": "other"}}],
+    ids=str,
 )
 def test_another_request_is_another_folder(run, tiny, runs_dir, change):
-    assert Run.create(runs_dir, REQUEST | change, problem_of(tiny), tiny).folder != run.folder
+    assert Run.of_request(runs_dir, REQUEST | change, problem_of(tiny), tiny).folder != run.folder
+
+
+def test_a_request_that_cannot_be_built_leaves_no_folder(tiny, runs_dir):
+    with pytest.raises(ValueError, match="linear, cosine"):
+        Run.of_request(runs_dir, REQUEST | {"options": {"classifier": "cubic"}}, problem_of(tiny), tiny)
+    assert not runs_dir.exists()
 
 
 def test_settings_are_not_written_twice(run, tiny, runs_dir):
     before = (run.folder / "settings.json").stat().st_mtime_ns
-    Run.create(runs_dir, REQUEST, problem_of(tiny), tiny)
+    Run.of_request(runs_dir, REQUEST, problem_of(tiny), tiny)
     assert (run.folder / "settings.json").stat().st_mtime_ns == before
 
 

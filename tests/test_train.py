@@ -162,7 +162,6 @@ def test_defaults_spelled_out_are_the_same_run(tiny, runs_dir, quick):
     assert a.folder == b.folder
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: 1 and 1.0 are digested as two requests, so the run is trained twice")
 @pytest.mark.parametrize("change", [("alpha", 1, 1.0), ("momentum", 0, 0.0)], ids=str)
 def test_a_whole_number_and_the_same_as_a_fraction_are_the_same_run(tiny, runs_dir, quick, change):
     name, whole, fraction = change
@@ -170,15 +169,13 @@ def test_a_whole_number_and_the_same_as_a_fraction_are_the_same_run(tiny, runs_d
     assert a.folder == b.folder
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="BUG: fit does not check its seed as load does")
 @pytest.mark.parametrize("seed", [np.int64(0), np.int64(3)], ids=repr)
 def test_a_seed_out_of_an_array_is_a_whole_number(tiny, runs_dir, quick, seed):
     a = dq.fit("cross-entropy", tiny, seed=seed, epochs=1, runs_dir=runs_dir, **quick)
     assert a.folder == dq.fit("cross-entropy", tiny, seed=int(seed), epochs=1, runs_dir=runs_dir, **quick).folder
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: seed=0.5 or '0' goes as far as torch, or trains")
-@pytest.mark.parametrize("seed", [0.5, "0", None], ids=repr)
+@pytest.mark.parametrize("seed", [0.5, "0", None, True, -1], ids=repr)
 def test_a_seed_that_is_no_whole_number_is_refused(tiny, runs_dir, quick, seed):
     with pytest.raises(ValueError, match="seed"):
         dq.fit("cross-entropy", tiny, seed=seed, epochs=1, runs_dir=runs_dir, **quick)
@@ -304,7 +301,6 @@ def test_a_process_killed_twice_in_training_resumes_to_the_last_bit(tiny, tmp_pa
     assert not list(folder.glob("checkpoint*"))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a partial file of a killed process is never cleared away")
 def test_partial_files_of_a_killed_process_are_cleared_away(tiny, runs_dir, quick, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, 1)
@@ -350,7 +346,6 @@ def test_another_runs_checkpoint_is_refused(cut, tiny, runs_dir, quick, monkeypa
         dq.fit("cross-entropy", tiny, epochs=3, runs_dir=runs_dir, **quick)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a checkpoint ahead of its records trains its epochs twice, silently")
 def test_a_checkpoint_ahead_of_its_records_is_refused(cut, tiny, runs_dir, quick):
     (cut.folder / "epochs.jsonl").unlink()
     with pytest.raises(ValueError, match="train it again"):
@@ -391,7 +386,6 @@ def test_a_rate_far_too_high_is_a_loss_that_is_no_number(tiny, runs_dir, quick):
         dq.fit("cross-entropy", tiny, epochs=5, lr=1e3, warmup=0, weight_decay=1, runs_dir=runs_dir, **quick)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: NaN gradients in the last step leave a finished run of NaN weights")
 def test_a_run_whose_weights_are_no_numbers_is_not_finished(registry, tiny, runs_dir, quick):
     """The loss of the only step is finite, its gradient is not: √0 has an infinite slope."""
 
@@ -407,7 +401,6 @@ def test_a_run_whose_weights_are_no_numbers_is_not_finished(registry, tiny, runs
         dq.fit("steep", tiny, epochs=1, runs_dir=runs_dir, **settings)
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="BUG: a last batch of one image stops batch norm at 1x1")
 def test_a_last_batch_of_one_image_trains(tiny, runs_dir, quick):
     """A torchvision ResNet leaves one position of an image up to 32 pixels: batch norm then needs two images."""
     n = len(tiny.train)
@@ -441,7 +434,6 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(tiny, runs_dir, q
     assert not runs_dir.exists()
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the folder is made before the method is built, and stays")
 @pytest.mark.parametrize(
     "change",
     [{"detector": "psychic"}, {"backbone": "resnet9"}, {"shared_depth": 7}, {"alpha": 2}, {"device": "tpu"}],
