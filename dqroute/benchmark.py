@@ -21,11 +21,11 @@ def parse_parameter(text: str) -> tuple[str, Any]:
     """``name=value``; the value is JSON where it can be read as such, and text otherwise.
 
     Raises:
-        ValueError: without a name or an equals sign.
+        argparse.ArgumentTypeError: without a name or an equals sign.
     """
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
-        raise ValueError(f"a parameter is written name=value; got {text!r}")
+        raise argparse.ArgumentTypeError(f"a parameter is written name=value; got {text!r}")
     try:
         return name, json.loads(value)
     except ValueError:

@@ -46,10 +46,12 @@ def update_difficulty_weights(weights: Tensor, difficulty: Tensor, gamma: float,
         memory: ρ, 0 to 1.
 
     Returns:
-        ``[C]``, positive, summing to 1.
+        float64 ``[C]``, positive, summing to 1.
     """
-    # Logarithms, because a product over hundreds of epochs leaves the range of float32.
-    return torch.softmax(memory * weights.log() + gamma * difficulty, dim=0)
+    # In float64, because a product over hundreds of epochs leaves the range of float32: a class would reach an exact
+    # zero there, and no later difficulty could bring it back.
+    log_weights = weights.double().clamp_min(torch.finfo(torch.float64).tiny).log()
+    return torch.softmax(memory * log_weights + gamma * difficulty.double(), dim=0)
 
 
 def frequency_prior(counts: Tensor, kind: str = "inverse", beta: float = 0.9999) -> Tensor:
@@ -82,9 +84,10 @@ def combine_weights(difficulty_weights: Tensor, prior: Tensor, alpha: float, str
         alpha: α, 0 to 1.
         strength: s, not negative; 0 makes all weights 1.
     """
-    log_weights = strength * (alpha * difficulty_weights.log() + (1 - alpha) * prior.log())
-    weights = torch.softmax(log_weights, dim=0)
-    return weights * len(weights)
+    tiny = torch.finfo(torch.float64).tiny
+    log_difficulty, log_prior = (w.double().clamp_min(tiny).log() for w in (difficulty_weights, prior))
+    weights = torch.softmax(strength * (alpha * log_difficulty + (1 - alpha) * log_prior), dim=0)
+    return (weights * len(weights)).float()
 
 
 class DifficultyTracker(nn.Module):
@@ -122,7 +125,7 @@ class DifficultyTracker(nn.Module):
         zeros = torch.zeros(num_classes)
         for name in ("entropy", "accuracy", "difficulty", "seen", "entropy_sum", "correct_sum", "image_count"):
             self.register_buffer(name, zeros.clone())
-        self.register_buffer("weights", torch.full((num_classes,), 1 / num_classes))
+        self.register_buffer("weights", torch.full((num_classes,), 1 / num_classes, dtype=torch.float64))
 
     @torch.no_grad()
     def observe(self, logits: Tensor, labels: Tensor) -> None:

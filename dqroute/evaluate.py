@@ -32,14 +32,14 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
         ValueError: if the data are not those of the run, or have no such split.
     """
     choose("split", split, ("test", "val"))
+    data = data or run.data
+    if data is not None and data.identity != run.settings["data"]:
+        raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
     known = run.report(split)
     if known is not None:
         return known
-    data = data or run.data
     if data is None:
         raise ValueError(f"{run!r} was opened from its folder; pass the image set too: dq.evaluate(run, data)")
-    if data.identity != run.settings["data"]:
-        raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
     if split not in data.splits:
         raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
     where = resolve_device(device)
@@ -132,7 +132,7 @@ def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> 
         if own.all() or not own.any():
             continue
         scores = confidence[:, k].double().numpy()
-        outsiders, owners, _ = roc_curve(own, scores)
+        outsiders, owners, _ = roc_curve(own, scores, drop_intermediate=False)
         quality.append(
             {
                 "expert": k + 1,

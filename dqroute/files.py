@@ -50,6 +50,23 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is not readable JSON ({error}); remove the run's folder to train it again") from error
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """Read one JSON value a line.
+
+    Raises:
+        ValueError: naming the file and the line, if it is not JSON.
+    """
+    values = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            values.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}, line {number}, is not readable JSON ({error}); remove the run's folder to train it again"
+            ) from error
+    return values
+
+
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """Write tensors as safetensors, atomically."""
     write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata))

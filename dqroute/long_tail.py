@@ -97,17 +97,18 @@ def shot_groups(counts: Sequence[int] | Tensor, rule: str = "auto") -> ShotGroup
         counts: training images per class, ``[C]``.
         rule: ``"shots"``: more than 100 / 20 to 100 / fewer than 20 images. Two conventions circulate for the
             borders; this is the one of RIDE, SADE and BalPoE. ``"thirds"``: thirds of the classes by rank of
-            count (ties by class index; the larger thirds go to the head). ``"auto"``: shots, unless that leaves
+            count (ties by class index; the larger thirds go to the head; of two classes one is many-shot, one
+            few-shot). ``"auto"``: shots, unless that leaves
             a group empty (CIFAR-10-LT at any imbalance), then thirds.
 
     Raises:
-        ValueError: for an unknown rule or fewer than 3 classes.
+        ValueError: for an unknown rule or fewer than 2 classes.
     """
     n = torch.as_tensor(counts, dtype=torch.int64)
     if rule not in ("auto", "shots", "thirds"):
         raise ValueError(f"unknown rule for shot groups {rule!r}; the valid ones are auto, shots, thirds")
-    if len(n) < 3:
-        raise ValueError(f"three shot groups need at least 3 classes; got {len(n)}")
+    if len(n) < 2:
+        raise ValueError(f"there is nothing to recognise with fewer than 2 classes; got {len(n)}")
     if rule != "thirds":
         many = (n > 100).nonzero().flatten().tolist()
         few = (n < 20).nonzero().flatten().tolist()
@@ -115,7 +116,8 @@ def shot_groups(counts: Sequence[int] | Tensor, rule: str = "auto") -> ShotGroup
         if rule == "shots" or (many and medium and few):
             return ShotGroups(tuple(many), tuple(medium), tuple(few), "shots")
     by_rank = torch.argsort(n, descending=True, stable=True)
-    head, middle, tail = (tuple(sorted(part.tolist())) for part in torch.tensor_split(by_rank, 3))
+    thirds = torch.tensor_split(by_rank, 3) if len(n) > 2 else (by_rank[:1], by_rank[:0], by_rank[1:])
+    head, middle, tail = (tuple(sorted(part.tolist())) for part in thirds)
     return ShotGroups(head, middle, tail, "thirds")
 
 

@@ -21,7 +21,7 @@ from dqroute.difficulty import DifficultyTracker, combine_weights, frequency_pri
 from dqroute.long_tail import ShotGroups, nested_class_sets
 from dqroute.names import choose
 from dqroute.networks import COSINE_SCALE, ExpertNetwork, ExpertOutputs
-from dqroute.routing import Fusion, fuse
+from dqroute.routing import FUSIONS, Fusion, checked_temperature, fuse
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def register(name: str) -> Callable[[M], M]:
     """Enter a method under a name; its docstring's first line becomes its summary."""
 
     def enter(method: M) -> M:
-        method.summary = (method.__doc__ or "").strip().splitlines()[0]
+        method.summary = (method.__doc__ or "").strip().partition("\n")[0]
         METHODS[name] = method
         return method
 
@@ -191,6 +191,9 @@ def method_options(name: str) -> dict[str, Any]:
 @register("cross-entropy")
 class CrossEntropy(Method):
     """Plain cross-entropy, blind to the imbalance."""
+
+    def __init__(self, problem: Problem, *, classifier: str = "linear") -> None:
+        super().__init__(problem, classifier=classifier)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         return F.cross_entropy(outputs.logits[0], labels)
@@ -349,7 +352,7 @@ class DQRoute(Method):
         experts: int = 3,
         nesting: str = "soft",
         detector: str = "energy",
-        detector_weight: float = 1.0,
+        detector_weight: float = 1 / 3,
         tau: float = 1.0,
         fusion: str = "logits",
         temperature: float = 1.0,
@@ -362,7 +365,7 @@ class DQRoute(Method):
         self.alpha, self.strength, self.start = alpha, strength, start
         self.tau, self.detector_weight = tau, detector_weight
         self.nesting = choose("nesting", nesting, ("soft", "hard"))
-        self.fusion, self.temperature = fusion, temperature
+        self.fusion, self.temperature = choose("fusion rule", fusion, FUSIONS), checked_temperature(temperature)
         counts = problem.counts
         sets = nested_class_sets(problem.groups, counts, experts)
         widths = self.network.features, self.network.shared_features

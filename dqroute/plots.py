@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ from dqroute.data.image_set import ImageSet
 from dqroute.long_tail import GROUP_NAMES
 from dqroute.report import Report
 from dqroute.runs import Run
-from dqroute.tables import COLUMNS, accuracies
+from dqroute.tables import COLUMNS, accuracies, half_interval
 
 GROUP_COLOURS = {"many": "#1b3a6b", "medium": "#2a9d8f", "few": "#f2a541"}
 EXPERT_COLOURS = ("#3d3d3d", "#a23b72", "#eba6c5", "#c9d6df")
@@ -60,13 +61,13 @@ def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) 
     generator = torch.Generator().manual_seed(seed)
     figure, axes = plt.subplots(1, 3, figsize=(7.0, 1.1), layout="constrained")
     for ax, name in zip(axes, GROUP_NAMES, strict=True):
-        classes = torch.tensor(data.groups[name])
+        classes = torch.tensor(data.groups[name], dtype=torch.int64)
         classes = classes[torch.randperm(len(classes), generator=generator)][:per_group]
-        first = torch.stack([data.train.images[(data.train.labels == c).nonzero()[0, 0]] for c in classes])
-        missing = per_group - len(first)
-        first = torch.cat([first, first.new_full((missing, *first.shape[1:]), 255)])
+        first = data.train.images.new_full((-(-per_group // rows) * rows, *data.shape), 255)
+        for place, c in enumerate(classes.tolist()):
+            first[place] = data.train.images[(data.train.labels == c).nonzero()[0, 0]]
         grid = torch.cat([torch.cat(list(row), dim=2) for row in first.chunk(rows)], dim=1)
-        ax.imshow(grid.permute(1, 2, 0).squeeze(-1), cmap="gray", vmin=0, vmax=255)
+        ax.imshow(grid.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
         ax.set_xticks([])
         ax.set_yticks([])
         ax.set_xlabel(name)
@@ -103,6 +104,12 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     return figure
 
 
+def interval(values: pd.Series) -> tuple[float, float]:
+    """The ends of the 95 % interval of the mean, the same as in the tables (seaborn's own is a bootstrap)."""
+    half = half_interval(values)
+    return values.mean() - half, values.mean() + half
+
+
 def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
     """Accuracy overall and by shot group, a bar a method; with several seeds a line spans the mean's 95 % interval."""
     frame = accuracies(runs, split)
@@ -118,8 +125,7 @@ def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
         order=COLUMNS,
         hue_order=methods,
         palette=palette,
-        errorbar=("ci", 95) if several else None,
-        seed=0,
+        errorbar=interval if several else None,
         ax=ax,
         edgecolor="white",
     )

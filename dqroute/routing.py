@@ -7,6 +7,7 @@ prediction and the weight each expert had in it. Further rules are one function 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -114,9 +115,14 @@ def fuse(rule: str, logits: Tensor, log_odds: Tensor, members: Tensor, temperatu
         temperature: of the confidences, positive.
 
     Raises:
-        ValueError: for an unknown rule or a temperature that is not positive.
+        ValueError: for an unknown rule or a temperature that is not positive and finite.
     """
     choose("fusion rule", rule, FUSIONS)
-    if not temperature > 0:
-        raise ValueError(f"the fusion temperature must be positive; got {temperature}")
-    return FUSIONS[rule](logits, log_odds, members, temperature)
+    return FUSIONS[rule](logits, log_odds, members, checked_temperature(temperature))
+
+
+def checked_temperature(temperature: float) -> float:
+    """The temperature; ValueError unless it is positive and finite."""
+    if not 0 < temperature < inf:
+        raise ValueError(f"the fusion temperature must be positive and finite; got {temperature}")
+    return temperature

@@ -24,9 +24,10 @@ from typing import Any
 import torch
 
 from dqroute.data.image_set import ImageSet
-from dqroute.files import read_json, read_tensors, write_json
+from dqroute.files import read_json, read_json_lines, read_tensors, write_json
 from dqroute.long_tail import ShotGroups
 from dqroute.methods import METHODS, Method, Problem
+from dqroute.names import choose
 from dqroute.report import Report
 
 FORMAT = 1
@@ -61,9 +62,10 @@ def canonical(value: Any) -> Any:
 
 def build(request: dict[str, Any], problem: Problem) -> Method:
     """The method of a request, its weights drawn from the request's seed."""
+    method = METHODS[choose("method", request["method"], METHODS)]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(request["seed"])
-        return METHODS[request["method"]](problem, **request["options"])
+        return method(problem, **request["options"])
 
 
 class Run:
@@ -86,9 +88,10 @@ class Run:
         if not (self.folder / "settings.json").is_file():
             raise FileNotFoundError(f"{self.folder} holds no run: it has no settings.json")
         self.settings: dict[str, Any] = read_json(self.folder / "settings.json")
-        if self.settings.get("format") != FORMAT:
+        found = self.settings.get("format") if isinstance(self.settings, dict) else None
+        if found != FORMAT:
             raise ValueError(
-                f"{self.folder} has run format {self.settings.get('format')}, this version reads {FORMAT}; "
+                f"{self.folder} has run format {found}, this version reads {FORMAT}; "
                 "remove the folder to train it again"
             )
 
@@ -139,7 +142,7 @@ class Run:
     def epochs(self) -> list[dict[str, Any]]:
         """The records of the epochs done."""
         path = self.folder / "epochs.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        return read_json_lines(path) if path.is_file() else []
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -187,7 +190,9 @@ class Run:
 
 
 def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
-    """All finished runs below a folder, sorted by path."""
+    """All finished runs of this format below a folder, sorted by path; anything else there is passed over."""
     root = Path(runs_dir) if runs_dir is not None else default_runs_dir()
-    runs = [Run(path.parent) for path in sorted(root.glob("**/settings.json"))]
+    # A finished run has a provenance beside its settings; a settings.json alone may be anybody's.
+    folders = [path.parent for path in sorted(root.glob("**/provenance.json"))]
+    runs = [Run(folder) for folder in folders if (folder / "settings.json").is_file()]
     return [run for run in runs if run.finished]

@@ -47,7 +47,7 @@ class Settings:
                 raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
         for name, low, high in (("lr", 0, 1e3), ("momentum", 0, 1), ("weight_decay", 0, 1), ("warmup", 0, self.epochs)):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ValueError(f"{name} must lie between {low} and {high:g}; got {value!r}")
 
     def rate(self, epoch: float) -> float:

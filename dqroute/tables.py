@@ -31,6 +31,15 @@ def accuracies(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "seed", "group", "accuracy"])
 
 
+def check_one_run_a_seed(runs: Iterable[Run]) -> None:
+    """Raise ValueError if a method has two runs of one seed: two settings would be averaged as if they were seeds."""
+    pairs = [(run.method, run.seed) for run in runs]
+    twice = [pair for pair in dict.fromkeys(pairs) if pairs.count(pair) > 1]
+    if twice:
+        method, seed = twice[0]
+        raise ValueError(f"{method} seed {seed} is there more than once; compare one setting of a method at a time")
+
+
 def half_interval(values: pd.Series) -> float:
     """Half the width of the 95 % interval of the mean (Student's t); NaN for a single value."""
     n = len(values)
@@ -47,6 +56,7 @@ def summary(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
     """Accuracy in %, mean over seeds ± half the 95 % interval, and the time of a run; a row a method, as they come."""
     runs = list(runs)
     frame = accuracies(runs, split)
+    check_one_run_a_seed(runs)
     methods = list(dict.fromkeys(run.method for run in runs))
     table = frame.groupby(["method", "group"])["accuracy"].apply(with_interval).unstack().reindex(methods)
     table = table.reindex(columns=[column for column in COLUMNS if column in table])
@@ -63,8 +73,10 @@ def paired_differences(runs: Iterable[Run], reference: str, split: str = "test")
     Only seeds that both have count. An interval that leaves out zero is a difference that seeds alone do not explain.
 
     Raises:
-        ValueError: if the reference is not among the runs.
+        ValueError: if the reference is not among the runs, or a method has two runs of one seed.
     """
+    runs = list(runs)
+    check_one_run_a_seed(runs)
     wide = accuracies(runs, split).pivot_table(index=["group", "seed"], columns="method", values="accuracy", sort=False)
     if reference not in wide:
         raise ValueError(f"no run of {reference!r} to compare with; there are {', '.join(map(str, wide.columns))}")

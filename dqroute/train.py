@@ -143,7 +143,8 @@ class Training:
             total=settings.epochs, initial=len(self.records), desc=name, unit="epoch", disable=not progress
         ) as bar:
             for epoch in range(len(self.records), settings.epochs):
-                record = self.epoch(epoch)
+                with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                    record = self.epoch(epoch)
                 self.records.append(record)
                 self.checkpoint()
                 bar.set_postfix_str(f"loss {record['loss']:.3f}, {record['images_per_second']:,.0f} images/s", False)
@@ -162,7 +163,10 @@ class Training:
         loss_sum = torch.zeros((), device=self.device)
         right = torch.zeros((), device=self.device)
         # One seed for an epoch, far from those of the same run's other epochs and of other runs.
-        batches = self.batches.epoch(seed=(self.run.seed * 1_000_003 + epoch) % 2**63)
+        seed = (self.run.seed * 1_000_003 + epoch) % 2**63
+        # For methods that draw from the global generators: an interrupted run then draws the same numbers again.
+        torch.manual_seed(seed)
+        batches = self.batches.epoch(seed)
         for step, (images, labels) in enumerate(batches):
             for group in self.optimizer.param_groups:
                 group["lr"] = settings.rate(epoch + (step + 1) / len(self.batches))

@@ -1,12 +1,14 @@
 """Difficulty, its update, the frequency prior and their combination, against numbers worked by hand."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from torch.testing import assert_close as assert_close_and_same_type
 
 from dqroute.difficulty import (
     DifficultyTracker,
@@ -16,6 +18,8 @@ from dqroute.difficulty import (
     update_difficulty_weights,
 )
 
+# The difficulty weights are float64, what they are compared with here is not.
+assert_close = partial(assert_close_and_same_type, check_dtype=False)
 shares = st.floats(0, 1, width=32)
 positive = st.floats(0.0009765625, 1, width=32)
 
@@ -49,13 +53,13 @@ def test_difficulty_lies_between_0_and_1_plus_lambda(entropy, accuracy, lam):
 def test_update_worked_by_hand():
     """w = (0.2, 0.8), d = (1, 0), γ = ln 2: 0.2·2 : 0.8·1 = 0.4 : 0.8 = 1/3 : 2/3."""
     w = update_difficulty_weights(torch.tensor([0.2, 0.8]), torch.tensor([1.0, 0.0]), math.log(2), memory=1)
-    torch.testing.assert_close(w, torch.tensor([1 / 3, 2 / 3]))
+    assert_close(w, torch.tensor([1 / 3, 2 / 3]))
 
 
 def test_update_with_half_a_memory_worked_by_hand():
     """w = (0.2, 0.8), ρ = ½: the roots are 1 : 2, d = (1, 0), γ = ln 4 gives 4 : 2 = 2/3 : 1/3."""
     w = update_difficulty_weights(torch.tensor([0.2, 0.8]), torch.tensor([1.0, 0.0]), math.log(4), memory=0.5)
-    torch.testing.assert_close(w, torch.tensor([2 / 3, 1 / 3]))
+    assert_close(w, torch.tensor([2 / 3, 1 / 3]))
 
 
 def test_update_without_memory_forgets():
@@ -92,16 +96,14 @@ def test_the_update_keeps_a_distribution_and_favours_the_harder(weights, d, gamm
     assert uniform[d.argmax()] >= uniform.max() * (1 - 1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: weights are stored as float32 and underflow to 0, a class never recovers")
 def test_the_published_update_recovers_from_a_long_bias():
     """150 epochs at d = (0, 1), then 150 at (1, 0): Σ d is equal, so the weights must be ½ and ½ again."""
     w = torch.tensor([0.5, 0.5])
     for d in [torch.tensor([0.0, 1.0])] * 150 + [torch.tensor([1.0, 0.0])] * 150:
         w = update_difficulty_weights(w, d, gamma=1.0, memory=1)
-    torch.testing.assert_close(w, torch.tensor([0.5, 0.5]), atol=1e-3, rtol=0)
+    assert_close(w, torch.tensor([0.5, 0.5]), atol=1e-3, rtol=0)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: α = 0 times log of an underflowed weight is 0 · -inf = NaN")
 def test_by_frequency_alone_a_collapsed_difficulty_does_no_harm():
     w = torch.tensor([0.5, 0.5])
     for _ in range(150):
@@ -197,14 +199,14 @@ def test_tracker_over_two_epochs_by_hand():
     torch.testing.assert_close(tracker.entropy, torch.tensor([math.log(3) / 2, 0, 0]), atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(tracker.accuracy, torch.tensor([1.0, 0, 0]))
     torch.testing.assert_close(tracker.difficulty, torch.ones(3))
-    torch.testing.assert_close(tracker.weights, torch.full((3,), 1 / 3))
+    assert_close(tracker.weights, torch.full((3,), 1 / 3))
 
     tracker.observe(one_hot_logits([1, 2], 3), torch.tensor([0, 2]))
     tracker.end_epoch()
     torch.testing.assert_close(tracker.accuracy, torch.tensor([0.5, 0, 1]))
     torch.testing.assert_close(tracker.difficulty, torch.tensor([0.5, 1, 0]))
     expected = normalised(torch.tensor([math.exp(0.5), math.e, 1]))
-    torch.testing.assert_close(tracker.weights, expected)
+    assert_close(tracker.weights, expected)
 
 
 def test_a_class_unseen_in_an_epoch_keeps_its_entropy_and_accuracy():
@@ -227,7 +229,7 @@ def test_how_images_fall_into_batches_does_not_matter():
         parts.observe(logits[part], labels[part])
     whole.end_epoch()
     parts.end_epoch()
-    torch.testing.assert_close(whole.weights, parts.weights)
+    assert_close(whole.weights, parts.weights)
     torch.testing.assert_close(whole.difficulty, parts.difficulty)
 
 

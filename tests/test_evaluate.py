@@ -170,7 +170,6 @@ def test_fpr95_is_what_counting_gives(seed, n):
     assert quality["fpr95"] == pytest.approx(fpr95_by_counting(scores, labels == 1))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: roc_curve drops points on a line; drop_intermediate=False keeps them")
 def test_fpr95_with_ties_by_hand():
     """Twenty scores, an own image and an outsider at each: to let in 19 of 20 own ones, 19 of 20 outsiders."""
     scores, labels = torch.arange(20).repeat(2) / 20, torch.tensor([0] * 20 + [1] * 20)
@@ -264,7 +263,6 @@ def test_other_data_are_refused_and_the_difference_is_named(unevaluated, tiny_wi
     assert unevaluated.report() is None
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: once there is a report, the image set passed is not looked at")
 def test_other_data_are_refused_even_where_there_is_a_report(trained, tiny_without_val):
     with pytest.raises(ValueError, match="is not the data of"):
         dq.evaluate(trained[0], tiny_without_val, device="cpu")

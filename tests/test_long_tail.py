@@ -72,7 +72,7 @@ def test_auto_takes_thirds_only_where_a_group_would_be_empty():
     assert "thirds of the classes" in thirds.description
 
 
-@given(st.lists(st.integers(1, 1000), min_size=3, max_size=60), st.sampled_from(["auto", "shots", "thirds"]))
+@given(st.lists(st.integers(1, 1000), min_size=2, max_size=60), st.sampled_from(["auto", "shots", "thirds"]))
 def test_every_class_is_in_exactly_one_group(counts, rule):
     groups = shot_groups(counts, rule)
     assert sorted(groups.many + groups.medium + groups.few) == list(range(len(counts)))
@@ -81,10 +81,16 @@ def test_every_class_is_in_exactly_one_group(counts, rule):
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="auto, shots, thirds"):
         shot_groups([1, 2, 3], "halves")
-    with pytest.raises(ValueError, match="at least 3 classes; got 2"):
-        shot_groups([1, 2])
+    with pytest.raises(ValueError, match="fewer than 2 classes; got 1"):
+        shot_groups([1])
     with pytest.raises(KeyError, match="many, medium, few"):
         shot_groups([200, 50, 5])["all"]
+
+
+def test_of_two_classes_one_is_many_shot_and_one_few_shot():
+    groups = shot_groups([3, 40])
+    assert (groups.many, groups.medium, groups.few, groups.rule) == ((1,), (), (0,), "thirds")
+    assert nested_class_sets(groups, [3, 40], 3) == [(0, 1), (0,), (0,)]
 
 
 def test_nested_sets_of_three_experts_are_all_then_medium_and_few_then_few():

@@ -65,7 +65,6 @@ def test_examples_are_the_same_by_seed_and_take_colour_images(tiny):
     assert plots.examples(colour).axes[0].images[0].get_array().shape[2] == 3
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="BUG: a shot group without classes stops the figure")
 def test_examples_of_a_set_with_an_empty_group(tiny):
     """As the rule "shots" leaves CIFAR-10-LT; here no class has more than 100 images."""
     empty = ImageSet(**(vars(tiny) | {"groups": shot_groups(tiny.counts, "shots")}))
@@ -74,7 +73,6 @@ def test_examples_of_a_set_with_an_empty_group(tiny):
     plots.examples(empty)
 
 
-@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="BUG: an odd number of examples does not fill two rows")
 def test_examples_in_an_odd_number(tiny):
     plots.examples(tiny, per_group=5)
 
@@ -107,7 +105,6 @@ def test_accuracies_are_a_bar_a_method_and_group(trained):
         assert [bar.get_height() for bar in container] == pytest.approx(expected)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: seaborn's bootstrap of a few seeds is narrower than the tables' interval")
 def test_the_lines_on_the_bars_span_the_tables_interval(trained):
     runs = [run for run in trained if run.method == "dqroute"]
     (ax,) = plots.accuracy_by_group(runs).axes

@@ -95,7 +95,6 @@ def test_the_order_of_the_runs_does_not_matter():
     pd.testing.assert_frame_equal(there, back)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: two settings of a method from one seed are pooled as if two seeds")
 @pytest.mark.parametrize("table", [summary, lambda runs: paired_differences(runs, "a")], ids=["summary", "paired"])
 def test_settings_are_not_pooled_as_seeds(table):
     """The same method, seed and split twice, as a sweep of α gives: kept apart, or refused."""

@@ -124,6 +124,19 @@ def test_one_step_is_that_of_sgd_by_hand(tiny, runs_dir, quick):
         torch.testing.assert_close(trained[name], p - rate * (p.grad + 0.01 * p), atol=1e-7, rtol=1e-5, msg=name)
 
 
+def test_every_epoch_of_every_seed_has_an_order_of_its_own(tiny, runs_dir, quick, monkeypatch):
+    original, seeds = train.Batches.epoch, []
+
+    def epoch(self, seed):
+        seeds.append(seed)
+        return original(self, seed)
+
+    monkeypatch.setattr(train.Batches, "epoch", epoch)
+    for seed in (0, 1):
+        dq.fit("cross-entropy", tiny, seed=seed, epochs=3, runs_dir=runs_dir, **quick)
+    assert len(seeds) == len(set(seeds)) == 6
+
+
 def test_fit_leaves_the_callers_generator_alone_and_does_not_depend_on_it(tiny, tmp_path, quick):
     torch.manual_seed(1)
     state = torch.get_rng_state()

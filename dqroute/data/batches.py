@@ -73,6 +73,7 @@ class Batches:
         """bool ``[B, H, W]``, true in a square around each relative centre ``[2, B]``."""
         inside = []
         for relative, size in zip(centre, (self.height, self.width), strict=True):
-            middle = (relative * size).floor()[:, None]
-            inside.append((torch.arange(size, device=self.device) - middle).abs() * 2 <= self.augmentation.cutout - 1)
+            first = (relative * size).floor()[:, None] - self.augmentation.cutout // 2
+            place = torch.arange(size, device=self.device)
+            inside.append((place >= first) & (place < first + self.augmentation.cutout))
         return inside[0][:, :, None] & inside[1][:, None, :]
