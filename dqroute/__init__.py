@@ -12,7 +12,7 @@ The whole path, from an image set to a prediction::
 The names below are the public ones; each module holds one idea and is named after it.
 """
 
-from dqroute.data import load
+from dqroute.data import load, read_images
 from dqroute.evaluate import evaluate
 from dqroute.methods import METHODS, Method, Prediction, method_options, register
 from dqroute.report import Report
@@ -31,5 +31,6 @@ __all__ = [
     "fit",
     "load",
     "method_options",
+    "read_images",
     "register",
 ]

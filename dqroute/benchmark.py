@@ -53,8 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not chosen.notebook.is_file():
         parser.error(f"there is no notebook {chosen.notebook}; run this from the repository's root")
-    # The kernel's own progress lines come through papermill's log.
+    # The kernel's own progress lines come through papermill's log; its count of cells would only break them up.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("papermill").addFilter(lambda record: " Cell " not in str(record.msg)[:15])
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     try:
         executed = papermill.execute_notebook(

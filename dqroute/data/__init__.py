@@ -10,6 +10,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from dqroute.data.cifar import cifar10, cifar100
+from dqroute.data.decoding import read_images
 from dqroute.data.digits import digits
 from dqroute.data.folder import folder
 from dqroute.data.glyphs import glyphs
@@ -17,7 +18,7 @@ from dqroute.data.image_set import Augmentation, ImageSet, Split
 from dqroute.data.splits import checked_val
 from dqroute.names import checked_seed, choose
 
-__all__ = ["DATA_SETS", "Augmentation", "ImageSet", "Split", "load"]
+__all__ = ["DATA_SETS", "Augmentation", "ImageSet", "Split", "load", "read_images"]
 
 DATA_SETS: dict[str, Callable[..., ImageSet]] = {
     "glyphs": glyphs,

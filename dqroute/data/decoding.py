@@ -17,6 +17,25 @@ MEMORY_LIMIT = 8 * 2**30  # bytes; beyond this a set does not belong into one te
 CHUNK = 128
 
 
+def read_images(files: Sequence[str | os.PathLike[str]], size: int) -> Tensor:
+    """Pictures of any kind and size as a model takes them: ``run.model.predict(dq.read_images(files, size=32))``.
+
+    Args:
+        files: what to read.
+        size: side in pixels, as the model was trained on; pictures are cropped to a centred square and resized.
+
+    Returns:
+        uint8 ``[N, 3, size, size]``.
+
+    Raises:
+        ValueError: naming the files that cannot be read.
+    """
+    paths = [Path(file).absolute() for file in files]
+    if not paths:
+        raise ValueError("no files were given to read")
+    return decode(paths, size, Path(os.path.commonpath([path.parent for path in paths])))
+
+
 def decode(files: Sequence[Path], side: int, base: Path, *, exact: bool = False) -> Tensor:
     """Read images in a few threads.
 
