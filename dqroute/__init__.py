@@ -5,7 +5,7 @@ The whole path, from an image set to a prediction::
     import dqroute as dq
 
     data = dq.load("glyphs", imbalance=100, seed=0)
-    run = dq.fit("dqroute", data, epochs=12, seed=0)
+    run = dq.fit("dqroute", data, seed=0)
     report = dq.evaluate(run)
     run.model.predict(data.test.images[:5])
 

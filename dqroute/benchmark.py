@@ -56,7 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     # The kernel's own progress lines come through papermill's log; its count of cells would only break them up.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("papermill").addFilter(lambda record: " Cell " not in str(record.msg)[:15])
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        chosen.output.parent.mkdir(parents=True, exist_ok=True)
+        chosen.output.touch()
+    except OSError as error:
+        parser.error(f"cannot write {chosen.output} ({error.strerror}); name another file with --output")
     try:
         executed = papermill.execute_notebook(
             chosen.notebook,

@@ -5,7 +5,7 @@ takes the image for one of its own, negative when it takes it for an outsider; `
 confidence. All detectors share this sign. Expert 1 has all classes, so among the data set's images it has no
 outsiders and nothing to learn from: its log-odds is ``+inf``, its confidence 1.
 
-The paper's text fixes neither architecture nor loss; each choice here is ours and is compared in the book.
+The paper's text fixes neither architecture nor loss; each choice here is ours.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dqroute.names import choose
+from dqroute.checks import choose
 from dqroute.networks import ExpertOutputs
 
 
@@ -46,8 +46,7 @@ class EnergyDetector(Detector):
 
     ``s_k(x) = log Σ_{c∈S_k} exp z_kc - log Σ_{c∉S_k} exp z_kc``, the log-odds of ``S_k`` in the expert's softmax.
     The energy score is Liu et al.'s (2020); setting own classes against the others is our choice. It has no
-    parameters, so training it trains the expert itself. (With a learned scale, the scale grew to four, and the
-    detector's gradient drowned the classifier's.)
+    parameters, so training it trains the expert itself.
     """
 
     def forward(self, outputs: ExpertOutputs) -> Tensor:
@@ -73,7 +72,10 @@ class MaxSoftmaxDetector(Detector):
 
 
 class LinearDetector(Detector):
-    """A binary classifier on the expert's features: ``s_k(x) = v_k · f_k(x) + b_k``."""
+    """A binary classifier on the expert's features: ``s_k(x) = v_k · f_k(x) + b_k``.
+
+    Our choice, as the plainest reading of "the expert's own detector".
+    """
 
     def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
         super().__init__(expert, members, features, shared_features)
@@ -86,7 +88,7 @@ class LinearDetector(Detector):
 class TrunkDetector(Detector):
     """A small binary classifier on the shared trunk's features, so that an expert can be skipped before it runs.
 
-    ``s_k(x) = v_k · relu(W_k g(x)) + b_k`` with 64 hidden units, ``g`` the pooled trunk.
+    ``s_k(x) = v_k · relu(W_k g(x) + c_k) + b_k`` with 64 hidden units, ``g`` the pooled trunk. Our choice.
     """
 
     def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
@@ -143,7 +145,7 @@ class DetectorBank(nn.Module):
         return torch.stack(rows)
 
     def loss(self, log_odds: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
-        """Sum over detectors of the binary cross-entropy of "mine" against "not mine".
+        """``Σ_k mean_b u_y BCE(σ(s_k), [y ∈ S_k])``, ``u_c ∝ 1 / n_c``: "mine" against "not mine".
 
         Every class counts the same (weight ``1 / n_c``, mean 1 over the training images), because a detector for
         rare classes sees almost no image of its own otherwise, and because the test set's prior of "mine" is

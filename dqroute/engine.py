@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from dqroute.names import choose
+from dqroute.checks import choose
 
 
 def resolve_device(name: str) -> torch.device:
@@ -32,5 +32,9 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """Autocast for the network's forward pass: ``"bf16"``, ``"fp32"``, or ``"auto"``."""
-    enabled = precision == "bf16" or (precision == "auto" and computes_in_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """What a precision comes to on a device."""
+    return precision == "bf16" or (precision == "auto" and computes_in_bf16(device))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 
+from dqroute.checks import choose
 from dqroute.data.image_set import ImageSet, Split
-from dqroute.engine import precision_context, resolve_device
+from dqroute.engine import resolve_device
 from dqroute.files import write_json
 from dqroute.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.methods import Prediction
-from dqroute.names import choose
 from dqroute.report import Report
 from dqroute.runs import Run
 
@@ -44,8 +43,7 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
         raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
     where = resolve_device(device)
     model = run.model.to(where)
-    with precision_context(run.settings["training"]["precision"], where):
-        prediction = model.predict(data.splits[split].images)
+    prediction = model.predict(data.splits[split].images)
     report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
     write_json(run.folder / f"report-{split}.json", report.to_json())
     return report
@@ -88,6 +86,10 @@ def score(prediction: Prediction, split: Split, groups: ShotGroups, class_sets: 
         few=accuracy["few"],
         groups=groups.description,
         per_class=per_class,
+        plain_mean={
+            group: mean((prediction.mean_label == labels).float()[mask])
+            for group, mask in ({"overall": everything} | inside).items()
+        },
         per_expert=(prediction.expert_labels == labels[:, None]).float().mean(dim=0).tolist(),
         calibration={
             group: calibration_error(prediction.probabilities[mask], labels[mask])
@@ -107,7 +109,7 @@ def mean(values: Tensor) -> float | None:
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float | None:
-    """Expected calibration error: mean over images of |confidence - accuracy| of the image's bin (Guo et al., 2017).
+    """Expected calibration error ``Σ_m (n_m / N) |accuracy_m - confidence_m|`` over bins m (Guo et al., 2017).
 
     Args:
         probabilities: ``[N, C]``; labels: ``[N]``; bins: equal widths between 0 and 1.
@@ -142,9 +144,3 @@ def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> 
             }
         )
     return quality
-
-
-def mean_per_class(reports: Sequence[Report]) -> Tensor:
-    """Accuracy by class averaged over reports (seeds), ``[C]``; NaN where a class had no image."""
-    rows = [[float("nan") if a is None else a for a in report.per_class] for report in reports]
-    return torch.tensor(rows).mean(dim=0)

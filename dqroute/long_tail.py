@@ -72,6 +72,7 @@ class ShotGroups:
 
     @property
     def num_classes(self) -> int:
+        """``C``."""
         return len(self.many) + len(self.medium) + len(self.few)
 
     @property

@@ -104,7 +104,7 @@ def dqroute(
         detector_weight: μ.
         nesting: ``"soft"``: every expert learns all classes and is nested through its detector. ``"hard"``: expert
             k's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only (the literal reading);
-            its loss is still divided by the whole batch, since an average over its own few images made it forget.
+            its loss is still divided by the whole batch, as the others' are.
     """
     terms = []
     for logits, members in zip(outputs.logits, detectors.members, strict=True):

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute import losses
+from dqroute.checks import checked_range, choose
 from dqroute.detectors import DetectorBank
 from dqroute.difficulty import DifficultyTracker, combine_weights, frequency_prior
+from dqroute.engine import precision_context
 from dqroute.long_tail import ShotGroups, nested_class_sets
-from dqroute.names import choose
 from dqroute.networks import COSINE_SCALE, ExpertNetwork, ExpertOutputs
 from dqroute.routing import FUSIONS, Fusion, checked_temperature, fuse
 
@@ -33,6 +34,7 @@ class Problem:
         groups: shot groups.
         channels: of the images; mean, std: their pixels' mean and standard deviation by channel, in 0 to 255.
         backbone, shared_depth, branch_width: see :class:`~dqroute.networks.ExpertNetwork`.
+        size: height and width of the images, which prediction asks for again; None takes any.
     """
 
     counts: Tensor
@@ -43,6 +45,7 @@ class Problem:
     backbone: str = "resnet8"
     shared_depth: int = 1
     branch_width: float = 1.0
+    size: tuple[int, int] | None = None
 
 
 class Prediction(NamedTuple):
@@ -55,6 +58,7 @@ class Prediction(NamedTuple):
         confidence: ``[N, K]``, each expert's detector's probability that the image belongs to its classes.
         probabilities: ``[N, C]``, of all classes.
         expert_labels: int64 ``[N, K]``, what each expert would have said alone.
+        mean_label: int64 ``[N]``, what the plain mean of the experts' logits would have said.
     """
 
     label: Tensor
@@ -63,6 +67,7 @@ class Prediction(NamedTuple):
     confidence: Tensor
     probabilities: Tensor
     expert_labels: Tensor
+    mean_label: Tensor
 
 
 class Method(nn.Module):
@@ -74,7 +79,8 @@ class Method(nn.Module):
     """
 
     summary: ClassVar[str] = ""
-    # Raised whenever the code of a method changes its results, so that older runs are not taken for the new ones.
+    # Raised whenever a change in the code changes a method's results, so that older runs are not taken for new ones;
+    # here for a change that touches all methods, in a subclass for one of its own.
     revision: ClassVar[int] = 1
     counts: Tensor
     log_pi: Tensor
@@ -97,6 +103,9 @@ class Method(nn.Module):
         self.register_buffer("mean", torch.tensor(problem.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(problem.std).view(1, -1, 1, 1))
         self.progress = 0.0
+        self.size = problem.size
+        # Set by the run, so that a prediction computes as the training did.
+        self.precision = "fp32"
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 ``[B, channels, H, W]`` to float with mean 0 and deviation 1 by channel."""
@@ -141,8 +150,13 @@ class Method(nn.Module):
         """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
 
         Raises:
-            ValueError: if the images have another type or number of channels.
+            ValueError: if the images have another type, number of channels or size.
         """
+        if self.size is not None and tuple(images.shape[2:]) != tuple(self.size):
+            height, width = self.size
+            raise ValueError(
+                f"the model was trained on {height}x{width} images; got {list(images.shape)}; resize them first"
+            )
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != self.mean.shape[1]:
             raise ValueError(
                 f"predict takes uint8 images [N, {self.mean.shape[1]}, height, width]; "
@@ -152,15 +166,19 @@ class Method(nn.Module):
         self.eval()
         rows = []
         for batch in images.split(batch_size):
-            outputs = self(batch.to(self.mean.device))
+            with precision_context(self.precision, self.mean.device):
+                outputs = self(batch.to(self.mean.device))
             fusion = self.fuse(outputs)
-            confidence = self.log_odds(outputs).sigmoid().T
+            # In float64 a sigmoid still tells log-odds of 20 and 30 apart; detectors are ranked by it.
+            confidence = self.log_odds(outputs).double().sigmoid().T
             alone = outputs.logits.argmax(dim=2).T
-            rows.append((fusion.log_probability.exp(), fusion.expert_weights, confidence, alone))
+            together = outputs.logits.mean(dim=0).argmax(dim=1)
+            rows.append((fusion.log_probability.exp(), fusion.expert_weights, confidence, alone, together))
         self.train(was_training)
-        probabilities, weights, confidence, alone = (torch.cat(column).cpu() for column in zip(*rows, strict=True))
+        columns = [torch.cat(column).cpu() for column in zip(*rows, strict=True)]
+        probabilities, weights, confidence, alone, together = columns
         best = probabilities.max(dim=1)
-        return Prediction(best.indices, best.values, weights, confidence, probabilities, alone)
+        return Prediction(best.indices, best.values, weights, confidence, probabilities, alone, together)
 
 
 METHODS: dict[str, type[Method]] = {}
@@ -196,6 +214,7 @@ class CrossEntropy(Method):
         super().__init__(problem, classifier=classifier)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``mean_b -log softmax(z)_y``."""
         return F.cross_entropy(outputs.logits[0], labels)
 
 
@@ -211,10 +230,11 @@ class Deferred(Method):
 
     def __init__(self, problem: Problem, *, start: float, beta: float, classifier: str = "linear") -> None:
         super().__init__(problem, classifier=classifier)
-        self.start = start
+        self.start = checked_range("start", start, 0, 1)
         self.register_buffer("drw_weights", frequency_prior(problem.counts, "effective", beta) * len(problem.counts))
 
     def current_weights(self) -> Tensor | None:
+        """The weights that count now, ``[C]``, or None for 1: ``w_c ∝ (1 - β) / (1 - β^n_c)``, mean 1, late only."""
         return self.drw_weights if self.progress >= self.start else None
 
 
@@ -226,6 +246,7 @@ class ClassBalanced(Deferred):
         super().__init__(problem, start=start, beta=beta)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``Σ_b w_y CE(z, y) / Σ_b w_y``."""
         return F.cross_entropy(outputs.logits[0], labels, weight=self.current_weights())
 
 
@@ -237,9 +258,10 @@ class LDAM(Deferred):
 
     def __init__(self, problem: Problem, *, start: float = 0.8, beta: float = 0.9999, margin: float = 0.5) -> None:
         super().__init__(problem, start=start, beta=beta, classifier="cosine")
-        self.register_buffer("margins", losses.ldam_margins(problem.counts, margin))
+        self.register_buffer("margins", losses.ldam_margins(problem.counts, checked_range("margin", margin, 0)))
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """See :func:`dqroute.losses.ldam`."""
         return losses.ldam(outputs.logits[0], labels, self.margins, COSINE_SCALE, self.current_weights())
 
 
@@ -252,6 +274,7 @@ class LogitAdjustment(Method):
         self.tau = tau
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """See :func:`dqroute.losses.logit_adjusted`."""
         return losses.logit_adjusted(outputs.logits[0], labels, self.log_pi, self.tau)
 
 
@@ -276,17 +299,18 @@ class RIDE(Method):
         *,
         experts: int = 3,
         base: str = "logit-adjustment",
-        diversity: float = 0.2,
+        diversity: float = 0.05,
         classifier: str = "linear",
     ) -> None:
         super().__init__(problem, experts=experts, classifier=classifier)
         self.base = choose("base loss", base, ("logit-adjustment", "ldam"))
         if base == "ldam" and classifier != "cosine":
             raise ValueError("the margins of base='ldam' live on the cosine; use classifier='cosine' with it")
-        self.diversity = diversity
+        self.diversity = checked_range("diversity", diversity, 0)
         self.register_buffer("margins", losses.ldam_margins(problem.counts))
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``Σ_k L(z_k, y) - λ · diversity``, ``L`` the base loss; see :func:`dqroute.losses.diversity`."""
         if self.base == "ldam":
             each = [losses.ldam(logits, labels, self.margins, COSINE_SCALE) for logits in outputs.logits]
         else:
@@ -306,6 +330,7 @@ class SADE(Method):
         self.tau = tau
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``CE(z_1, y) + CE(z_2 + log π, y) + CE(z_3 + log π - τ log π̄, y)``, π̄ the prior upside down."""
         forward, uniform, backward = outputs.logits
         each = (
             F.cross_entropy(forward, labels),
@@ -359,12 +384,14 @@ class DQRoute(Method):
         classifier: str = "linear",
     ) -> None:
         super().__init__(problem, experts=experts, classifier=classifier)
-        for name, value, low, high in (("alpha", alpha, 0, 1), ("start", start, 0, 1), ("strength", strength, 0, None)):
-            if value < low or (high is not None and value > high):
-                raise ValueError(f"{name} must lie in [{low}, {high if high is not None else '∞'}]; got {value}")
-        self.alpha, self.strength, self.start = alpha, strength, start
-        self.tau, self.detector_weight = tau, detector_weight
+        self.alpha, self.start = checked_range("alpha", alpha, 0, 1), checked_range("start", start, 0, 1)
+        self.strength, self.tau = checked_range("strength", strength, 0), checked_range("tau", tau, 0)
+        self.detector_weight = checked_range("detector_weight", detector_weight, 0)
         self.nesting = choose("nesting", nesting, ("soft", "hard"))
+        if nesting == "hard" and fusion != "restricted":
+            raise ValueError(
+                "with nesting='hard' an expert's logits outside its classes are untrained; use fusion='restricted'"
+            )
         self.fusion, self.temperature = choose("fusion rule", fusion, FUSIONS), checked_temperature(temperature)
         counts = problem.counts
         sets = nested_class_sets(problem.groups, counts, experts)
@@ -382,6 +409,7 @@ class DQRoute(Method):
             self.class_weights.copy_(weights)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """See :func:`dqroute.losses.dqroute`."""
         return losses.dqroute(
             outputs,
             labels,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dqroute.names import choose
+from dqroute.checks import choose
 
 CLASSIFIERS = ("linear", "cosine")
 COSINE_SCALE = 30.0  # of the cosine classifier's logits, as in the multi-expert papers
@@ -200,6 +200,7 @@ class ExpertNetwork(nn.Module):
 
     @property
     def experts(self) -> int:
+        """``K``."""
         return len(self.branches)
 
     def forward(self, images: Tensor) -> ExpertOutputs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,8 +30,36 @@ def refuse_unknown(namespace: Mapping[str, Any], known: Iterable[str]) -> None:
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list as it is, ``"a, b"`` as two names, anything else as a list of one: for ``papermill -p methods a,b``."""
+    """A list as it is, ``"a, b"`` or ``'["a", "b"]'`` as two names, anything else as a list of one.
+
+    For ``papermill -p methods a,b``: papermill's ``-p`` knows no lists.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = json.loads(value)
     if isinstance(value, str):
         parts = [part.strip() for part in value.split(",")]
         return [int(part) if part.lstrip("-").isdigit() else part for part in parts if part]
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def distinct(what: str, values: list[Any]) -> list[Any]:
+    """The values; ValueError if there is none, or one twice."""
+    twice = [value for value in values if values.count(value) > 1]
+    if not values or twice:
+        raise ValueError(f"{what} must name at least one and none twice; got {values}")
+    return values
+
+
+def as_options(value: Any) -> dict[str, Any]:
+    """A dictionary as it is, and one written as JSON: for ``papermill -p options '{"size": 64}'``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    try:
+        options = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        options = None
+    if not isinstance(options, dict):
+        raise ValueError(f"options are written as JSON, such as '{{\"size\": 64}}'; got {value!r}")
+    return options

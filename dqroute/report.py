@@ -17,6 +17,8 @@ class Report:
         many, medium, few: share of the images of each shot group classified correctly.
         groups: the rule behind the groups, in words.
         per_class: accuracy of each class, ``[C]``.
+        plain_mean: what the plain mean of the experts' logits would reach, ``"overall"``, ``"many"``, ``"medium"``,
+            ``"few"``: the same experts without routing.
         per_expert: accuracy of each expert alone, ``[K]``.
         calibration: expected calibration error (15 equal bins) by ``"overall"``, ``"many"``, ``"medium"``, ``"few"``.
         expert_weights: by ``"many"``, ``"medium"``, ``"few"``: the experts' mean weights, ``[K]``, for images of
@@ -34,12 +36,14 @@ class Report:
     few: float | None
     groups: str
     per_class: list[float | None]
+    plain_mean: dict[str, float | None]
     per_expert: list[float]
     calibration: dict[str, float | None]
     expert_weights: dict[str, list[float] | None]
     detectors: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
+        """The report as plain values."""
         return asdict(self)
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dqroute.names import choose
+from dqroute.checks import choose
 
 
 class Fusion(NamedTuple):

@@ -23,11 +23,11 @@ from typing import Any
 
 import torch
 
+from dqroute.checks import choose
 from dqroute.data.image_set import ImageSet
 from dqroute.files import read_json, read_json_lines, read_tensors, write_json
 from dqroute.long_tail import ShotGroups
 from dqroute.methods import METHODS, Method, Problem
-from dqroute.names import choose
 from dqroute.report import Report
 
 FORMAT = 1
@@ -47,8 +47,9 @@ def problem_from_json(value: dict[str, Any]) -> Problem:
     """The inverse of :func:`problem_to_json`."""
     groups = value["groups"]
     shots = ShotGroups(tuple(groups["many"]), tuple(groups["medium"]), tuple(groups["few"]), groups["rule"])
+    size = tuple(value["size"]) if value.get("size") else None
     given = {"counts": torch.tensor(value["counts"]), "groups": shots}
-    return Problem(**(value | given | {"mean": tuple(value["mean"]), "std": tuple(value["std"])}))
+    return Problem(**(value | given | {"mean": tuple(value["mean"]), "std": tuple(value["std"]), "size": size}))
 
 
 def canonical(value: Any) -> Any:
@@ -63,9 +64,11 @@ def canonical(value: Any) -> Any:
 def build(request: dict[str, Any], problem: Problem) -> Method:
     """The method of a request, its weights drawn from the request's seed."""
     method = METHODS[choose("method", request["method"], METHODS)]
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(request["seed"])
-        return method(problem, **request["options"])
+        model = method(problem, **request["options"])
+    model.precision = request["training"]["precision"]
+    return model
 
 
 class Run:
@@ -119,10 +122,12 @@ class Run:
 
     @property
     def method(self) -> str:
+        """The method's name."""
         return self.settings["method"]
 
     @property
     def seed(self) -> int:
+        """The seed of weights, order and augmentation."""
         return self.settings["seed"]
 
     @property
@@ -132,10 +137,12 @@ class Run:
 
     @property
     def checkpoint_file(self) -> Path:
+        """Where the state after the last epoch lies until the run is finished."""
         return self.folder / "checkpoint.safetensors"
 
     @property
     def weights_file(self) -> Path:
+        """Where the trained network lies."""
         return self.folder / "weights.safetensors"
 
     @property
@@ -157,6 +164,7 @@ class Run:
 
     @property
     def groups(self) -> ShotGroups:
+        """The shot groups of the training set."""
         return problem_from_json(self.settings["problem"]).groups
 
     def new_model(self) -> Method:
@@ -186,7 +194,12 @@ class Run:
     def report(self, split: str = "test") -> Report | None:
         """The evaluation on a split, if there is one."""
         path = self.folder / f"report-{split}.json"
-        return Report.from_json(read_json(path)) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return Report.from_json(read_json(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; remove the file and evaluate the run again") from error
 
 
 def find_runs(runs_dir: str | Path | None = None) -> list[Run]:

@@ -86,3 +86,11 @@ def paired_differences(runs: Iterable[Run], reference: str, split: str = "test")
         rows[f"{method} − {reference}"] = difference.groupby("group", sort=False).apply(with_interval)
     table = pd.DataFrame(rows).T
     return table.reindex(columns=[column for column in COLUMNS if column in table])
+
+
+def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
+    """Each detector's AUROC and FPR95, mean over runs: a row an expert that has outsiders, with the size of its set."""
+    reports = [run.report(split) for run in runs]
+    rows = [row for report in reports if report is not None for row in report.detectors]
+    frame = pd.DataFrame(rows, columns=["expert", "classes", "auroc", "fpr95"])
+    return frame.groupby(["expert", "classes"]).mean()

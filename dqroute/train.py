@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dqroute.checks import checked_seed
 from dqroute.data.batches import Batches
 from dqroute.data.image_set import ImageSet
-from dqroute.engine import precision_context, resolve_device
+from dqroute.engine import precision_context, resolve_device, uses_bf16
 from dqroute.evaluate import score
 from dqroute.files import read_tensors, write_atomically, write_json, write_tensors
 from dqroute.methods import METHODS, Method, Problem, method_options
-from dqroute.names import checked_seed
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
 from dqroute.settings import Settings, setting_names, training_settings
@@ -70,10 +70,11 @@ def fit(
         "training": vars(settings).copy(),
         "seed": seed,
         "data": data.identity,
+        "augmentation": vars(data.augmentation).copy(),
     }
     mean, std = pixel_statistics(data.train.images)
     network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
-    problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network)
+    problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
     run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
     if not run.finished:
         Training(run, data, settings, where).to_the_end(progress)
@@ -130,11 +131,21 @@ class Training:
         # A process killed while writing leaves its half-written file.
         for partial in run.folder.glob(".*.partial"):
             partial.unlink()
+        described = provenance(device) | {
+            "precision": "bf16" if uses_bf16(settings.precision, device) else "fp32",
+            "data_fingerprint": data.fingerprint(),
+        }
         if run.checkpoint_file.is_file():
+            before = run.provenance
+            if before.get("data_fingerprint") != described["data_fingerprint"]:
+                raise ValueError(
+                    f"the images of {data.name} are not those that {run.folder} was begun with; "
+                    "restore them, or remove the folder to train it again"
+                )
             self.resume()
-        else:
-            described = provenance(device) | {"data_fingerprint": data.fingerprint()}
-            write_json(run.folder / "provenance.json", described)
+            # The first start keeps its place; each further one may have had other code and another machine.
+            described = before | {"resumed": [*before.get("resumed", []), described]}
+        write_json(run.folder / "provenance.json", described)
 
     def to_the_end(self, progress: bool) -> None:
         """Train the epochs that are left, then leave the weights."""
@@ -209,8 +220,7 @@ class Training:
         """Accuracies on the validation split, if there is one. They are drawn, and choose nothing here."""
         if self.data.val is None:
             return {}
-        with precision_context(self.settings.precision, self.device):
-            prediction = self.model.predict(self.data.val.images)
+        prediction = self.model.predict(self.data.val.images)
         report = score(prediction, self.data.val, self.data.groups, self.model.class_sets().cpu(), "val")
         return {"val": {name: getattr(report, name) for name in ("overall", "many", "medium", "few")}}
 

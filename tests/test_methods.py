@@ -1,5 +1,7 @@
 """Every method there is: it builds, learns everything it holds, and predicts distributions."""
 
+import math
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -18,7 +20,7 @@ VARIANTS = [
     ("sade", {"classifier": "cosine"}),
     *(("dqroute", {"detector": kind}) for kind in DETECTORS),
     *(("dqroute", {"fusion": rule}) for rule in FUSIONS),
-    ("dqroute", {"nesting": "hard"}),
+    ("dqroute", {"nesting": "hard", "fusion": "restricted"}),
     ("dqroute", {"classifier": "cosine", "prior": "effective"}),
     *(("dqroute", {"experts": k}) for k in (1, 2, 4)),
 ]
@@ -219,6 +221,10 @@ def test_an_unknown_method_lists_the_valid_ones():
         ("dqroute", {"start": -1}, "start"),
         ("dqroute", {"strength": -1}, "strength"),
         ("dqroute", {"nesting": "firm"}, "soft, hard"),
+        ("dqroute", {"nesting": "hard"}, "fusion='restricted'"),
+        ("dqroute", {"lam": math.nan}, "lam must lie at 0 or above"),
+        ("dqroute", {"tau": -1.0}, "tau must lie"),
+        ("ldam", {"start": 2.0}, "start must lie between 0 and 1"),
         ("dqroute", {"detector": "psychic"}, ", ".join(DETECTORS)),
         ("dqroute", {"prior": "flat"}, "inverse, effective"),
         ("dqroute", {"memory": 2}, "memory"),

@@ -14,7 +14,13 @@ from dqroute.long_tail import shot_groups
 from dqroute.methods import Problem
 from dqroute.runs import FORMAT, Run, default_runs_dir, find_runs, problem_from_json, problem_to_json
 
-REQUEST = {"method": "cross-entropy", "options": {}, "training": {"epochs": 2}, "seed": 3, "data": {"name": "tiny"}}
+REQUEST = {
+    "method": "cross-entropy",
+    "options": {},
+    "training": {"epochs": 2, "precision": "fp32"},
+    "seed": 3,
+    "data": {"name": "tiny"},
+}
 
 
 def problem_of(data):
@@ -60,7 +66,12 @@ def test_the_same_request_is_the_same_folder_whatever_the_order_of_its_keys(run,
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 4}, {"options": {"classifier": "cosine"}}, {"training": {"epochs": 3}}, {"data": {"name": "other"}}],
+    [
+        {"seed": 4},
+        {"options": {"classifier": "cosine"}},
+        {"training": {"epochs": 3, "precision": "fp32"}},
+        {"data": {"name": "other"}},
+    ],
     ids=str,
 )
 def test_another_request_is_another_folder(run, tiny, runs_dir, change):

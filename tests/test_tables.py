@@ -26,7 +26,7 @@ class FakeRun:
         none = {"many": None, "medium": None, "few": None}
         if self.overall is None or split != "test":
             return None
-        return Report("test", 10, self.overall, 0.5, 0.6, 0.4, self.few, "groups", [0.5], [0.5], none, none, [])
+        return Report("test", 10, self.overall, 0.5, 0.6, 0.4, self.few, "groups", [0.5], none, [0.5], none, none, [])
 
 
 def three_seeds(method, values):

@@ -44,7 +44,9 @@ def build_book(output: Path = ROOT, *, everything: bool = False) -> subprocess.C
     program = Path(sys.executable).with_name("jupyter-book")
     command = [str(program), "build", str(ROOT), "--path-output", str(output)]
     command += ["-W", "--keep-going", "-n"] + ["--all"] * everything
-    environment = {"DQROUTE_RUNS": str(RESULTS), "PYTHONUNBUFFERED": "1"} | os.environ
+    # Relative to the notebooks, which run in their own folder: the pages print it. The reader's own setting must not
+    # replace the published runs.
+    environment = os.environ | {"DQROUTE_RUNS": "results", "PYTHONUNBUFFERED": "1"}
     return subprocess.run(command, env=environment, text=True)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal
 
+from dqroute.checks import checked_seed, choose
 from dqroute.data.cifar import cifar10, cifar100
 from dqroute.data.decoding import read_images
 from dqroute.data.digits import digits
@@ -16,7 +17,6 @@ from dqroute.data.folder import folder
 from dqroute.data.glyphs import glyphs
 from dqroute.data.image_set import Augmentation, ImageSet, Split
 from dqroute.data.splits import checked_val
-from dqroute.names import checked_seed, choose
 
 __all__ = ["DATA_SETS", "Augmentation", "ImageSet", "Split", "load", "read_images"]
 

@@ -54,8 +54,8 @@ class ImageSet:
         groups: shot groups, taken from the class counts before a validation split was held out, so that choices
             and final runs speak of the same groups.
         augmentation: what training may do to the images.
-        identity: everything that decides which images these are, JSON-ready and free of machine paths; two sets
-            with the same identity are the same set.
+        identity: everything that decides which images these are, JSON-ready and free of machine paths. Files are
+            told apart by name and size; :meth:`fingerprint` tells every pixel.
         true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be
             measured apart from rarity (see :mod:`dqroute.data.glyphs`).
     """
@@ -87,6 +87,7 @@ class ImageSet:
 
     @property
     def num_classes(self) -> int:
+        """``C``."""
         return len(self.class_names)
 
     @property

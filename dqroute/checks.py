@@ -1,10 +1,11 @@
-"""Checks of what a caller gives: names that must be known, seeds that must be whole numbers."""
+"""Checks of what a caller gives: known names, whole seeds, numbers in range. Each says what would be valid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from numbers import Integral
+from math import inf
+from numbers import Integral, Real
 
 
 def choose(kind: str, name: str, valid: Iterable[str]) -> str:
@@ -29,3 +30,12 @@ def checked_seed(seed: object) -> int:
     if not isinstance(seed, Integral) or isinstance(seed, bool) or int(seed) < 0:
         raise ValueError(f"a seed is a whole number from 0; got {seed!r}")
     return int(seed)
+
+
+def checked_range(name: str, value: object, low: float, high: float = inf) -> float:
+    """The value; ValueError naming it unless it is a number from ``low`` to ``high`` (NaN and infinity are not)."""
+    # Written so that NaN, which compares false with everything, is refused too.
+    if not (isinstance(value, Real) and low <= float(value) <= high and float(value) != inf):
+        bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
+        raise ValueError(f"{name} must lie {bound}; got {value!r}")
+    return float(value)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dqroute.names import checked_seed, choose
+from dqroute.checks import checked_seed, choose
 
 
 def test_a_valid_name_is_returned():
