@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from browser import find_browser, on_build_server
-from build_book import ROOT, build_book
+from build_book import RESULTS, ROOT, build_book
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +34,18 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
+def published() -> dict[str, int]:
+    """The files in book/results and when they were written."""
+    return {str(path): path.stat().st_mtime_ns for path in RESULTS.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def results_before() -> dict[str, int]:
+    return published()
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory, results_before: dict[str, int]) -> Path:
     """The book, built from nothing; a warning is an error."""
     output = tmp_path_factory.mktemp("book")
     assert build_book(output, everything=True).returncode == 0, "the book does not build; its log is above"
@@ -94,6 +104,16 @@ def note_stranger(strangers: set[str], url: str) -> None:
 def test_book_builds_without_warnings(html):
     missing = [page for page in PAGES if not (html / page).is_file()]
     assert not missing
+
+
+def test_building_trains_nothing(html, results_before):
+    """Every run that a page shows is among the published ones; else publish it: `make book`, then commit."""
+    assert published() == results_before
+
+
+def test_no_page_shows_a_path_of_this_machine(html):
+    shown = [page.name for page in html.glob("book/*.html") if str(ROOT) in page.read_text(encoding="utf-8")]
+    assert not shown
 
 
 def test_no_page_loads_from_another_host(html):

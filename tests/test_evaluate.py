@@ -64,6 +64,13 @@ def test_score_by_hand():
     assert report.detectors == []
 
 
+def test_the_plain_mean_is_scored_beside_the_fused_prediction():
+    prediction = prediction_of(sure_of([0, 2, 3]), mean_label=torch.tensor([0, 1, 3]))
+    report = score(prediction, split_of([0, 2, 3]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test")
+    assert report.overall == 1
+    assert report.plain_mean == pytest.approx({"overall": 2 / 3, "many": 1, "medium": 0, "few": 1})
+
+
 def test_a_group_or_class_without_images_is_none_not_zero():
     report = score(prediction_of(sure_of([0, 2])), split_of([0, 2]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test")
     assert report.few is None and report.calibration["few"] is None and report.expert_weights["few"] is None

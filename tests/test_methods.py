@@ -1,5 +1,6 @@
 """Every method there is: it builds, learns everything it holds, and predicts distributions."""
 
+import dataclasses
 import math
 
 import pytest
@@ -243,6 +244,15 @@ def test_values_out_of_range_are_refused_when_the_method_is_built(name, options,
 def test_a_wrong_fusion_is_refused_when_the_method_is_built(options, problem):
     with pytest.raises(ValueError, match=next(iter(options))):
         build("dqroute", problem, **options)
+
+
+def test_prediction_asks_for_the_size_that_was_trained_on(problem, batch):
+    images, _ = batch
+    height, width = images.shape[2:]
+    model = build("cross-entropy", dataclasses.replace(problem, size=(height, width)))
+    assert len(model.predict(images).label) == len(images)
+    with pytest.raises(ValueError, match=f"trained on {height}x{width} images"):
+        model.predict(images[:, :, :-1])
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dqroute.parameters import as_list, refuse_unknown
+from dqroute.parameters import as_list, as_options, distinct, refuse_unknown
 
 KNOWN = ["dataset", "epochs"]
 
@@ -31,6 +31,8 @@ def test_only_the_injected_cell_is_looked_at():
         ("", []),
         ("a,,b,", ["a", "b"]),
         (3, [3]),
+        ("[0, 1]", [0, 1]),
+        ('["a", "b"]', ["a", "b"]),
         ([0, 1], [0, 1]),
         (("a", "b"), ["a", "b"]),
     ],
@@ -38,3 +40,18 @@ def test_only_the_injected_cell_is_looked_at():
 )
 def test_as_list(value, expected):
     assert as_list(value) == expected
+
+
+def test_a_list_must_name_something_and_nothing_twice():
+    assert distinct("seeds", [0, 1]) == [0, 1]
+    for wrong in ([], [0, 1, 0]):
+        with pytest.raises(ValueError, match="seeds must name at least one and none twice"):
+            distinct("seeds", wrong)
+
+
+def test_options_are_a_dictionary_or_its_json():
+    assert as_options({"size": 64}) == as_options('{"size": 64}') == {"size": 64}
+    assert as_options({}) == {}
+    for wrong in ("size=64", "[64]", 64, None):
+        with pytest.raises(ValueError, match="options are written as JSON"):
+            as_options(wrong)

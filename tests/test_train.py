@@ -1,5 +1,6 @@
 """Training: the same run from the same seed to the last bit, through interruptions, kills and full disks."""
 
+import dataclasses
 import errno
 import json
 import math
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 import dqroute as dq
 from dqroute import train
+from dqroute.data import Split
 from dqroute.methods import METHODS, Method, register
 from dqroute.settings import setting_names
 from dqroute.train import Training, pixel_statistics
@@ -323,6 +325,34 @@ def test_partial_files_of_a_killed_process_are_cleared_away(tiny, runs_dir, quic
     (folder / ".checkpoint.safetensors.999999.partial").write_bytes(b"half")
     dq.fit("cross-entropy", tiny, epochs=2, runs_dir=runs_dir, **quick)
     assert not list(folder.glob(".*.partial"))
+
+
+def test_a_resumed_run_tells_of_its_second_start(tiny, runs_dir, quick, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            dq.fit("cross-entropy", tiny, epochs=2, runs_dir=runs_dir, **quick)
+    made = dq.fit("cross-entropy", tiny, epochs=2, runs_dir=runs_dir, **quick).provenance
+    assert made["precision"] == "fp32" and len(made["resumed"]) == 1
+    assert made["resumed"][0]["started"] >= made["started"]
+
+
+def test_a_run_does_not_go_on_with_other_images(tiny, runs_dir, quick, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            dq.fit("cross-entropy", tiny, epochs=2, runs_dir=runs_dir, **quick)
+    edited = tiny.train.images.clone()
+    edited[0, 0, 0, 0] ^= 1
+    other = dataclasses.replace(tiny, train=Split(edited, tiny.train.labels))
+    with pytest.raises(ValueError, match="images of tiny are not those .* was begun with"):
+        dq.fit("cross-entropy", other, epochs=2, runs_dir=runs_dir, **quick)
+
+
+def test_another_augmentation_is_another_run(tiny, runs_dir, quick):
+    holes = dataclasses.replace(tiny, augmentation=dataclasses.replace(tiny.augmentation, cutout=4))
+    a, b = (dq.fit("cross-entropy", data, epochs=1, runs_dir=runs_dir, **quick) for data in (tiny, holes))
+    assert a.folder != b.folder
 
 
 # --- damaged ----------------------------------------------------------------------------------------------------
