@@ -53,14 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not chosen.notebook.is_file():
         parser.error(f"there is no notebook {chosen.notebook}; run this from the repository's root")
-    # The kernel's own progress lines come through papermill's log; its count of cells would only break them up.
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("papermill").addFilter(lambda record: " Cell " not in str(record.msg)[:15])
+    # papermill logs what the kernel writes to its error stream, the progress bars, as warnings.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
         chosen.output.touch()
     except OSError as error:
         parser.error(f"cannot write {chosen.output} ({error.strerror}); name another file with --output")
+    print(f"running {chosen.notebook} …", flush=True)
     try:
         executed = papermill.execute_notebook(
             chosen.notebook,

@@ -98,6 +98,8 @@ def training_curves(runs: Sequence[Run]) -> Figure:
         labelled.add(run.method)
         axes[0].plot(epochs, [record["loss"] for record in records], label=label, **styles[run.method])
         axes[1].plot(epochs, [100 * record["accuracy"] for record in records], **styles[run.method])
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set(xlabel="epoch", ylabel="training loss")
     axes[1].set(xlabel="epoch", ylabel="training accuracy, %")
     figure.legend(loc="outside upper center", ncols=min(len(styles), 4), frameon=False)
