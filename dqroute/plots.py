@@ -17,6 +17,7 @@ import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dqroute.data.image_set import ImageSet
 from dqroute.long_tail import GROUP_NAMES
@@ -99,7 +100,7 @@ def training_curves(runs: Sequence[Run]) -> Figure:
         axes[0].plot(epochs, [record["loss"] for record in records], label=label, **styles[run.method])
         axes[1].plot(epochs, [100 * record["accuracy"] for record in records], **styles[run.method])
     for ax in axes:
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set(xlabel="epoch", ylabel="training loss")
     axes[1].set(xlabel="epoch", ylabel="training accuracy, %")
     figure.legend(loc="outside upper center", ncols=min(len(styles), 4), frameon=False)
