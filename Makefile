@@ -6,7 +6,7 @@ BIN := .venv/bin
 NOTEBOOKS := $(wildcard book/*.ipynb)
 
 .DEFAULT_GOAL := help
-.PHONY: help env run test check browser book lab clean
+.PHONY: help env run test check browser book lab bench clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ book: env  ## build the book into _build/html, warnings being errors
 
 lab: env  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab book
+
+bench: env  ## measure the engine beside a plain PyTorch loop (about 15 minutes)
+	@$(BIN)/python benchmarks/measure.py
 
 clean:  ## remove what was built (not .venv, not runs)
 	rm -rf _build build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
