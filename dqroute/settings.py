@@ -46,6 +46,8 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
+            # A number out of an array would not go into the run's settings.json.
+            object.__setattr__(self, name, int(value))
         for name, low, high in (("lr", 0, 1e3), ("momentum", 0, 1), ("weight_decay", 0, 1), ("warmup", 0, self.epochs)):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not low <= value <= high:
@@ -83,7 +85,7 @@ def training_settings(preset: str, changes: dict[str, Any]) -> Settings:
     base = PRESETS[choose("preset", preset, PRESETS)]
     given = {name: value for name, value in changes.items() if value is not None}
     epochs = given.get("epochs", base.epochs)
-    if "warmup" not in given and isinstance(epochs, int):
+    if "warmup" not in given and isinstance(epochs, Integral):
         given["warmup"] = min(base.warmup, epochs / 3)
     return replace(base, **given)
 

@@ -1,7 +1,9 @@
 """Schedules worked by hand, presets, and errors that name the setting."""
 
+import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,3 +94,8 @@ def test_a_text_for_a_number_is_named(change):
 
 def test_setting_names_are_the_dataclasss():
     assert setting_names() == list(vars(Settings()))
+
+
+def test_a_whole_number_out_of_an_array_becomes_a_plain_one():
+    settings = training_settings("laptop", {"epochs": np.int64(2), "batch_size": np.int64(64)})
+    assert json.dumps(vars(settings)) == json.dumps(vars(training_settings("laptop", {"epochs": 2, "batch_size": 64})))
