@@ -86,7 +86,7 @@ def training_settings(preset: str, changes: dict[str, Any]) -> Settings:
     given = {name: value for name, value in changes.items() if value is not None}
     epochs = given.get("epochs", base.epochs)
     if "warmup" not in given and isinstance(epochs, Integral):
-        given["warmup"] = min(base.warmup, epochs / 3)
+        given["warmup"] = min(base.warmup, int(epochs) / 3)
     return replace(base, **given)
 
 
