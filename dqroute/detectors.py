@@ -49,9 +49,20 @@ class EnergyDetector(Detector):
     parameters, so training it trains the expert itself.
     """
 
+    sides: Tensor
+
+    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
+        super().__init__(expert, members, features, shared_features)
+        sides = torch.stack([members, ~members], dim=1).float()
+        self.register_buffer("sides", sides, persistent=False)
+
     def forward(self, outputs: ExpertOutputs) -> Tensor:
         logits = outputs.logits[self.expert]
-        return logits[:, self.members].logsumexp(dim=1) - logits[:, ~self.members].logsumexp(dim=1)
+        # Both sums in one product: a quarter of the time of two logsumexps over picked columns, which counts with
+        # thousands of classes. Log-odds end at ±87, where the smaller sum leaves float32.
+        relative = (logits - logits.detach().amax(dim=1, keepdim=True)).exp()
+        inside, outside = (relative @ self.sides).clamp_min(torch.finfo(torch.float32).tiny).log().unbind(dim=1)
+        return inside - outside
 
 
 class MaxSoftmaxDetector(Detector):
@@ -96,7 +107,11 @@ class TrunkDetector(Detector):
         self.score = nn.Sequential(nn.Linear(shared_features, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, outputs: ExpertOutputs) -> Tensor:
-        return self.score(outputs.shared).squeeze(1)
+        return self.before(outputs.shared)
+
+    def before(self, shared: Tensor) -> Tensor:
+        """Log-odds ``[B]`` from the pooled trunk ``[B, D0]`` alone, before any expert has run."""
+        return self.score(shared).squeeze(1)
 
 
 DETECTORS: dict[str, type[Detector]] = {
@@ -143,6 +158,19 @@ class DetectorBank(nn.Module):
             for k in range(len(self.members))
         ]
         return torch.stack(rows)
+
+    def before(self, shared: Tensor) -> Tensor:
+        """The same from the pooled trunk ``[B, D0]`` alone, before any expert has run: what sparse routing asks.
+
+        Raises:
+            ValueError: if the detectors read what only the experts know.
+        """
+        log_odds = shared.new_full((len(self.members), len(shared)), torch.inf)
+        for k, detector in self.detectors.items():
+            if not isinstance(detector, TrunkDetector):
+                raise ValueError("only detectors on the shared trunk can skip experts; train with detector='trunk'")
+            log_odds[int(k)] = detector.before(shared)
+        return log_odds
 
     def loss(self, log_odds: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
         """``Σ_k mean_b u_y BCE(σ(s_k), [y ∈ S_k])``, ``u_c ∝ 1 / n_c``: "mine" against "not mine".

@@ -129,14 +129,15 @@ class DifficultyTracker(nn.Module):
         self.register_buffer("weights", torch.full((num_classes,), 1 / num_classes, dtype=torch.float64))
 
     @torch.no_grad()
-    def observe(self, logits: Tensor, labels: Tensor) -> None:
-        """Count one batch: logits ``[B, C]`` as the model predicts with them, labels ``[B]``.
+    def observe(self, log_probability: Tensor, labels: Tensor) -> None:
+        """Count one batch: log-probabilities ``[B, C]`` as the model predicts, labels ``[B]``.
 
-        ``H_c`` is the mean over the images of class c of ``-Σ_j p_j log p_j``, ``p = softmax(logits)``.
+        ``H_c`` is the mean over the images of class c of ``-Σ_j p_j log p_j``.
         """
-        log_p = torch.log_softmax(logits.float(), dim=1)
-        self.entropy_sum.index_add_(0, labels, -(log_p.exp() * log_p).sum(dim=1))
-        self.correct_sum.index_add_(0, labels, (logits.argmax(dim=1) == labels).float())
+        best = log_probability.max(dim=1).indices
+        entropy = -torch.linalg.vecdot(log_probability.exp(), log_probability)
+        self.entropy_sum.index_add_(0, labels, entropy)
+        self.correct_sum.index_add_(0, labels, (best == labels).float())
         self.image_count.index_add_(0, labels, torch.ones_like(labels, dtype=torch.float32))
 
     @torch.no_grad()

@@ -1,12 +1,22 @@
-"""Where and in which precision to compute."""
+"""Where and in which precision to compute, and when to compile."""
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
+from torch import nn
 
 from dqroute.checks import choose
+
+# From where on a compiled network repays its compilation, three times over; see benchmarks/NOTES.md. On a CPU
+# operations of the whole training, on a GPU (where launching kernels is what a small network waits for) its steps.
+COMPILE_FROM_OPERATIONS = 3e14
+COMPILE_FROM_STEPS = 3000
 
 
 def resolve_device(name: str) -> torch.device:
@@ -38,3 +48,50 @@ def precision_context(precision: str, device: torch.device) -> AbstractContextMa
 def uses_bf16(precision: str, device: torch.device) -> bool:
     """What a precision comes to on a device."""
     return precision == "bf16" or (precision == "auto" and computes_in_bf16(device))
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep memory that was freed instead of handing it back to the system.
+
+    A training step on a CPU frees and takes hundreds of megabytes, and the system clears every page it gives anew:
+    a quarter of the time of a compiled step. Only glibc can be told; elsewhere nothing happens.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(mmap_threshold, 32 * 2**20)  # the most glibc allows
+    mallopt(trim_threshold, 2**31 - 1)
+
+
+def compiler_found() -> bool:
+    """Whether a C++ compiler is there, which ``torch.compile`` calls."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl"))
+
+
+def worth_compiling(operations: float, steps: int, device: torch.device) -> bool:
+    """Whether a training is long enough to repay the compilation of its network.
+
+    Decided by the training's size alone and not by a clock, so that the same run takes the same path every time and
+    stays bit-identical.
+
+    Args:
+        operations: of all forward and backward passes; steps: of the optimizer.
+    """
+    if device.type == "cuda":
+        return steps >= COMPILE_FROM_STEPS
+    return operations >= COMPILE_FROM_OPERATIONS and compiler_found()
+
+
+def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
+    """The network compiled for one batch size; on a GPU its kernels are recorded and replayed as one graph.
+
+    Raises:
+        ValueError: on a CPU without a C++ compiler.
+    """
+    if device.type == "cpu" and not compiler_found():
+        raise ValueError(
+            "compile=True needs a C++ compiler such as g++, and none was found; install one or leave it out"
+        )
+    return torch.compile(network, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)

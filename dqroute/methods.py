@@ -19,10 +19,11 @@ from dqroute import losses
 from dqroute.checks import checked_range, choose
 from dqroute.detectors import DetectorBank
 from dqroute.difficulty import DifficultyTracker, combine_weights, frequency_prior
-from dqroute.engine import precision_context
+from dqroute.engine import uses_bf16
+from dqroute.inference import for_prediction, state_of
 from dqroute.long_tail import ShotGroups, nested_class_sets
-from dqroute.networks import COSINE_SCALE, ExpertNetwork, ExpertOutputs
-from dqroute.routing import FUSIONS, Fusion, checked_temperature, fuse
+from dqroute.networks import COSINE_SCALE, Ask, ExpertNetwork, ExpertOutputs
+from dqroute.routing import FUSIONS, AskDetectors, AskUntilSure, Fusion, checked_temperature, fuse
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ class Prediction(NamedTuple):
         label: int64 ``[N]``.
         probability: ``[N]``, of that label, 0 to 1.
         expert_weights: ``[N, K]``, each expert's share in the prediction, rows summing to 1.
-        confidence: ``[N, K]``, each expert's detector's probability that the image belongs to its classes.
+        confidence: ``[N, K]``, each expert's detector's probability that the image belongs to its classes; 0 where
+            the expert was skipped.
         probabilities: ``[N, C]``, of all classes.
-        expert_labels: int64 ``[N, K]``, what each expert would have said alone.
-        mean_label: int64 ``[N]``, what the plain mean of the experts' logits would have said.
+        expert_labels: int64 ``[N, K]``, what each expert would have said alone; -1 where it was skipped.
+        mean_label: int64 ``[N]``, what the plain mean of the logits of the experts that ran would have said.
+        ran: bool ``[N, K]``, false where an expert was skipped.
     """
 
     label: Tensor
@@ -68,6 +71,7 @@ class Prediction(NamedTuple):
     probabilities: Tensor
     expert_labels: Tensor
     mean_label: Tensor
+    ran: Tensor
 
 
 class Method(nn.Module):
@@ -106,6 +110,7 @@ class Method(nn.Module):
         self.size = problem.size
         # Set by the run, so that a prediction computes as the training did.
         self.precision = "fp32"
+        self._folded: tuple[object, ExpertNetwork] | None = None
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 ``[B, channels, H, W]`` to float with mean 0 and deviation 1 by channel."""
@@ -145,13 +150,60 @@ class Method(nn.Module):
         """One prediction from the experts; the mean of their logits unless a method says otherwise."""
         return fuse("mean", outputs.logits, self.log_odds(outputs), self.class_sets())
 
-    @torch.no_grad()
-    def predict(self, images: Tensor, batch_size: int = 500) -> Prediction:
-        """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
+    def before_experts(self, shared: Tensor) -> Tensor:
+        """Detector log-odds ``[K, B]`` from the pooled trunk ``[B, D0]`` alone, for sparse routing.
 
         Raises:
-            ValueError: if the images have another type, number of channels or size.
+            ValueError: if the method has no such detectors.
         """
+        raise ValueError("this method has no detectors to skip experts by; use dqroute with detector='trunk'")
+
+    def network_for_prediction(self) -> ExpertNetwork:
+        """The network folded and in the precision it was trained in; made anew when its weights have changed."""
+        state = self.mean.device, self.precision, state_of(self.network)
+        if self._folded is None or self._folded[0] != state:
+            self._folded = state, for_prediction(self.network, uses_bf16(self.precision, self.mean.device))
+        return self._folded[1]
+
+    @torch.no_grad()
+    def predict(
+        self, images: Tensor, batch_size: int = 256, *, skip_below: float | None = None, sure_at: float | None = None
+    ) -> Prediction:
+        """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
+
+        All experts run for every image, unless one of the two rules of sparse routing is chosen.
+
+        Args:
+            batch_size: images at a time.
+            skip_below: leave an expert out where its detector, on the shared trunk, gives the image a smaller
+                probability of being of its classes than this.
+            sure_at: run the experts one after the other, and no further one where those that ran give a class this
+                probability.
+
+        Raises:
+            ValueError: if the images have another type, number of channels or size, if there are no detectors to
+                skip experts by, or if both rules are asked for.
+        """
+        self.check_images(images)
+        network, device = self.network_for_prediction(), self.mean.device
+        number = next(network.trunk.parameters()).dtype
+        ask: Ask | None = None
+        if skip_below is not None and sure_at is not None:
+            raise ValueError("give skip_below or sure_at, not both")
+        if skip_below is not None:
+            ask = AskDetectors(self.before_experts, skip_below)
+        if sure_at is not None:
+            ask = AskUntilSure(sure_at)
+        rows = []
+        for batch in images.split(batch_size):
+            # In the network's layout from the start: a convolution would otherwise run in its input's.
+            batch = batch.to(device).contiguous(memory_format=torch.channels_last)
+            outputs = network(self.normalise(batch).to(number), ask)
+            rows.append(self.answers(outputs))
+        return Prediction(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
+
+    def check_images(self, images: Tensor) -> None:
+        """Raise ValueError unless these are images that the model takes."""
         if self.size is not None and tuple(images.shape[2:]) != tuple(self.size):
             height, width = self.size
             raise ValueError(
@@ -162,23 +214,19 @@ class Method(nn.Module):
                 f"predict takes uint8 images [N, {self.mean.shape[1]}, height, width]; "
                 f"got {str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
             )
-        was_training = self.training
-        self.eval()
-        rows = []
-        for batch in images.split(batch_size):
-            with precision_context(self.precision, self.mean.device):
-                outputs = self(batch.to(self.mean.device))
-            fusion = self.fuse(outputs)
-            # In float64 a sigmoid still tells log-odds of 20 and 30 apart; detectors are ranked by it.
-            confidence = self.log_odds(outputs).double().sigmoid().T
-            alone = outputs.logits.argmax(dim=2).T
-            together = outputs.logits.mean(dim=0).argmax(dim=1)
-            rows.append((fusion.log_probability.exp(), fusion.expert_weights, confidence, alone, together))
-        self.train(was_training)
-        columns = [torch.cat(column).cpu() for column in zip(*rows, strict=True)]
-        probabilities, weights, confidence, alone, together = columns
-        best = probabilities.max(dim=1)
-        return Prediction(best.indices, best.values, weights, confidence, probabilities, alone, together)
+
+    def answers(self, outputs: ExpertOutputs) -> Prediction:
+        """What the outputs of a batch come to."""
+        fusion = self.fuse(outputs)
+        probabilities = fusion.log_probability.exp()
+        probability, label = probabilities.max(dim=1)
+        # In float64 a sigmoid still tells log-odds of 20 and 30 apart; detectors are ranked by it.
+        confidence = self.log_odds(outputs).double().sigmoid().T
+        alone = outputs.logits.argmax(dim=2).T
+        ran = torch.ones_like(alone, dtype=torch.bool) if outputs.ran is None else outputs.ran.T
+        together = outputs.logits.sum(dim=0).argmax(dim=1)
+        alone = alone.masked_fill(~ran, -1)
+        return Prediction(label, probability, fusion.expert_weights, confidence, probabilities, alone, together, ran)
 
 
 METHODS: dict[str, type[Method]] = {}
@@ -434,7 +482,11 @@ class DQRoute(Method):
         return {name: [float(f"{v:.5g}") for v in value.tolist()] for name, value in values.items()}
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
-        return self.detectors(outputs)
+        log_odds = self.detectors(outputs)
+        return log_odds if outputs.ran is None else log_odds.masked_fill(~outputs.ran, -torch.inf)
+
+    def before_experts(self, shared: Tensor) -> Tensor:
+        return self.detectors.before(shared)
 
     def class_sets(self) -> Tensor:
         return self.detectors.members

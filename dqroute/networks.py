@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +27,30 @@ class ExpertOutputs(NamedTuple):
         logits: ``[K, B, C]``, one row of logits an expert.
         features: ``[K, B, D]``, what each expert's classifier reads.
         shared: ``[B, D0]``, the trunk's output, averaged over positions: known before any expert has run.
+        ran: bool ``[K, B]``, which experts ran for which image, where some were skipped; None where all ran. Logits
+            and features of an expert that did not run are zero.
     """
 
     logits: Tensor
     features: Tensor
     shared: Tensor
+    ran: Tensor | None = None
+
+
+class Ask(Protocol):
+    """For which images the next expert shall run; see :mod:`dqroute.routing` for the rules there are."""
+
+    def __call__(self, shared: Tensor, logits: list[Tensor], ran: list[Tensor]) -> Tensor:
+        """Asked before each expert in turn.
+
+        Args:
+            shared: the pooled trunk, ``[B, D0]``.
+            logits: of the experts before, ``[B, C]`` each, zero where one did not run.
+            ran: for which images the experts before ran, bool ``[B]`` each.
+
+        Returns:
+            bool ``[B]``.
+        """
 
 
 class Stage(NamedTuple):
@@ -203,11 +222,35 @@ class ExpertNetwork(nn.Module):
         """``K``."""
         return len(self.branches)
 
-    def forward(self, images: Tensor) -> ExpertOutputs:
-        """Run all experts on normalised images ``[B, channels, H, W]``; outputs are float32."""
+    def forward(self, images: Tensor, ask: Ask | None = None) -> ExpertOutputs:
+        """Run the experts on normalised images ``[B, channels, H, W]``; outputs are float32.
+
+        Args:
+            ask: tells before each expert for which images it shall run; all run where it is left out.
+        """
         shared = self.trunk(images)
-        features = [branch(shared).mean(dim=(2, 3)).float() for branch in self.branches]
-        # The classifiers are a sliver of the work; in full precision their logits keep their last digits.
-        with torch.autocast(images.device.type, enabled=False):
-            logits = [classify(x) for classify, x in zip(self.classifiers, features, strict=True)]
-        return ExpertOutputs(torch.stack(logits), torch.stack(features), shared.mean(dim=(2, 3)).float())
+        pooled = shared.mean(dim=(2, 3)).float()
+        features: list[Tensor] = []
+        logits: list[Tensor] = []
+        ran: list[Tensor] = []
+        for branch, classify in zip(self.branches, self.classifiers, strict=True):
+            if ask is not None:
+                ran.append(ask(pooled, logits, ran))
+            if ask is None or bool(ran[-1].all()):
+                features.append(branch(shared).mean(dim=(2, 3)).float())
+            else:
+                features.append(self.run_for(branch, shared, ran[-1]))
+            # The classifiers are a sliver of the work; in full precision their logits keep their last digits.
+            with torch.autocast(images.device.type, enabled=False):
+                logits.append(classify(features[-1]))
+            if ask is not None:
+                logits[-1] = logits[-1] * ran[-1][:, None]
+        return ExpertOutputs(torch.stack(logits), torch.stack(features), pooled, torch.stack(ran) if ran else None)
+
+    def run_for(self, branch: nn.Module, shared: Tensor, chosen: Tensor) -> Tensor:
+        """One expert's features ``[B, D]`` of the chosen images (bool ``[B]``), zero for the others."""
+        features = shared.new_zeros(len(shared), self.features, dtype=torch.float32)
+        index = chosen.nonzero().flatten()
+        if len(index):
+            features[index] = branch(shared[index]).mean(dim=(2, 3)).float()
+        return features

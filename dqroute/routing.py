@@ -2,6 +2,10 @@
 
 There is no central router. A fusion rule takes all experts' logits and detector log-odds and gives one
 prediction and the weight each expert had in it. Further rules are one function and one line in :data:`FUSIONS`.
+
+Sparse routing skips experts: an expert that was not asked does not run, its log-odds become ``-inf``, and every rule
+gives it no say. Two ways of asking: by detectors on the shared trunk, before any expert has run, and one expert after
+the other until they are sure.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dqroute.checks import choose
+from dqroute.checks import checked_range, choose
 
 
 class Fusion(NamedTuple):
@@ -43,10 +47,16 @@ def confidence_weights(log_odds: Tensor, temperature: float) -> Tensor:
     return (confidence / confidence.sum(dim=0)).T
 
 
+def equal_weights(log_odds: Tensor) -> Tensor:
+    """The same weight for every expert that ran, ``[B, K]``; log-odds of ``-inf`` mean that it was skipped."""
+    ran = (log_odds > -inf).float()
+    return (ran / ran.sum(dim=0)).T
+
+
 def fuse_mean(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
     """The plain mean of the experts' logits: the ensemble that routing has to beat."""
-    experts, batch, _ = logits.shape
-    return Fusion(logits.mean(dim=0).log_softmax(dim=1), logits.new_full((batch, experts), 1 / experts))
+    weights = equal_weights(log_odds)
+    return Fusion(torch.einsum("bk,kbc->bc", weights, logits).log_softmax(dim=1), weights)
 
 
 def fuse_logits(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
@@ -78,15 +88,16 @@ def fuse_bayes(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: f
     outside, ``log σ(-s_k/T) + log softmax_{not S_k}(z_k)`` (chain rule of probability; our choice). An expert with
     all classes stays as it is. All experts weigh the same: the detectors move mass between class sets instead.
     """
-    experts, batch, _ = logits.shape
     inside = members[:, None, :]
     all_classes = members.all(dim=1)[:, None, None]
     s = (log_odds / temperature)[:, :, None]
     own = logits.masked_fill(~inside, -torch.inf).log_softmax(dim=2) + torch.nn.functional.logsigmoid(s)
     rest = logits.masked_fill(inside & ~all_classes, -torch.inf).log_softmax(dim=2)
     rest = rest + torch.nn.functional.logsigmoid(-s.clamp(max=1e4))
-    log_p = torch.where(inside, own, rest)
-    return Fusion(log_p.mean(dim=0).log_softmax(dim=1), logits.new_full((batch, experts), 1 / experts))
+    # Of a skipped expert nothing is known; its weight is zero.
+    log_p = torch.where(inside, own, rest).masked_fill(s == -inf, 0)
+    weights = equal_weights(log_odds)
+    return Fusion(torch.einsum("bk,kbc->bc", weights, log_p).log_softmax(dim=1), weights)
 
 
 def mixture(log_probability: Tensor, weights: Tensor) -> Tensor:
@@ -126,3 +137,38 @@ def checked_temperature(temperature: float) -> float:
     if not 0 < temperature < inf:
         raise ValueError(f"the fusion temperature must be positive and finite; got {temperature}")
     return temperature
+
+
+class AskDetectors:
+    """An expert runs only where its detector, on the shared trunk, takes the image for one of its own.
+
+    Args:
+        log_odds: gives the detectors' log-odds ``[K, B]`` from the pooled trunk ``[B, D0]``.
+        least: the smallest probability, 0 to 1, at which an expert runs.
+    """
+
+    def __init__(self, log_odds: Callable[[Tensor], Tensor], least: float) -> None:
+        self.log_odds = log_odds
+        self.least = torch.tensor(checked_range("skip_below", least, 0, 1), dtype=torch.float64).logit().item()
+
+    def __call__(self, shared: Tensor, logits: list[Tensor], ran: list[Tensor]) -> Tensor:
+        return self.log_odds(shared)[len(ran)] >= self.least
+
+
+class AskUntilSure:
+    """Experts run one after the other until the plain mean of those that ran is sure of a class.
+
+    The rule by which RIDE (Wang et al., 2021) saves work, with a threshold in the place of its trained router.
+
+    Args:
+        sure: the largest probability, 0 to 1, from which on no further expert runs.
+    """
+
+    def __init__(self, sure: float) -> None:
+        self.sure = checked_range("sure_at", sure, 0, 1)
+
+    def __call__(self, shared: Tensor, logits: list[Tensor], ran: list[Tensor]) -> Tensor:
+        if not ran:
+            return torch.ones(len(shared), dtype=torch.bool, device=shared.device)
+        mean = torch.stack(logits).sum(dim=0) / torch.stack(ran).sum(dim=0)[:, None]
+        return mean.softmax(dim=1).amax(dim=1) < self.sure

@@ -13,9 +13,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dqroute.checks import checked_seed
+from dqroute.cost import operations
 from dqroute.data.batches import Batches
 from dqroute.data.image_set import ImageSet
-from dqroute.engine import precision_context, resolve_device, uses_bf16
+from dqroute.engine import (
+    compiled,
+    keep_freed_memory,
+    precision_context,
+    resolve_device,
+    uses_bf16,
+    worth_compiling,
+)
 from dqroute.evaluate import score
 from dqroute.files import read_tensors, write_atomically, write_json, write_tensors
 from dqroute.methods import METHODS, Method, Problem, method_options
@@ -37,6 +45,7 @@ def fit(
     preset: str = "laptop",
     runs_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
+    compile: bool | None = None,
     progress: bool = True,
     **changes: Any,
 ) -> Run:
@@ -50,6 +59,8 @@ def fit(
         preset: ``"laptop"`` or ``"paper"``; see :data:`dqroute.settings.PRESETS`.
         runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        compile: whether to compile the network; None compiles where the training is long enough to repay it, see
+            :func:`dqroute.engine.worth_compiling`. Results differ by rounding. A run goes on as it was begun.
         progress: whether to show a progress bar.
         changes: any field of :class:`~dqroute.settings.Settings` and any option of the method.
 
@@ -77,7 +88,7 @@ def fit(
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
     run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
     if not run.finished:
-        Training(run, data, settings, where).to_the_end(progress)
+        Training(run, data, settings, where, compile).to_the_end(progress)
     return run
 
 
@@ -115,8 +126,11 @@ def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ..
 class Training:
     """One run in training: model, optimizer, batches, and the epoch reached."""
 
-    def __init__(self, run: Run, data: ImageSet, settings: Settings, device: torch.device) -> None:
+    def __init__(
+        self, run: Run, data: ImageSet, settings: Settings, device: torch.device, compile: bool | None = None
+    ) -> None:
         self.run, self.data, self.settings, self.device = run, data, settings, device
+        keep_freed_memory()
         self.model: Method = run.new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -131,7 +145,13 @@ class Training:
         # A process killed while writing leaves its half-written file.
         for partial in run.folder.glob(".*.partial"):
             partial.unlink()
+        if compile is None:
+            steps = settings.epochs * len(self.batches)
+            # A backward pass counts as two forward passes.
+            total = 3 * operations(self.model.network, data.shape) * settings.epochs * len(data.train)
+            compile = worth_compiling(total, steps, device)
         described = provenance(device) | {
+            "compiled": compile,
             "precision": "bf16" if uses_bf16(settings.precision, device) else "fp32",
             "data_fingerprint": data.fingerprint(),
         }
@@ -145,7 +165,10 @@ class Training:
             self.resume()
             # The first start keeps its place; each further one may have had other code and another machine.
             described = before | {"resumed": [*before.get("resumed", []), described]}
+            compile = before.get("compiled", False)
         write_json(run.folder / "provenance.json", described)
+        # Compiled for whole batches only; the last, smaller one of an epoch takes the network as it is.
+        self.whole_batch = compiled(self.model.network, device) if compile else self.model.network
 
     def to_the_end(self, progress: bool) -> None:
         """Train the epochs that are left, then leave the weights."""
@@ -179,19 +202,10 @@ class Training:
         torch.manual_seed(seed)
         batches = self.batches.epoch(seed)
         for step, (images, labels) in enumerate(batches):
-            for group in self.optimizer.param_groups:
-                group["lr"] = settings.rate(epoch + (step + 1) / len(self.batches))
-            with precision_context(settings.precision, self.device):
-                outputs = model(images)
-            loss = model.loss(outputs, labels)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            with torch.no_grad():
-                model.observe(outputs, labels)
-                # Summed on the device: reading a number off it every step would make it wait.
-                loss_sum += loss.detach() * len(labels)
-                right += (outputs.logits.mean(dim=0).argmax(dim=1) == labels).sum()
+            loss, hits = self.step(images, labels, settings.rate(epoch + (step + 1) / len(self.batches)))
+            # Summed on the device: reading a number off it every step would make it wait.
+            loss_sum += loss * len(labels)
+            right += hits
         # The weights too: a step may spoil them after the last finite loss.
         weights = torch.stack([parameter.detach().sum() for parameter in model.parameters()]).sum()
         if not torch.isfinite(loss_sum + weights):
@@ -215,6 +229,29 @@ class Training:
             "images_per_second": round(images_seen / seconds, 1),
         }
         return record | self.validation() | model.diagnostics()
+
+    def step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """One step of the optimizer; nothing in it waits for a GPU.
+
+        Args:
+            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``; rate: the learning rate.
+
+        Returns:
+            The loss, and how many images the mean of the experts had right, both left on the device.
+        """
+        model, settings = self.model, self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        with precision_context(settings.precision, self.device):
+            network = self.whole_batch if len(labels) == settings.batch_size else model.network
+            outputs = network(model.normalise(images))
+        loss = model.loss(outputs, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            model.observe(outputs, labels)
+            return loss.detach(), (outputs.logits.mean(dim=0).argmax(dim=1) == labels).sum()
 
     def validation(self) -> dict[str, Any]:
         """Accuracies on the validation split, if there is one. They are drawn, and choose nothing here."""

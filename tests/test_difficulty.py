@@ -193,15 +193,15 @@ def test_tracker_over_two_epochs_by_hand():
     H_max = 0. d = (1 - ½, 1 - 0, 1 - 1) = (½, 1, 0), w ∝ (e^½, e, 1).
     """
     tracker = DifficultyTracker(3, lam=1, gamma=1, smoothing=0.5, memory=1)
-    tracker.observe(one_hot_logits([0], 3), torch.tensor([0]))
-    tracker.observe(torch.cat([torch.zeros(1, 3), one_hot_logits([2], 3)]), torch.tensor([0, 1]))
+    tracker.observe(one_hot_logits([0], 3).log_softmax(1), torch.tensor([0]))
+    tracker.observe(torch.cat([torch.zeros(1, 3), one_hot_logits([2], 3)]).log_softmax(1), torch.tensor([0, 1]))
     tracker.end_epoch()
     torch.testing.assert_close(tracker.entropy, torch.tensor([math.log(3) / 2, 0, 0]), atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(tracker.accuracy, torch.tensor([1.0, 0, 0]))
     torch.testing.assert_close(tracker.difficulty, torch.ones(3))
     assert_close(tracker.weights, torch.full((3,), 1 / 3))
 
-    tracker.observe(one_hot_logits([1, 2], 3), torch.tensor([0, 2]))
+    tracker.observe(one_hot_logits([1, 2], 3).log_softmax(1), torch.tensor([0, 2]))
     tracker.end_epoch()
     torch.testing.assert_close(tracker.accuracy, torch.tensor([0.5, 0, 1]))
     torch.testing.assert_close(tracker.difficulty, torch.tensor([0.5, 1, 0]))
@@ -211,10 +211,10 @@ def test_tracker_over_two_epochs_by_hand():
 
 def test_a_class_unseen_in_an_epoch_keeps_its_entropy_and_accuracy():
     tracker = DifficultyTracker(2, smoothing=0.5)
-    tracker.observe(torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([0, 1]))
+    tracker.observe(torch.tensor([[1.0, 0.0], [0.0, 3.0]]).log_softmax(1), torch.tensor([0, 1]))
     tracker.end_epoch()
     entropy, accuracy = tracker.entropy.clone(), tracker.accuracy.clone()
-    tracker.observe(torch.tensor([[0.0, 1.0]]), torch.tensor([0]))
+    tracker.observe(torch.tensor([[0.0, 1.0]]).log_softmax(1), torch.tensor([0]))
     tracker.end_epoch()
     assert tracker.entropy[1] == entropy[1] and tracker.accuracy[1] == accuracy[1] == 1
     assert tracker.accuracy[0] == 0.5 * accuracy[0]
@@ -222,11 +222,11 @@ def test_a_class_unseen_in_an_epoch_keeps_its_entropy_and_accuracy():
 
 def test_how_images_fall_into_batches_does_not_matter():
     generator = torch.Generator().manual_seed(0)
-    logits, labels = torch.randn(12, 3, generator=generator), torch.arange(12) % 3
+    log_p, labels = torch.randn(12, 3, generator=generator).log_softmax(1), torch.arange(12) % 3
     whole, parts = DifficultyTracker(3), DifficultyTracker(3)
-    whole.observe(logits, labels)
+    whole.observe(log_p, labels)
     for part in torch.arange(12).split(5):
-        parts.observe(logits[part], labels[part])
+        parts.observe(log_p[part], labels[part])
     whole.end_epoch()
     parts.end_epoch()
     assert_close(whole.weights, parts.weights)
@@ -236,13 +236,13 @@ def test_how_images_fall_into_batches_does_not_matter():
 def test_a_tracker_resumes_from_its_state_dict():
     torch.manual_seed(0)
     first = DifficultyTracker(3)
-    first.observe(torch.randn(9, 3), torch.arange(9) % 3)
+    first.observe(torch.randn(9, 3).log_softmax(1), torch.arange(9) % 3)
     first.end_epoch()
     second = DifficultyTracker(3)
     second.load_state_dict(first.state_dict())
-    logits = torch.randn(9, 3)
+    log_p = torch.randn(9, 3).log_softmax(1)
     for tracker in (first, second):
-        tracker.observe(logits, torch.arange(9) % 3)
+        tracker.observe(log_p, torch.arange(9) % 3)
         tracker.end_epoch()
     assert torch.equal(first.weights, second.weights)
 

@@ -32,6 +32,7 @@ def prediction_of(probabilities, experts=1, **changes):
         "probabilities": probabilities,
         "expert_labels": best.indices[:, None].expand(n, experts),
         "mean_label": best.indices,
+        "ran": torch.ones(n, experts, dtype=torch.bool),
     }
     return Prediction(**(given_ | changes))
 

@@ -49,7 +49,7 @@ def test_shapes_and_types(experts, depth, classifier):
     assert out.logits.shape == (experts, 4, 7)
     assert out.features.shape == (experts, 4, 64) and network.features == 64
     assert out.shared.shape == (4, 16 * depth) and network.shared_features == 16 * depth
-    assert {t.dtype for t in out} == {torch.float32}
+    assert {t.dtype for t in out[:3]} == {torch.float32} and out.ran is None
     assert network.experts == experts
 
 
@@ -57,7 +57,7 @@ def test_outputs_stay_in_32_bits_under_autocast():
     network = ExpertNetwork("resnet8", 7, 1, 2)
     with torch.autocast("cpu", torch.bfloat16):
         out = network(torch.randn(4, 1, 8, 8))
-    assert {t.dtype for t in out} == {torch.float32}
+    assert {t.dtype for t in out[:3]} == {torch.float32}
 
 
 def test_an_expert_adds_a_branch_and_a_classifier_and_no_more():
@@ -151,3 +151,19 @@ def test_values_out_of_range_are_named(change, message):
 def test_a_width_for_torchvision_is_refused():
     with pytest.raises(ValueError, match="branch_width"):
         ExpertNetwork("resnet18", 10, branch_width=0.75)
+
+
+def test_an_expert_runs_only_for_the_images_it_is_asked_for():
+    torch.manual_seed(0)
+    network = ExpertNetwork("resnet8", 7, 1, 3).eval()
+    images = torch.randn(4, 1, 8, 8)
+    ran = torch.tensor([[True] * 4, [True, False, False, True], [False] * 4])
+    seen = {}
+    for k, branch in enumerate(network.branches):
+        branch.register_forward_hook(lambda module, inputs, output, k=k: seen.update({k: len(output)}))
+    dense, sparse = network(images), network(images, lambda shared, logits, before: ran[len(before)])
+    assert seen == {0: 4, 1: 2, 2: 4}  # of expert 3, the dense pass; the sparse one leaves it out
+    assert torch.equal(sparse.ran, ran)
+    torch.testing.assert_close(sparse.logits, dense.logits * ran[:, :, None], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sparse.features, dense.features * ran[:, :, None], atol=1e-5, rtol=1e-5)
+    assert torch.equal(sparse.shared, dense.shared)

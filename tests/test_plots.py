@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
-from matplotlib.colors import same_color
+from matplotlib.colors import same_color, to_hex
 
 from dqroute import plots
 from dqroute.data.image_set import ImageSet, Split
@@ -160,3 +160,25 @@ def test_methods_differ_in_colour_and_keep_theirs():
     assert list(styles) == list("abcdefg")
     assert len({style["color"] for style in styles.values()}) == 7
     assert styles["a"] == plots.method_styles(["a", "b"])["a"]
+
+
+def test_speed_ratios_are_a_bar_a_network_and_job():
+    rows = [
+        {"case": case, "job": job, "ratio": {"images_per_second": ratio}}
+        for case, ratios in {"one branch": (2.0, 3.0, 4.0), "three experts": (1.5, 2.5, 5.0)}.items()
+        for job, ratio in zip(plots.JOB_COLOURS, ratios, strict=True)
+    ]
+    (ax,) = plots.speed_ratios(rows).axes
+    drawn = {colour: [] for colour in plots.JOB_COLOURS.values()}
+    for bar in ax.patches:
+        drawn[to_hex(bar.get_facecolor())].append((round(bar.get_y() + bar.get_height() / 2), bar.get_width()))
+    assert list(drawn.values()) == [[(0, 2.0), (1, 1.5)], [(0, 3.0), (1, 2.5)], [(0, 4.0), (1, 5.0)]]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["one branch", "three experts"]
+    assert legend_texts(ax.get_legend()) == list(plots.JOB_COLOURS)
+
+
+def test_accuracy_by_compute_is_a_line_a_rule_from_little_to_much():
+    (ax,) = plots.accuracy_by_compute({"sure": [(0.9, 0.4), (0.5, 0.3)], "asked": [(0.7, 0.35)]}, dense=0.42).axes
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
+    assert lines["sure"] == ([50, 90], [30, 40]) and lines["asked"] == ([70], [35])
+    assert [42, 42] in [list(line.get_ydata()) for line in ax.lines]

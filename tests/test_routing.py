@@ -189,3 +189,15 @@ def test_an_infinite_temperature_is_refused_or_is_the_limit():
 def test_an_unknown_rule_lists_the_valid_ones():
     with pytest.raises(ValueError, match=", ".join(FUSIONS)):
         fuse("median", *random_case(), MEMBERS)
+
+
+@pytest.mark.parametrize("rule", FUSIONS)
+def test_a_skipped_expert_has_no_say(rule):
+    """Its log-odds are -inf; whatever stands in its logits, the others decide alone."""
+    z, log_odds = random_case()
+    log_odds[2] = -INF
+    z[2] = 0
+    fused, others = fuse(rule, z, log_odds, MEMBERS), fuse(rule, z[:2], log_odds[:2], MEMBERS[:2])
+    torch.testing.assert_close(fused.log_probability, others.log_probability)
+    torch.testing.assert_close(fused.expert_weights[:, :2], others.expert_weights)
+    assert (fused.expert_weights[:, 2] == 0).all()

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional as F
 
 import dqroute as dq
 from dqroute import train
 from dqroute.data import Split
 from dqroute.methods import METHODS, Method, register
-from dqroute.settings import setting_names
+from dqroute.settings import Settings, setting_names
 from dqroute.train import Training, pixel_statistics
 
 TIMES = ("seconds", "images_per_second")
@@ -124,6 +125,34 @@ def test_one_step_is_that_of_sgd_by_hand(tiny, runs_dir, quick):
     trained = dict(run.model.named_parameters())
     for name, p in model.named_parameters():
         torch.testing.assert_close(trained[name], p - rate * (p.grad + 0.01 * p), atol=1e-7, rtol=1e-5, msg=name)
+
+
+def without_values(model, fake):
+    """The model's parameters and buffers in place as fake tensors, which have shapes and no values."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            module.register_parameter(name, torch.nn.Parameter(fake.from_tensor(parameter.detach())))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, fake.from_tensor(buffer))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_step_waits_for_a_number_from_the_device(method, tiny, runs_dir, quick):
+    """On fake tensors whatever reads a value fails, and whatever has a shape that depends on one."""
+    run = dq.fit(method, tiny, epochs=1, runs_dir=runs_dir, **quick)
+    training = Training(run, tiny, Settings(**run.settings["training"]), torch.device("cpu"))
+    fake = FakeTensorMode()
+    without_values(training.model, fake)
+    training.optimizer = torch.optim.SGD(training.model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    training.model.train()
+    with fake:
+        images, labels = torch.empty(64, 1, 8, 8, dtype=torch.uint8), torch.empty(64, dtype=torch.int64)
+        training.model.start_epoch(0.9)
+        for _ in range(2):
+            loss, _ = training.step(images, labels, 0.1)
+        training.model.end_epoch()
+        with pytest.raises(DataDependentOutputException):
+            loss.item()
 
 
 def test_every_epoch_of_every_seed_has_an_order_of_its_own(tiny, runs_dir, quick, monkeypatch):
@@ -492,6 +521,25 @@ def test_a_wrong_option_leaves_no_folder(tiny, runs_dir, quick, change):
 def test_a_gpu_that_is_not_there_is_refused(tiny, runs_dir, quick):
     with pytest.raises(ValueError, match="sees no CUDA GPU"):
         dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **(quick | {"device": "cuda"}))
+
+
+@pytest.mark.slow
+def test_a_compiled_training_differs_by_rounding_and_resumes_to_the_last_bit(tiny, tmp_path, quick, monkeypatch):
+    """The digits' last batch is smaller and takes the network as it is; both kinds of batch occur."""
+    plain = dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / "plain", **quick)
+    whole = dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / "whole", compile=True, **quick)
+    assert whole.provenance["compiled"] and not plain.provenance["compiled"]
+    assert len(tiny.train) % quick["batch_size"] != 0
+    # One step's rounding; later ones let it grow.
+    assert whole.epochs[0]["loss"] == pytest.approx(plain.epochs[0]["loss"], rel=1e-3)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / "cut", compile=True, **quick)
+    # A run goes on as it was begun, whatever is asked for now.
+    resumed = dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / "cut", compile=False, **quick)
+    assert resumed.provenance["compiled"]
+    assert_same_run(whole, resumed)
 
 
 @pytest.mark.parametrize("precision", ["auto", "bf16"])

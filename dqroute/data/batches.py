@@ -31,10 +31,11 @@ class Batches:
         self.labels = split.labels.to(device)
         self.height, self.width = split.images.shape[2:]
         self.augmentation, self.batch_size, self.device = augmentation, batch_size, device
+        self._length = len(self._parts(len(self.labels)))  # asked for at every step
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return len(self._parts(len(self.labels)))
+        return self._length
 
     def _parts(self, n: int) -> list[Tensor]:
         """Positions in the shuffled order, batch by batch. A last batch of one image joins the one before it, because

@@ -1,0 +1,29 @@
+"""What a network costs: parameters, and operations of a forward pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Numbers that training changes."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@torch.no_grad()
+def operations(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Operations of one image's forward pass, a multiply-add being two, as torch counts them.
+
+    Args:
+        network: takes float ``[B, channels, height, width]``; shape: channels, height and width of an image.
+    """
+    was_training = network.training
+    network.eval()  # an image alone would spoil the statistics of the batch norms
+    try:
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, *shape, device=next(network.parameters()).device))
+    finally:
+        network.train(was_training)
+    return counter.get_total_flops()
