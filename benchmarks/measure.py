@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -19,10 +20,12 @@ from statistics import median
 from typing import Any
 
 import torch
+from ceiling import ceiling
+from method_cost import method_cost
 
 import dqroute as dq
+from dqroute.cost import operations
 from dqroute.data import Augmentation, ImageSet, Split
-from dqroute.engine import computes_in_bf16
 from dqroute.files import write_json
 from dqroute.long_tail import shot_groups
 from dqroute.provenance import provenance
@@ -32,7 +35,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ResNet-32, three experts": ("dqroute", {}),
     "ResNet-32, three experts, reduced": ("dqroute", {"branch_width": 0.75}),
 }
-JOBS = ("training", "inference")
+JOBS = ("training", "training, compiled", "inference")
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 
@@ -47,22 +50,27 @@ def noise_images(number: int, num_classes: int = 100) -> ImageSet:
     return ImageSet("noise", split, split, names, groups, Augmentation(), {"name": "noise", "images": number})
 
 
-def fitted(case: str, data: ImageSet, epochs: int, folder: str) -> dq.Run:
+def fitted(case: str, data: ImageSet, epochs: int, folder: str, compile: bool = False) -> dq.Run:
     """A run of the engine, as any user starts it."""
     method, changes = CASES[case]
-    return dq.fit(method, data, preset="paper", epochs=epochs, warmup=0.0, runs_dir=folder, progress=False, **changes)
+    given: dict[str, Any] = {"preset": "paper", "epochs": epochs, "warmup": 0.0, "runs_dir": folder} | changes
+    return dq.fit(method, data, compile=compile, progress=False, device="cpu", **given)
 
 
 def measure(side: str, case: str, job: str, images: int) -> dict[str, float]:
-    """One measurement in this process: images/s, seconds to the end of the first step, peak memory in MiB."""
+    """One measurement in this process: images/s, seconds to the end of the first step, peak memory in MiB.
+
+    The first step of a compiled training contains the compilation.
+    """
     few, data = noise_images(128), noise_images(images)
+    compile = job == "training, compiled"
     with tempfile.TemporaryDirectory() as folder:
         if side == "engine":
             started = time.perf_counter()
-            run = fitted(case, few, 1, folder)
-            if job == "training":
+            run = fitted(case, few, 1, folder, compile)
+            if job != "inference":
                 first = time.perf_counter() - started
-                records = fitted(case, data, 3, folder).epochs[1:]
+                records = fitted(case, data, 3, folder, compile).epochs[1:]
                 speed = median(record["images_per_second"] for record in records)
             else:
                 speed, first = timed(lambda split: run.model.predict(split.images), few.test, data.test)
@@ -71,7 +79,7 @@ def measure(side: str, case: str, job: str, images: int) -> dict[str, float]:
             import reference
 
             run = fitted(case, few, 1, folder)
-            if job == "training":
+            if job != "inference":
                 model, training = run.new_model(), run.settings["training"]
                 started = time.perf_counter()
                 next(reference.training_steps(model, few, training))
@@ -101,50 +109,47 @@ def timed(predict: Callable[[Split], object], few: Split, split: Split) -> tuple
     return len(split) / (time.perf_counter() - started), first
 
 
-def ceiling(size: int = 4096) -> float:
-    """GFLOP/s of a large matrix product in the engine's precision: the machine's own limit."""
-    dtype = torch.bfloat16 if computes_in_bf16(CPU) else torch.float32
-    a, b = (torch.randn(size, size).to(dtype) for _ in range(2))
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - started)
-    return 2 * size**3 / min(times) / 1e9
-
-
 def gflop_an_image(case: str) -> float:
-    """Operations of one forward pass, counted by torch, a multiply-add being two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
+    """Operations of one forward pass in 10^9."""
     few = noise_images(100)
     with tempfile.TemporaryDirectory() as folder:
-        model = fitted(case, few, 1, folder).new_model().eval()
-        with FlopCounterMode(display=False) as counter:
-            model(few.test.images[:1])
-    return counter.get_total_flops() / 1e9
+        return operations(fitted(case, few, 1, folder).new_model().network, few.shape) / 1e9
 
 
-def compare(case: str, job: str, images: int, rounds: int, limit: float) -> dict[str, Any]:
-    """Alternate the two sides and compare their medians."""
-    found: dict[str, list[dict[str, float]]] = {"reference": [], "engine": []}
-    for _ in range(rounds):
-        for side, numbers in found.items():
-            command = [sys.executable, __file__, "--images", str(images), "--worker", side, case, job]
-            numbers.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout))
-    middle = {side: {name: median(n[name] for n in numbers) for name in numbers[0]} for side, numbers in found.items()}
-    ratio = {name: middle["engine"][name] / middle["reference"][name] for name in middle["engine"]}
-    # A step is counted as three forward passes, as usual.
-    work = gflop_an_image(case) * (3 if job == "training" else 1)
-    share = middle["engine"]["images_per_second"] * work / limit
-    return {"case": case, "job": job, **middle, "ratio": ratio, "share_of_ceiling": share}
+def compare(case: str, images: int, rounds: int, limit: float) -> list[dict[str, Any]]:
+    """Reference and engine in turn, round by round; the medians side by side, one row a job."""
+    sides = [("reference", "training"), ("reference", "inference"), *(("engine", job) for job in JOBS)]
+    found: dict[tuple[str, str], list[dict[str, float]]] = {side: [] for side in sides}
+    # Compiled code is kept there between processes: the first round compiles, the others find it.
+    with tempfile.TemporaryDirectory() as cache:
+        for _ in range(rounds):
+            for side, numbers in found.items():
+                command = [sys.executable, __file__, "--images", str(images), "--worker", side[0], case, side[1]]
+                environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache}
+                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+                numbers.append(json.loads(done.stdout))
+    work = gflop_an_image(case)
+    rows = []
+    for job in JOBS:
+        reference, engine = found["reference", job.partition(",")[0]], found["engine", job]
+        middle = {
+            name: {number: median(n[number] for n in numbers) for number in numbers[0]}
+            for name, numbers in (("reference", reference), ("engine", engine))
+        }
+        ratio = {number: middle["engine"][number] / middle["reference"][number] for number in middle["engine"]}
+        # A step is counted as three forward passes, as usual.
+        share = middle["engine"]["images_per_second"] * work * (1 if job == "inference" else 3) / limit
+        rows.append({"case": case, "job": job, **middle, "ratio": ratio, "share_of_ceiling": share})
+        if job == "training, compiled":
+            rows[-1]["compilation"] = engine[0]["first_step"]
+    return rows
 
 
 def main() -> None:
     """Measure all cases, print the ratios, write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=2560)
+    parser.add_argument("--images", type=int, default=1920)
     parser.add_argument("--output", type=Path, default=RESULTS / "engine.json")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "CASE", "JOB"), help="used by itself")
     chosen = parser.parse_args()
@@ -152,21 +157,30 @@ def main() -> None:
         side, case, job = chosen.worker
         print(json.dumps(measure(side, case, job, chosen.images)))
         return
-    limit = ceiling()
-    rows = []
+    made: dict[str, Any] = {"images": chosen.images, "rounds": chosen.rounds, "rows": []}
     for case in CASES:
-        for job in JOBS:
-            row = compare(case, job, chosen.images, chosen.rounds, limit)
-            rows.append(row)
-            speeds = [f"{row[side]['images_per_second']:,.0f}" for side in ("reference", "engine")]
-            print(
-                f"{case}, {job}: {' → '.join(speeds)} images/s, ×{row['ratio']['images_per_second']:.2f}; "
-                f"memory ×{row['ratio']['peak_mib']:.2f}; first step {row['engine']['first_step']:.1f} s; "
-                f"{100 * row['share_of_ceiling']:.0f} % of the ceiling",
-                flush=True,
-            )
-    made = {"images": chosen.images, "rounds": chosen.rounds, "ceiling_gflop_per_second": limit}
-    write_json(chosen.output, made | {"rows": rows} | provenance(CPU))
+        # Measured beside each case: a machine's speed may wander.
+        limit = ceiling(CPU)
+        for row in compare(case, chosen.images, chosen.rounds, limit):
+            made["rows"].append(row | {"ceiling_gflop_per_second": limit})
+            print(in_words(row), flush=True)
+    made["method"] = [method_cost(num_classes) for num_classes in (100, 8000)]
+    for cost in made["method"]:
+        print(
+            f"the method's own work with {cost['classes']:,} classes: {100 * cost['share']:.1f} % of a step", flush=True
+        )
+    write_json(chosen.output, made | provenance(CPU))
+
+
+def in_words(row: dict[str, Any]) -> str:
+    """A row as one line."""
+    speeds = [f"{row[side]['images_per_second']:,.0f}" for side in ("reference", "engine")]
+    compilation = f" ({row['compilation']:.0f} s with nothing compiled before)" if "compilation" in row else ""
+    return (
+        f"{row['case']}, {row['job']}: {' → '.join(speeds)} images/s, ×{row['ratio']['images_per_second']:.2f}; "
+        f"memory ×{row['ratio']['peak_mib']:.2f}; first step {row['engine']['first_step']:.1f} s{compilation}; "
+        f"{100 * row['share_of_ceiling']:.0f} % of the ceiling"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""Accuracy against compute when experts are skipped, and how much faster a prediction really is.
+
+    python benchmarks/sparse.py RUN_FOLDER DATA '{"imbalance": 100, "val": 20}'     # as for dqroute.load
+
+Every threshold of both rules is tried on the validation images and on the test images; speeds are measured in turn
+with the dense prediction, on the test images. The threshold to quote is the one that saves most on the validation
+images at a loss of 0.3 points at most; the test images choose nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+import dqroute as dq
+from dqroute.cost import operations
+from dqroute.data import ImageSet, Split
+from dqroute.files import write_json
+from dqroute.methods import Method, Prediction
+from dqroute.parameters import as_options
+from dqroute.provenance import provenance
+
+RESULTS = Path(__file__).parent / "results"
+RULES = {
+    "skip_below": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9),
+    "sure_at": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99),
+}
+LOSS_ALLOWED = 0.003
+
+
+def share_of_operations(prediction: Prediction, trunk: int, expert: int) -> float:
+    """Operations of a sparse prediction as a share of the dense one's.
+
+    Args:
+        prediction: says which experts ran; trunk, expert: operations of the trunk and of one expert's branch.
+    """
+    experts = prediction.ran.shape[1]
+    return (trunk + expert * prediction.ran.float().sum(dim=1).mean().item()) / (trunk + expert * experts)
+
+
+def accuracy(prediction: Prediction, split: Split) -> float:
+    """Share of the images predicted rightly."""
+    return (prediction.label == split.labels).float().mean().item()
+
+
+def curve(model: Method, data: ImageSet, rule: str) -> list[dict[str, Any]]:
+    """Accuracy and operations at every threshold of a rule, validation and test."""
+    trunk, everything = (operations(part, data.shape) for part in (model.network.trunk, model.network))
+    expert = (everything - trunk) // model.network.experts
+    points = []
+    for threshold in RULES[rule]:
+        point: dict[str, Any] = {"rule": rule, "threshold": threshold}
+        for name in ("val", "test"):
+            prediction = model.predict(data.splits[name].images, **rule_of(rule, threshold))
+            point[name] = {
+                "accuracy": accuracy(prediction, data.splits[name]),
+                "operations": share_of_operations(prediction, trunk, expert),
+                "experts": prediction.ran.sum(dim=1).float().mean().item(),
+            }
+        points.append(point)
+    return points
+
+
+def rule_of(name: str, threshold: float) -> dict[str, Any]:
+    """A rule as `predict` takes it."""
+    return {name: threshold}
+
+
+def speed_ratio(model: Method, images: torch.Tensor, rounds: int, rule: dict[str, Any]) -> float:
+    """Images/s of a sparse prediction over the dense one's, in turn, medians."""
+    times: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(rounds + 1):
+        for sparse, spent in times.items():
+            started = time.perf_counter()
+            model.predict(images, **(rule if sparse else {}))
+            spent.append(time.perf_counter() - started)
+    return median(times[False][1:]) / median(times[True][1:])
+
+
+def main() -> None:
+    """Draw the curves' points, choose on validation, time the choice, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("data")
+    parser.add_argument("options", nargs="?", default="{}", help="of dqroute.load, as JSON")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=RESULTS / "sparse.json")
+    chosen = parser.parse_args()
+    data = dq.load(chosen.data, **as_options(chosen.options))
+    run = dq.Run(chosen.run, data)
+    model = run.model
+    made: dict[str, Any] = {"run": run.settings, "rules": {}}
+    dense = {name: accuracy(model.predict(split.images), split) for name, split in data.splits.items()}
+    made["dense"] = dense
+    print("dense", dense)
+    for rule in RULES:
+        try:
+            points = curve(model, data, rule)
+        except ValueError as error:
+            print(f"{rule}: {error}")
+            continue
+        allowed = [p for p in points if p["val"]["accuracy"] >= dense["val"] - LOSS_ALLOWED]
+        best = min(allowed, key=lambda p: p["val"]["operations"], default=None)
+        if best is not None:
+            ratio = speed_ratio(model, data.test.images, chosen.rounds, rule_of(rule, best["threshold"]))
+            best = best | {"speed": ratio, "lost_on_test": dense["test"] - best["test"]["accuracy"]}
+        print(rule, best)
+        made["rules"][rule] = {"points": points, "chosen": best}
+    write_json(chosen.output, made | provenance(torch.device("cpu")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The benchmarks of the engine run, and what they report hangs together. Speeds themselves are not judged here."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import gpu
+import pytest
+import torch
+from ceiling import ceiling
+from method_cost import method_cost
+
+import dqroute as dq
+from dqroute.settings import Settings
+from dqroute.train import Training
+
+ROOT = Path(__file__).parents[1]
+SMALL = {"backbone": "resnet8", "batch_size": 64, "epochs": 2, "warmup": 0.0, "compile": False}
+
+
+def test_the_ceiling_is_a_rate():
+    """Twice the size is eight times the work, and about the same rate."""
+    assert 0.1 < ceiling(torch.device("cpu"), 512) / ceiling(torch.device("cpu"), 1024) < 10
+
+
+def test_the_methods_own_work_is_a_part_of_the_step():
+    cost = method_cost(10, batch_size=16, backbone="resnet8")
+    assert 0 < cost["own_ms"] < cost["step_ms"] and cost["share"] == cost["own_ms"] / cost["step_ms"]
+
+
+def test_the_gpu_benchmark_runs_where_there_is_none(tiny, tmp_path):
+    made = gpu.measure(tiny, "cpu", tmp_path, progress=False, **SMALL)
+    assert made["epochs"] == 2 and made["seconds"] > 0 and made["steps_per_second_unwatched"] > 0
+    assert 0 < made["share_of_ceiling"] < 1 and not made["compiled"]
+    (run,) = dq.find_runs(tmp_path / "tiny")
+    assert made["accuracy"]["overall"] == run.report("test").overall
+
+
+def test_a_step_that_waits_for_the_gpu_is_found(tiny, runs_dir, quick, monkeypatch):
+    """Torch is told to raise at a wait during the steps, and no longer than that."""
+    modes = []
+    run = dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, **quick)
+    training = Training(run, tiny, Settings(**run.settings["training"]), torch.device("cpu"))
+    step = training.step
+
+    def watched(*arguments):
+        modes.append("step")
+        # From here on the device counts as a GPU, on which the mode is set.
+        training.device = torch.device("cuda")
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "step", watched)
+    monkeypatch.setattr(gpu, "wait_for", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    monkeypatch.setattr("dqroute.train.precision_context", lambda precision, device: nullcontext())
+    gpu.steps_without_waiting(training, steps=4)
+    assert modes == ["step"] * 3 + ["error"] + ["step"] * 4 + ["default"]
+
+
+@pytest.mark.slow
+def test_reference_and_engine_are_compared(tmp_path):
+    """Every job of the smallest case once, as `make bench` starts them, on few images."""
+    results = {}
+    for side, job in (("reference", "training"), ("engine", "training"), ("engine", "inference")):
+        command = ["benchmarks/measure.py", "--images", "256", "--worker", side, "ResNet-32, one branch", job]
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=os.environ | {"DQROUTE_RUNS": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        results[side, job] = json.loads(done.stdout)
+    assert all(value > 0 for numbers in results.values() for value in numbers.values())
+    # Without compilation the first step, imports aside, is there in seconds.
+    assert results["engine", "training"]["first_step"] < 30
