@@ -1,4 +1,4 @@
-"""Reference and engine in turn: `make bench`. Prints ratios and writes them to benchmarks/results/engine.json.
+"""Reference and engine in turn: `make bench`. Prints ratios and writes them to benchmarks/results/.
 
 Each measurement is a process of its own, so that peak memory is its own; reference and engine alternate, so that a
 slow minute of the machine hits both; the medians of the rounds are compared.
@@ -26,6 +26,7 @@ from method_cost import method_cost
 import dqroute as dq
 from dqroute.cost import operations
 from dqroute.data import Augmentation, ImageSet, Split
+from dqroute.engine import computes_in_bf16
 from dqroute.files import write_json
 from dqroute.long_tail import shot_groups
 from dqroute.provenance import provenance
@@ -38,6 +39,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 JOBS = ("training", "training, compiled", "inference")
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
+# A result a precision: ratios on processors with and without bf16 tell different stories.
+PRECISION = "bf16" if computes_in_bf16(CPU) else "fp32"
 
 
 def noise_images(number: int, num_classes: int = 100) -> ImageSet:
@@ -150,14 +153,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=1920)
-    parser.add_argument("--output", type=Path, default=RESULTS / "engine.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / f"engine-{PRECISION}.json")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "CASE", "JOB"), help="used by itself")
     chosen = parser.parse_args()
     if chosen.worker:
         side, case, job = chosen.worker
         print(json.dumps(measure(side, case, job, chosen.images)))
         return
-    made: dict[str, Any] = {"images": chosen.images, "rounds": chosen.rounds, "rows": []}
+    made: dict[str, Any] = {"precision": PRECISION, "images": chosen.images, "rounds": chosen.rounds, "rows": []}
     for case in CASES:
         # Measured beside each case: a machine's speed may wander.
         limit = ceiling(CPU)

@@ -13,8 +13,9 @@ from torch import nn
 
 from dqroute.checks import choose
 
-# From where on a compiled network repays its compilation, three times over; see benchmarks/NOTES.md. On a CPU
-# operations of the whole training, on a GPU (where launching kernels is what a small network waits for) its steps.
+# From where on a compiled network repays its compilation, three times over; see benchmarks/NOTES.md. On a CPU that
+# computes in bf16, operations of the whole training (in fp32 the convolutions take nearly all the time, and compilation
+# gains nothing); on a GPU, where launching kernels is what a small network waits for, its steps.
 COMPILE_FROM_OPERATIONS = 3e14
 COMPILE_FROM_STEPS = 3000
 
@@ -70,7 +71,7 @@ def compiler_found() -> bool:
     return any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl"))
 
 
-def worth_compiling(operations: float, steps: int, device: torch.device) -> bool:
+def worth_compiling(operations: float, steps: int, device: torch.device, bf16: bool) -> bool:
     """Whether a training is long enough to repay the compilation of its network.
 
     Decided by the training's size alone and not by a clock, so that the same run takes the same path every time and
@@ -78,10 +79,11 @@ def worth_compiling(operations: float, steps: int, device: torch.device) -> bool
 
     Args:
         operations: of all forward and backward passes; steps: of the optimizer.
+        device: where; bf16: whether the network computes in it.
     """
     if device.type == "cuda":
         return steps >= COMPILE_FROM_STEPS
-    return operations >= COMPILE_FROM_OPERATIONS and compiler_found()
+    return bf16 and operations >= COMPILE_FROM_OPERATIONS and compiler_found()
 
 
 def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:

@@ -172,7 +172,7 @@ def speed_ratios(rows: Sequence[dict[str, Any]]) -> Figure:
     """How many times as fast as the plain loop, a bar a network and job.
 
     Args:
-        rows: of ``benchmarks/results/engine.json``.
+        rows: of a result in ``benchmarks/results``, as `make bench` writes it.
     """
     cases = list(dict.fromkeys(row["case"] for row in rows))
     figure, (ax,) = new_figure(height=0.9 + 0.7 * len(cases))

@@ -145,14 +145,15 @@ class Training:
         # A process killed while writing leaves its half-written file.
         for partial in run.folder.glob(".*.partial"):
             partial.unlink()
+        bf16 = uses_bf16(settings.precision, device)
         if compile is None:
             steps = settings.epochs * len(self.batches)
             # A backward pass counts as two forward passes.
             total = 3 * operations(self.model.network, data.shape) * settings.epochs * len(data.train)
-            compile = worth_compiling(total, steps, device)
+            compile = worth_compiling(total, steps, device, bf16)
         described = provenance(device) | {
             "compiled": compile,
-            "precision": "bf16" if uses_bf16(settings.precision, device) else "fp32",
+            "precision": "bf16" if bf16 else "fp32",
             "data_fingerprint": data.fingerprint(),
         }
         if run.checkpoint_file.is_file():

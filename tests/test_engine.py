@@ -1,5 +1,6 @@
 """Where and in which precision is computed."""
 
+import os
 import subprocess
 import sys
 
@@ -49,38 +50,48 @@ def test_devices():
 
 def test_short_trainings_are_not_compiled_and_long_ones_are(monkeypatch):
     monkeypatch.setattr(engine, "compiler_found", lambda: True)
-    assert not worth_compiling(COMPILE_FROM_OPERATIONS / 2, 10**6, CPU)
-    assert worth_compiling(COMPILE_FROM_OPERATIONS, 1, CPU)
+    assert not worth_compiling(COMPILE_FROM_OPERATIONS / 2, 10**6, CPU, bf16=True)
+    assert worth_compiling(COMPILE_FROM_OPERATIONS, 1, CPU, bf16=True)
+    assert not worth_compiling(1e18, 10**6, CPU, bf16=False)
     gpu = torch.device("cuda")
-    assert not worth_compiling(1e18, COMPILE_FROM_STEPS - 1, gpu)
-    assert worth_compiling(0, COMPILE_FROM_STEPS, gpu)
+    for bf16 in (True, False):
+        assert not worth_compiling(1e18, COMPILE_FROM_STEPS - 1, gpu, bf16)
+        assert worth_compiling(0, COMPILE_FROM_STEPS, gpu, bf16)
 
 
 def test_nothing_is_compiled_without_a_compiler(monkeypatch):
     monkeypatch.setattr(engine.shutil, "which", lambda name: None)
-    assert not worth_compiling(1e18, 10**6, CPU)
+    assert not worth_compiling(1e18, 10**6, CPU, bf16=True)
     with pytest.raises(ValueError, match=r"needs a C\+\+ compiler"):
         compiled(torch.nn.Linear(2, 2), CPU)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted as Linux does")
 def test_freed_memory_is_kept():
-    """Filling a block of 16 MB again touches no page that is new, once the C library keeps what was freed."""
+    """A step that takes twelve blocks of 16 MB and gives them back, as the activations of a training step come and go,
+    touches no page that is new once the C library keeps what was freed.
+
+    Left alone, glibc keeps or returns such blocks as it happens; here it is told beforehand to return them all.
+    """
     script = """
 import resource, sys, torch
 from dqroute.engine import keep_freed_memory
 torch.set_num_threads(1)
 if sys.argv[1] == "kept":
     keep_freed_memory()
-fill = lambda: torch.ones(4 * 2**20)
-fill(), fill()
+def step():
+    [torch.ones(4 * 2**20) for _ in range(12)]
+for _ in range(5):
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    fill()
+for _ in range(5):
+    step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     ask = [sys.executable, "-c", script]
+    returning = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
     kept, usual = (
-        int(subprocess.run([*ask, way], capture_output=True, text=True, check=True).stdout) for way in ("kept", "usual")
+        int(subprocess.run([*ask, way], capture_output=True, text=True, check=True, env=returning).stdout)
+        for way in ("kept", "usual")
     )
     assert kept < usual / 10

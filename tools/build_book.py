@@ -1,7 +1,8 @@
 """Build the book with warnings as errors. `--all` reads every page again, `--output FOLDER` builds elsewhere.
 
-The chapters read their results from book/results. Jupyter Book keeps executed notebooks by their cells alone, so a
-change in the package or in the results would go unseen: the executed notebooks are dropped when either changed.
+The chapters read their results from book/results and benchmarks/results. Jupyter Book keeps executed notebooks by
+their cells alone, so a change in the package or in the results would go unseen: the executed notebooks are dropped
+when either changed.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "book" / "results"
+SPEED_RESULTS = ROOT / "benchmarks" / "results"
 
 
 def digest() -> str:
     """SHA-256 over everything that notebooks read beside their own cells."""
     state = hashlib.sha256()
     sources = (p for p in (ROOT / "dqroute").rglob("*") if p.suffix in {".py", ".json"})
-    results = (p for p in RESULTS.rglob("*") if p.is_file())
+    results = (p for folder in (RESULTS, SPEED_RESULTS) for p in folder.rglob("*") if p.is_file())
     for path in sorted([*sources, *results]):
         state.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())
         state.update(path.read_bytes())
