@@ -2,7 +2,7 @@
 
     python benchmarks/photographs.py PATH        # any folder of JPEG files; without one, pictures are made up
 
-`measure.py` calls `photograph_rows`. Measurements of the network are processes of their own, in turn with the reference's.
+`measure.py` calls `photograph_rows`. Each measurement of the network is a process of its own, as there.
 """
 
 from __future__ import annotations

@@ -22,7 +22,6 @@ import dqroute as dq
 from dqroute import train
 from dqroute.data import Split
 from dqroute.data.batches import Batches
-from dqroute.data.pixels import pixel_statistics
 from dqroute.methods import METHODS, Method, register
 from dqroute.settings import Settings, setting_names
 from dqroute.train import Training
@@ -178,12 +177,6 @@ def test_fit_leaves_the_callers_generator_alone_and_does_not_depend_on_it(tiny, 
     torch.manual_seed(2)
     b = dq.fit("dqroute", tiny, epochs=1, runs_dir=tmp_path / "b", **quick)
     assert_same_run(a, b)
-
-
-def test_pixel_statistics_by_hand():
-    """Channel 0: 0, 0, 100, 100: mean 50, deviation 50. Channel 1: all 7, deviation raised to 1."""
-    images = torch.tensor([[[0, 0], [100, 100]], [[7, 7], [7, 7]]], dtype=torch.uint8)[None]
-    assert pixel_statistics(images) == ((50.0, 7.0), (50.0, 1.0))
 
 
 # --- found again ------------------------------------------------------------------------------------------------

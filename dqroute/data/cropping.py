@@ -51,10 +51,10 @@ def random_crop(file: Path, side: int, augmentation: ResizedCrop, random: Random
         height, width = pixels.shape[:2]
         box = draw_box(height, width, augmentation, random)
     else:
-        whole = draw_box(header.height, header.width, augmentation, random)
-        reduction = largest_reduction(whole, side)
-        pixels = decode_top(data, header, whole.top + whole.height, reduction)
-        box = Box(*(value // reduction for value in whole))
+        box = draw_box(header.height, header.width, augmentation, random)
+        reduction = largest_reduction(box, side)
+        pixels = decode_top(data, header, box.top + box.height, reduction)
+        box = reduced(box, reduction)
     square = resized(pixels[box.top : box.top + box.height, box.left : box.left + box.width], side)
     return square[:, ::-1] if augmentation.flip and random.random() < 0.5 else square
 
@@ -84,6 +84,14 @@ def draw_box(height: int, width: int, augmentation: ResizedCrop, random: Random)
 def largest_reduction(box: Box, side: int) -> int:
     """By how much a box may be reduced while it is decoded, to no less than ``side``: 1, 2, 4 or 8."""
     return next((r for r in (8, 4, 2) if min(box.height, box.width) >= r * side), 1)
+
+
+def reduced(box: Box, reduction: int) -> Box:
+    """The same box in a picture reduced while it is decoded, its edges at the nearest pixels."""
+    top, left, bottom, right = (
+        (edge + reduction // 2) // reduction for edge in (box.top, box.left, box.top + box.height, box.left + box.width)
+    )
+    return Box(top, left, bottom - top, right - left)
 
 
 def resized(crop: np.ndarray, side: int) -> np.ndarray:
