@@ -120,6 +120,13 @@ def test_a_picture_cut_off_anywhere_is_left_to_pil(share):
     assert plain_header(data[: int(share * (len(data) - 1))]) is None
 
 
+def test_several_scans_are_left_to_pil():
+    """One scan a colour, which is baseline too: the first one says that it holds one of three."""
+    data = bytearray(encoded(picture(40, 30)))
+    data[data.index(b"\xff\xda") + 4] = 1
+    assert plain_header(bytes(data)) is None
+
+
 def test_what_follows_the_end_does_no_harm():
     data = encoded(picture(40, 30))
     assert plain_header(data + b"a film of two seconds") == plain_header(data)

@@ -65,6 +65,15 @@ def test_an_epoch_depends_on_the_seed_alone(split):
     assert all(not torch.equal(a, b) for a, b in zip(*by_label, strict=True))
 
 
+def test_no_crop_of_one_seed_comes_back_with_another(tmp_path):
+    """Twenty copies of one picture: epochs of neighbouring seeds have no crop in common."""
+    for index in range(20):
+        save_picture(tmp_path / f"{index}.jpg", 60, 80)
+    copies = FileSplit(tmp_path, tuple(f"{index}.jpg" for index in range(20)), torch.arange(20), 8)
+    crops = [bytes(image.contiguous().numpy()) for seed in range(3) for image in one_epoch(copies, seed)[0]]
+    assert len(set(crops)) == 60
+
+
 def test_batches_are_bytes_with_channels_last(split):
     images, labels = next(StreamedBatches(split, ResizedCrop(), 4, CPU).epoch(0))
     assert images.dtype == torch.uint8 and images.shape == (4, 3, 24, 24)
