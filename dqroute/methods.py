@@ -240,7 +240,7 @@ class Method(nn.Module):
 
 
 def in_batches(images: Tensor | AnySplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
-    """What :meth:`Method.predict` is given, ``batch_size`` images at a time."""
+    """What :meth:`dqroute.Method.predict` is given, ``batch_size`` images at a time."""
     if isinstance(images, (Split, FileSplit)):
         yield from images.chunks(batch_size)
     else:

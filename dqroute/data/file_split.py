@@ -49,7 +49,7 @@ class FileSplit:
 
     @property
     def images(self) -> Tensor:
-        """Not there: the images of a split of files are never all in memory.
+        """Nothing, because the images of a split of files are never all in memory.
 
         Raises:
             AttributeError: always, with what to use instead.
