@@ -9,12 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +20,8 @@ from typing import Any
 import torch
 from ceiling import ceiling
 from method_cost import method_cost
+from photographs import photograph_rows
+from timing import peak_mib, side_by_side, timed
 
 import dqroute as dq
 from dqroute.cost import operations
@@ -97,19 +97,7 @@ def measure(side: str, case: str, job: str, images: int) -> dict[str, float]:
                 speed = median(rates[1:])
             else:
                 speed, first = timed(lambda split: reference.predicted_labels(run.model, split), few.test, data.test)
-    # The reference's loader workers are processes of their own and not in this number.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"images_per_second": speed, "first_step": first, "peak_mib": peak}
-
-
-def timed(predict: Callable[[Split], object], few: Split, split: Split) -> tuple[float, float]:
-    """Images/s of the second call, and seconds of the first one, on few images."""
-    started = time.perf_counter()
-    predict(few)
-    first = time.perf_counter() - started
-    started = time.perf_counter()
-    predict(split)
-    return len(split) / (time.perf_counter() - started), first
+    return {"images_per_second": speed, "first_step": first, "peak_mib": peak_mib()}
 
 
 def gflop_an_image(case: str) -> float:
@@ -135,14 +123,10 @@ def compare(case: str, images: int, rounds: int, limit: float) -> list[dict[str,
     rows = []
     for job in JOBS:
         reference, engine = found["reference", job.partition(",")[0]], found["engine", job]
-        middle = {
-            name: {number: median(n[number] for n in numbers) for number in numbers[0]}
-            for name, numbers in (("reference", reference), ("engine", engine))
-        }
-        ratio = {number: middle["engine"][number] / middle["reference"][number] for number in middle["engine"]}
+        compared = side_by_side(reference, engine)
         # A step is counted as three forward passes, as usual.
-        share = middle["engine"]["images_per_second"] * work * (1 if job == "inference" else 3) / limit
-        rows.append({"case": case, "job": job, **middle, "ratio": ratio, "share_of_ceiling": share})
+        share = compared["engine"]["images_per_second"] * work * (1 if job == "inference" else 3) / limit
+        rows.append({"case": case, "job": job, **compared, "share_of_ceiling": share})
         if job == "training, compiled":
             rows[-1]["compilation"] = engine[0]["first_step"]
     return rows
@@ -154,6 +138,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=1920)
     parser.add_argument("--output", type=Path, default=RESULTS / f"engine-{PRECISION}.json")
+    parser.add_argument("--photographs", type=Path, help="a folder of JPEG files; made up unless given")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "CASE", "JOB"), help="used by itself")
     chosen = parser.parse_args()
     if chosen.worker:
@@ -172,6 +157,7 @@ def main() -> None:
         print(
             f"the method's own work with {cost['classes']:,} classes: {100 * cost['share']:.1f} % of a step", flush=True
         )
+    made["photographs"] = photograph_rows(chosen.photographs)
     write_json(chosen.output, made | provenance(CPU))
 
 

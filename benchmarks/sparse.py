@@ -20,7 +20,8 @@ import torch
 
 import dqroute as dq
 from dqroute.cost import operations
-from dqroute.data import ImageSet, Split
+from dqroute.data import ImageSet
+from dqroute.data.image_set import AnySplit
 from dqroute.files import write_json
 from dqroute.methods import Method, Prediction
 from dqroute.networks import Ask, ExpertOutputs
@@ -45,7 +46,7 @@ def share_of_operations(prediction: Prediction, trunk: int, expert: int) -> floa
     return (trunk + expert * prediction.ran.float().sum(dim=1).mean().item()) / (trunk + expert * experts)
 
 
-def accuracy(prediction: Prediction, split: Split) -> float:
+def accuracy(prediction: Prediction, split: AnySplit) -> float:
     """Share of the images predicted rightly."""
     return (prediction.label == split.labels).float().mean().item()
 

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 
 from dqroute.checks import choose
-from dqroute.data.image_set import ImageSet, Split
+from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.engine import resolve_device
 from dqroute.files import write_json
 from dqroute.long_tail import GROUP_NAMES, ShotGroups
@@ -43,7 +43,7 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
         raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
     where = resolve_device(device)
     model = run.model.to(where)
-    prediction = model.predict(data.splits[split].images)
+    prediction = model.predict(data.splits[split])
     report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
     write_json(run.folder / f"report-{split}.json", report.to_json())
     return report
@@ -56,7 +56,7 @@ def differences(data: ImageSet, run: Run) -> str:
     return ", ".join(f"{k} is {data.identity.get(k)!r}, was {wanted.get(k)!r}" for k in keys)
 
 
-def score(prediction: Prediction, split: Split, groups: ShotGroups, class_sets: Tensor, name: str) -> Report:
+def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_sets: Tensor, name: str) -> Report:
     """Compare a prediction with the labels.
 
     Args:

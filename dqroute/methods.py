@@ -7,7 +7,7 @@ is a subclass of :class:`Method` with a ``loss`` and a line ``@register("name")`
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from dqroute import losses
 from dqroute.checks import checked_range, choose
+from dqroute.data.file_split import FileSplit
+from dqroute.data.image_set import AnySplit, Split
 from dqroute.detectors import DetectorBank
 from dqroute.difficulty import DifficultyTracker, combine_weights, frequency_prior
 from dqroute.engine import uses_bf16
@@ -167,13 +169,19 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, images: Tensor, batch_size: int = 256, *, skip_below: float | None = None, sure_at: float | None = None
+        self,
+        images: Tensor | AnySplit | Iterable[Tensor],
+        batch_size: int = 256,
+        *,
+        skip_below: float | None = None,
+        sure_at: float | None = None,
     ) -> Prediction:
         """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
 
         All experts run for every image, unless one of the two rules of sparse routing is chosen.
 
         Args:
+            images: a tensor, tensors one after the other, or a split, whose files are read along the way.
             batch_size: images at a time.
             skip_below: leave an expert out where its detector, on the shared trunk, gives the image a smaller
                 probability of being of its classes than this.
@@ -181,10 +189,9 @@ class Method(nn.Module):
                 probability.
 
         Raises:
-            ValueError: if the images have another type, number of channels or size, if there are no detectors to
-                skip experts by, or if both rules are asked for.
+            ValueError: if there are no images or they have another type, number of channels or size, if one cannot
+                be read, if there are no detectors to skip experts by, or if both rules are asked for.
         """
-        self.check_images(images)
         network, device = self.network_for_prediction(), self.mean.device
         number = next(network.trunk.parameters()).dtype
         ask: Ask | None = None
@@ -195,11 +202,14 @@ class Method(nn.Module):
         if sure_at is not None:
             ask = AskUntilSure(sure_at)
         rows = []
-        for batch in images.split(batch_size):
+        for batch in in_batches(images, batch_size):
+            self.check_images(batch)
             # In the network's layout from the start: a convolution would otherwise run in its input's.
             batch = batch.to(device).contiguous(memory_format=torch.channels_last)
             outputs = network(self.normalise(batch).to(number), ask)
             rows.append(self.answers(outputs))
+        if not rows:
+            raise ValueError("no images were given to classify")
         return Prediction(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
 
     def check_images(self, images: Tensor) -> None:
@@ -227,6 +237,15 @@ class Method(nn.Module):
         together = outputs.logits.sum(dim=0).argmax(dim=1)
         alone = alone.masked_fill(~ran, -1)
         return Prediction(label, probability, fusion.expert_weights, confidence, probabilities, alone, together, ran)
+
+
+def in_batches(images: Tensor | AnySplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
+    """What :meth:`dqroute.Method.predict` is given, ``batch_size`` images at a time."""
+    if isinstance(images, (Split, FileSplit)):
+        yield from images.chunks(batch_size)
+    else:
+        for chunk in [images] if isinstance(images, Tensor) else images:
+            yield from chunk.split(batch_size)
 
 
 METHODS: dict[str, type[Method]] = {}

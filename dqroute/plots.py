@@ -64,9 +64,9 @@ def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) 
     for ax, name in zip(axes, GROUP_NAMES, strict=True):
         classes = torch.tensor(data.groups[name], dtype=torch.int64)
         classes = classes[torch.randperm(len(classes), generator=generator)][:per_group]
-        first = data.train.images.new_full((-(-per_group // rows) * rows, *data.shape), 255)
-        for place, c in enumerate(classes.tolist()):
-            first[place] = data.train.images[(data.train.labels == c).nonzero()[0, 0]]
+        first = torch.full((-(-per_group // rows) * rows, *data.shape), 255, dtype=torch.uint8)
+        if len(classes):
+            first[: len(classes)] = data.train.take([int((data.train.labels == c).nonzero()[0, 0]) for c in classes])
         grid = torch.cat([torch.cat(list(row), dim=2) for row in first.chunk(rows)], dim=1)
         ax.imshow(grid.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
         ax.set_xticks([])

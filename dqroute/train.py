@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from dqroute.checks import checked_seed
 from dqroute.cost import operations
-from dqroute.data.batches import Batches
 from dqroute.data.image_set import ImageSet
+from dqroute.data.streaming import batches_of
 from dqroute.engine import (
     compiled,
     keep_freed_memory,
@@ -83,7 +83,7 @@ def fit(
         "data": data.identity,
         "augmentation": vars(data.augmentation).copy(),
     }
-    mean, std = pixel_statistics(data.train.images)
+    mean, std = data.train.statistics
     network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
     run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
@@ -110,19 +110,6 @@ def divide_changes(method: str, preset: str, changes: dict[str, Any]) -> tuple[S
     return training_settings(preset, training), options
 
 
-def pixel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the pixels by channel, 0 to 255, from a histogram: exact, and small in memory."""
-    mean, std = [], []
-    levels = torch.arange(256, dtype=torch.float64)
-    for channel in images.unbind(dim=1):
-        share = torch.bincount(channel.flatten(), minlength=256).double()
-        share /= share.sum()
-        average = (share * levels).sum()
-        mean.append(round(average.item(), 4))
-        std.append(round((share * (levels - average) ** 2).sum().sqrt().clamp_min(1.0).item(), 4))
-    return tuple(mean), tuple(std)
-
-
 class Training:
     """One run in training: model, optimizer, batches, and the epoch reached."""
 
@@ -140,7 +127,7 @@ class Training:
             nesterov=settings.momentum > 0,
             fused=True,
         )
-        self.batches = Batches(data.train, data.augmentation, settings.batch_size, device)
+        self.batches = batches_of(data, settings.batch_size, device)
         self.records: list[dict[str, Any]] = []
         # A process killed while writing leaves its half-written file.
         for partial in run.folder.glob(".*.partial"):
@@ -258,7 +245,7 @@ class Training:
         """Accuracies on the validation split, if there is one. They are drawn, and choose nothing here."""
         if self.data.val is None:
             return {}
-        prediction = self.model.predict(self.data.val.images)
+        prediction = self.model.predict(self.data.val)
         report = score(prediction, self.data.val, self.data.groups, self.model.class_sets().cpu(), "val")
         return {"val": {name: getattr(report, name) for name in ("overall", "many", "medium", "few")}}
 

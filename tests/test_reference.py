@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from reference import PilImages, normalisation, predicted_labels, training_steps
+from reference import PilImages, normalisation, pixels_of, predicted_labels, training_steps
 from torchvision import transforms
 
 from dqroute.data import Augmentation, ImageSet, Split
@@ -29,7 +29,7 @@ def model_for(data: ImageSet, method: str):
 @pytest.mark.parametrize("method", ["cross-entropy", "dqroute"])
 def test_the_same_batch_gives_the_same_loss_and_gradient(photographs, method):
     model = model_for(photographs, method).train()
-    plain = PilImages(photographs.train, transforms.Compose(normalisation(model)))
+    plain = PilImages(photographs.train, transforms.Compose(normalisation(*pixels_of(model))))
     batch = torch.stack([plain[i][0] for i in range(len(plain))])
     labels = photographs.train.labels
 

@@ -21,9 +21,10 @@ from torch.nn import functional as F
 import dqroute as dq
 from dqroute import train
 from dqroute.data import Split
+from dqroute.data.batches import Batches
 from dqroute.methods import METHODS, Method, register
 from dqroute.settings import Settings, setting_names
-from dqroute.train import Training, pixel_statistics
+from dqroute.train import Training
 
 TIMES = ("seconds", "images_per_second")
 
@@ -118,7 +119,7 @@ def test_one_step_is_that_of_sgd_by_hand(tiny, runs_dir, quick):
     settings = quick | {"batch_size": 1000, "momentum": 0.0, "weight_decay": 0.01, "lr": 0.1}
     run = dq.fit("cross-entropy", tiny, epochs=1, schedule="step", warmup=0, runs_dir=runs_dir, **settings)
     model = run.new_model().to(memory_format=torch.channels_last).train()
-    batches = train.Batches(tiny.train, tiny.augmentation, 1000, torch.device("cpu"))
+    batches = Batches(tiny.train, tiny.augmentation, 1000, torch.device("cpu"))
     ((images, labels),) = batches.epoch(seed=0)
     F.cross_entropy(model(images).logits[0], labels).backward()
     rate = 0.1 * 0.1**2  # the last step of the step schedule stands behind both steps
@@ -156,13 +157,13 @@ def test_no_step_waits_for_a_number_from_the_device(method, tiny, runs_dir, quic
 
 
 def test_every_epoch_of_every_seed_has_an_order_of_its_own(tiny, runs_dir, quick, monkeypatch):
-    original, seeds = train.Batches.epoch, []
+    original, seeds = Batches.epoch, []
 
     def epoch(self, seed):
         seeds.append(seed)
         return original(self, seed)
 
-    monkeypatch.setattr(train.Batches, "epoch", epoch)
+    monkeypatch.setattr(Batches, "epoch", epoch)
     for seed in (0, 1):
         dq.fit("cross-entropy", tiny, seed=seed, epochs=3, runs_dir=runs_dir, **quick)
     assert len(seeds) == len(set(seeds)) == 6
@@ -176,12 +177,6 @@ def test_fit_leaves_the_callers_generator_alone_and_does_not_depend_on_it(tiny, 
     torch.manual_seed(2)
     b = dq.fit("dqroute", tiny, epochs=1, runs_dir=tmp_path / "b", **quick)
     assert_same_run(a, b)
-
-
-def test_pixel_statistics_by_hand():
-    """Channel 0: 0, 0, 100, 100: mean 50, deviation 50. Channel 1: all 7, deviation raised to 1."""
-    images = torch.tensor([[[0, 0], [100, 100]], [[7, 7], [7, 7]]], dtype=torch.uint8)[None]
-    assert pixel_statistics(images) == ((50.0, 7.0), (50.0, 1.0))
 
 
 # --- found again ------------------------------------------------------------------------------------------------

@@ -13,12 +13,13 @@ from dqroute.checks import checked_seed, choose
 from dqroute.data.cifar import cifar10, cifar100
 from dqroute.data.decoding import read_images
 from dqroute.data.digits import digits
+from dqroute.data.file_split import FileSplit
 from dqroute.data.folder import folder
 from dqroute.data.glyphs import glyphs
-from dqroute.data.image_set import Augmentation, ImageSet, Split
+from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 from dqroute.data.splits import checked_val
 
-__all__ = ["DATA_SETS", "Augmentation", "ImageSet", "Split", "load", "read_images"]
+__all__ = ["DATA_SETS", "Augmentation", "FileSplit", "ImageSet", "ResizedCrop", "Split", "load", "read_images"]
 
 DATA_SETS: dict[str, Callable[..., ImageSet]] = {
     "glyphs": glyphs,

@@ -14,6 +14,17 @@ from torch import Tensor
 from dqroute.data.image_set import Augmentation, Split
 
 
+def batch_sizes(n: int, batch_size: int) -> list[int]:
+    """How many of ``n`` images are in each batch of an epoch.
+
+    A last batch of one image joins the one before it, because batch norm cannot do with one image where the network
+    leaves a single position.
+    """
+    full, rest = divmod(n, batch_size)
+    sizes = [batch_size] * full + [rest] * (rest > 0)
+    return [*sizes[:-2], sizes[-2] + 1] if len(sizes) > 1 and sizes[-1] == 1 else sizes
+
+
 class Batches:
     """An endless supply of epochs over one split.
 
@@ -30,20 +41,12 @@ class Batches:
         self.images = images.permute(0, 2, 3, 1).contiguous().to(device)
         self.labels = split.labels.to(device)
         self.height, self.width = split.images.shape[2:]
-        self.augmentation, self.batch_size, self.device = augmentation, batch_size, device
-        self._length = len(self._parts(len(self.labels)))  # asked for at every step
+        self.augmentation, self.device = augmentation, device
+        self._sizes = batch_sizes(len(self.labels), batch_size)
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return self._length
-
-    def _parts(self, n: int) -> list[Tensor]:
-        """Positions in the shuffled order, batch by batch. A last batch of one image joins the one before it, because
-        batch norm cannot do with one image where the network leaves a single position."""
-        parts = list(torch.arange(n, device=self.device).split(self.batch_size))
-        if len(parts) > 1 and len(parts[-1]) == 1:
-            parts[-2:] = [torch.cat(parts[-2:])]
-        return parts
+        return len(self._sizes)
 
     def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: uint8 ``[B, channels, H, W]`` (channels last in memory) and labels ``[B]``.
@@ -59,7 +62,8 @@ class Batches:
         hole = torch.rand(2, n, generator=generator).to(self.device)
         down = torch.arange(self.height, device=self.device)
         across = torch.arange(self.width, device=self.device)
-        for part in self._parts(n):
+        # Positions in the shuffled order, batch by batch.
+        for part in torch.arange(n, device=self.device).split(self._sizes):
             index = order[part]
             rows = top[part, None] + down
             columns = left[part, None] + across

@@ -89,11 +89,15 @@ def read_rgb(file: Path, side: int, *, exact: bool) -> np.ndarray:
             raise OtherSizeError(f"{image.width}x{image.height}")
         # JPEG can skip detail that the resize would throw away; it keeps at least twice the size asked for.
         image.draft(None, (2 * side, 2 * side))
-        upright = ImageOps.exif_transpose(image)
-        rgb = to_rgb(upright)
+        rgb = upright_rgb(image)
     if rgb.size != (side, side):
         rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BICUBIC)
     return np.array(rgb)
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An opened image as the camera was held, in 8-bit RGB; of an animation, the first frame."""
+    return to_rgb(ImageOps.exif_transpose(image))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -133,14 +137,25 @@ def common_side(files: Sequence[Path], base: Path) -> int:
     raise ValueError(f"cannot read {named(failures, base)}; repair or remove {them(failures)}")
 
 
+def memory_needed(number: int, side: int) -> int:
+    """Bytes of so many images in one tensor."""
+    return number * 3 * side * side
+
+
+def fits_memory(number: int, side: int) -> bool:
+    """Whether so many images fit into one tensor of a sensible size."""
+    return memory_needed(number, side) <= MEMORY_LIMIT
+
+
 def check_memory(number: int, side: int) -> None:
     """Raise ValueError if so many images do not fit into one tensor of a sensible size."""
-    needed = number * 3 * side * side
-    if needed > MEMORY_LIMIT:
+    if not fits_memory(number, side):
+        needed = memory_needed(number, side)
         largest = int((MEMORY_LIMIT / (3 * number)) ** 0.5)
         raise ValueError(
             f"{number:,} images of {side}x{side} pixels take {needed / 2**30:.1f} GiB of memory, more than the "
-            f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={largest} or less"
+            f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={largest} or less, "
+            "or stream=True to leave them in their files"
         )
 
 
@@ -151,8 +166,10 @@ def named(failures: Sequence[tuple[Path, Exception]], base: Path) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What is wrong with a file, in few words; PIL's own message for unknown content repeats the whole path."""
-    return "not an image PIL knows" if isinstance(error, UnidentifiedImageError) else str(error)
+    """What is wrong with a file, in few words; the messages for unknown content and lost files repeat the path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image PIL knows"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def relative(file: Path, base: Path) -> str:

@@ -7,12 +7,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dqroute.data.decoding import EXTENSIONS, check_memory, common_side, decode
-from dqroute.data.image_set import Augmentation, ImageSet, Split
+from dqroute.data.decoding import EXTENSIONS, check_memory, common_side, decode, fits_memory
+from dqroute.data.file_split import FileSplit, entry
+from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 from dqroute.data.splits import class_groups, long_tailed_split
 
 
@@ -32,10 +34,15 @@ def folder(
     val: float | int | None = None,
     root: str | os.PathLike[str] | None = None,
     size: int | None = None,
+    stream: bool | None = None,
     n_max: int | None = None,
     order: str = "label",
 ) -> ImageSet:
     """A tree of images on disk, as it is or thinned to a profile; only the images drawn are decoded.
+
+    A set that fits into memory is decoded once, to centred squares. A larger one is left in its files and decoded
+    along the way (streamed): training then takes random parts of whole pictures, resized
+    (:class:`~dqroute.data.ResizedCrop`), evaluation the same centred squares.
 
     Classes are the folders of ``train``, in sorted order. A ``val`` folder beside ``train`` becomes the validation
     split. Files and folders whose name begins with a dot, and files that are no images by their extension, are
@@ -46,13 +53,16 @@ def folder(
         root: the folder that holds ``train`` and ``test``.
         size: side in pixels to which images are cropped (centred square) and resized. Not needed when all images
             are squares of one size.
+        stream: whether to leave images in their files; None does so if they would take more than 8 GiB of memory.
+            Streamed images that differ in size are resized even without ``size``, and a file that cannot be read is
+            found when it is its turn.
         n_max: training images of the largest class when thinned to a profile.
         order: ``"label"`` or ``"count"``, see :func:`dqroute.data.splits.head_to_tail`.
 
     Raises:
         FileNotFoundError: if the tree or a part of it is missing.
-        ValueError: if classes or images do not fit together, an image cannot be read, the set is too large, or an
-            argument is out of range.
+        ValueError: if classes or images do not fit together, an image cannot be read, the set is too large for
+            ``stream=False``, or an argument is out of range.
     """
     if root is None:
         raise ValueError('the folder set needs a path: load("folder:PATH") or load("folder", root=PATH)')
@@ -74,8 +84,11 @@ def folder(
         chosen["val"] = taken(listings["train"], split.val)
     elif "val" in listings:
         chosen["val"] = listings["val"]
-    splits = read(chosen, base, size)
-    side = splits["train"].images.shape[-1]
+    everything = [file for part in chosen.values() for file in part.files]
+    side = common_side(everything, base) if size is None else size
+    if stream is None:
+        stream = not fits_memory(len(everything), side)
+    splits: dict[str, Any] = left(chosen, base, side) if stream else read(chosen, base, side, exact=size is None)
     return ImageSet(
         # The folder's own name, not its path: it stands in captions and in the name of the run folders.
         name=base.resolve().name,
@@ -84,7 +97,7 @@ def folder(
         test=splits["test"],
         class_names=class_names,
         groups=class_groups(split, groups),
-        augmentation=Augmentation(padding=max(1, side // 8), flip=True),
+        augmentation=ResizedCrop() if stream else Augmentation(padding=max(1, side // 8), flip=True),
         identity={
             "name": "folder",
             "version": 1,
@@ -96,7 +109,9 @@ def folder(
             "size": side,
             "n_max": n_max,
             "order": order,
-        },
+        }
+        # Not where it is False, so that sets in memory keep the identity they had before there was a choice.
+        | ({"stream": True} if stream else {}),
     )
 
 
@@ -165,12 +180,19 @@ def taken(pool: Listing, indices: Tensor) -> Listing:
     return Listing([pool.files[i] for i in indices.tolist()], pool.labels[indices])
 
 
-def read(chosen: dict[str, Listing], base: Path, size: int | None) -> dict[str, Split]:
-    """Decode what was chosen, all parts to one size."""
+def left(chosen: dict[str, Listing], base: Path, side: int) -> dict[str, FileSplit]:
+    """What was chosen, left in its files."""
+    return {
+        part: FileSplit(base, tuple(file.relative_to(base).as_posix() for file in listing.files), listing.labels, side)
+        for part, listing in chosen.items()
+    }
+
+
+def read(chosen: dict[str, Listing], base: Path, side: int, *, exact: bool) -> dict[str, Split]:
+    """Decode what was chosen, all parts to one size; with ``exact``, refuse images of another."""
     everything = [file for part in chosen.values() for file in part.files]
-    side = common_side(everything, base) if size is None else size
     check_memory(len(everything), side)
-    images = decode(everything, side, base, exact=size is None)
+    images = decode(everything, side, base, exact=exact)
     lengths = [len(part.files) for part in chosen.values()]
     return {
         part: Split(pixels, chosen[part].labels) for part, pixels in zip(chosen, images.split(lengths), strict=True)
@@ -182,8 +204,7 @@ def digest(listings: dict[str, Listing], base: Path) -> str:
     total = hashlib.sha256()
     for part in sorted(listings):
         for file in listings[part].files:
-            entry = f"{file.relative_to(base).as_posix()}\0{file.stat().st_size}\n"
-            total.update(entry.encode(errors="surrogateescape"))
+            total.update(entry(file.relative_to(base).as_posix(), file))
     return total.hexdigest()
 
 

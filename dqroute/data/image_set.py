@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dqroute.data.file_split import FileSplit
+from dqroute.data.pixels import pixel_statistics
 from dqroute.long_tail import ShotGroups
 
 
@@ -27,6 +30,33 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def take(self, indices: Sequence[int] | Tensor) -> Tensor:
+        """Some images: uint8 ``[len(indices), channels, height, width]``."""
+        return self.images[torch.as_tensor(indices)]
+
+    def chunks(self, number: int) -> Iterator[Tensor]:
+        """All images in order, ``number`` at a time."""
+        return iter(self.images.split(number))
+
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and deviation of the pixels by channel, 0 to 255."""
+        return pixel_statistics(self.images)
+
+    def content(self) -> Iterator[bytes]:
+        """What a fingerprint is taken over: every pixel and label."""
+        yield self.images.contiguous().numpy().tobytes()
+        yield self.labels.contiguous().numpy().tobytes()
+
+
+AnySplit = Split | FileSplit
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -44,35 +74,63 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class ResizedCrop:
+    """How training takes part of a photograph; see :func:`dqroute.data.cropping.draw_box`.
+
+    Attributes:
+        scale: smallest and largest share of the picture's area.
+        ratio: smallest and largest width over height.
+        flip: whether left and right may be swapped.
+    """
+
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale is two shares of the area in order, above 0 and up to 1; got {self.scale}")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"ratio is two widths over heights in order, above 0; got {self.ratio}")
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """A long-tailed image set, ready to train on.
 
     Attributes:
         name: as given to :func:`dqroute.load`, without any path.
-        train, test: the splits; ``val`` is None unless one was asked for.
+        train, test: the splits, in memory or in their files; ``val`` is None unless one was asked for.
         class_names: ``C`` names, in label order.
         groups: shot groups, taken from the class counts before a validation split was held out, so that choices
             and final runs speak of the same groups.
-        augmentation: what training may do to the images.
+        augmentation: what training may do to the images: an :class:`Augmentation` if they are in memory, a
+            :class:`ResizedCrop` if they are in their files.
         identity: everything that decides which images these are, JSON-ready and free of machine paths. Files are
-            told apart by name and size; :meth:`fingerprint` tells every pixel.
+            told apart by name and size; :meth:`fingerprint` tells every pixel of a set in memory.
         true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be
             measured apart from rarity (see :mod:`dqroute.data.glyphs`).
     """
 
     name: str
-    train: Split
-    test: Split
+    train: AnySplit
+    test: AnySplit
     class_names: tuple[str, ...]
     groups: ShotGroups
-    augmentation: Augmentation
+    augmentation: Augmentation | ResizedCrop
     identity: dict[str, Any]
-    val: Split | None = None
+    val: AnySplit | None = None
     true_difficulty: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for part, split in self.splits.items():
             check_split(split, self.class_names, part)
+        fitting = ResizedCrop if isinstance(self.train, FileSplit) else Augmentation
+        if not isinstance(self.augmentation, fitting):
+            raise ValueError(
+                f"training images {'in files' if fitting is ResizedCrop else 'in memory'} take {fitting.__name__} as "
+                f"their augmentation; got {self.augmentation}"
+            )
         empty = [self.class_names[c] for c in (self.counts == 0).nonzero().flatten().tolist()]
         if empty:
             raise ValueError(
@@ -81,7 +139,7 @@ class ImageSet:
             )
 
     @property
-    def splits(self) -> dict[str, Split]:
+    def splits(self) -> dict[str, AnySplit]:
         """The splits there are, by name."""
         return {"train": self.train, "test": self.test} | ({"val": self.val} if self.val else {})
 
@@ -98,8 +156,7 @@ class ImageSet:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
+        return self.train.shape
 
     @property
     def imbalance(self) -> float:
@@ -107,25 +164,33 @@ class ImageSet:
         return (self.counts.max() / self.counts.min()).item()
 
     def fingerprint(self) -> str:
-        """SHA-256 over every pixel and label, for provenance: equal on two machines when the images are."""
+        """SHA-256 over every pixel and label, for provenance: equal on two machines when the images are.
+
+        Of images that stay in their files, over names, sizes in bytes and labels instead: reading every pixel would
+        take as long as an epoch. A file changed without changing its size goes unnoticed.
+        """
         digest = hashlib.sha256()
         for part, split in sorted(self.splits.items()):
             digest.update(part.encode())
-            digest.update(split.images.contiguous().numpy().tobytes())
-            digest.update(split.labels.contiguous().numpy().tobytes())
+            for piece in split.content():
+                digest.update(piece)
         return digest.hexdigest()
 
 
-def check_split(split: Split, class_names: tuple[str, ...], part: str) -> None:
+def check_split(split: AnySplit, class_names: tuple[str, ...], part: str) -> None:
     """Raise ValueError unless images and labels fit each other and the classes."""
-    images, labels = split.images, split.labels
-    if images.dtype != torch.uint8 or images.ndim != 4:
+    labels = split.labels
+    if isinstance(split, FileSplit):
+        number = len(split.names)
+    else:
+        images, number = split.images, len(split.images)
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise ValueError(
+                f"{part} images must be uint8 [N, channels, height, width]; got {images.dtype} {list(images.shape)}"
+            )
+    if labels.dtype != torch.int64 or labels.shape != (number,):
         raise ValueError(
-            f"{part} images must be uint8 [N, channels, height, width]; got {images.dtype} {list(images.shape)}"
-        )
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{part} labels must be int64 [{len(images)}], one for each image; got {labels.dtype} {list(labels.shape)}"
+            f"{part} labels must be int64 [{number}], one for each image; got {labels.dtype} {list(labels.shape)}"
         )
     if len(labels) == 0:
         raise ValueError(f"the {part} split holds no image")

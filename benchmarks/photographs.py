@@ -1,0 +1,281 @@
+"""Photographs in JPEG files: the input pipeline beside torchvision's, and ResNet-50 at 224x224 from files.
+
+    python benchmarks/photographs.py PATH        # any folder of JPEG files; without one, pictures are made up
+
+`measure.py` calls `photograph_rows`. Each measurement of the network is a process of its own, as there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+import simplejpeg
+import torch
+from PIL import Image
+from timing import peak_mib, side_by_side, timed
+
+import dqroute as dq
+from dqroute.data import FileSplit, ImageSet, ResizedCrop
+from dqroute.data.reading import cores
+from dqroute.data.streaming import StreamedBatches
+from dqroute.long_tail import shot_groups
+from dqroute.methods import METHODS, Method, Problem
+from dqroute.settings import Settings
+
+SIDE = 224
+BATCH = 16
+CLASSES = 8  # for speed it does not matter which
+METHOD = "logit-adjustment"
+SETTINGS: dict[str, Any] = {"backbone": "resnet50", "batch_size": BATCH, "warmup": 0.0}
+CPU = torch.device("cpu")
+Numbers = dict[str, float]
+
+
+def photograph_rows(path: Path | None, images: int = 32, rounds: int = 1) -> list[dict[str, Any]]:
+    """Measure everything, and print it.
+
+    Args:
+        path: a folder of JPEG photographs, searched in depth; None makes some up.
+        images: of the training measurements; the input pipeline takes three times as many, all if there are fewer.
+        rounds: of which medians are taken; the input pipeline takes six times as many.
+
+    Returns:
+        The input pipeline's row, then one for training and one for inference.
+
+    Raises:
+        ValueError: if there are fewer JPEG files in the folder than one batch takes.
+    """
+    source = "made up" if path is None else "given"
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        if path is None:
+            make_photographs(Path(folder), 3 * images)
+        root = path or Path(folder)
+        rows.append(pipeline_row(photographs(root, 3 * images), 6 * rounds) | {"source": source})
+        print(pipeline_in_words(rows[-1]), flush=True)
+        for job in ("training", "inference"):
+            row = {"case": f"ResNet-50 at {SIDE}x{SIDE}", "job": job, "images": images, "source": source}
+            rows.append(row | compare(job, root, images, rounds))
+            print(network_in_words(rows[-1]), flush=True)
+    return rows
+
+
+def make_photographs(folder: Path, number: int) -> None:
+    """Write JPEG files of 500x375 pixels, quality 90: smooth patches under fine texture."""
+    random = np.random.default_rng(0)
+    for index in range(number):
+        patches = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+        smooth = np.asarray(patches.resize((500, 375), Image.Resampling.BICUBIC), dtype=np.float32)
+        texture = random.normal(0, 9, (375, 500, 1)).astype(np.float32)
+        (folder / f"{index % 4}").mkdir(exist_ok=True)
+        pixels = (smooth + texture).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index % 4}" / f"{index:03}.jpg", quality=90)
+
+
+def photographs(root: Path, number: int) -> ImageSet:
+    """The first ``number`` JPEG files below a folder, dealt out to eight classes, to train and test on."""
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))[:number]
+    if len(files) < BATCH:
+        raise ValueError(f"there are {len(files)} .jpg or .jpeg files below {root}; name a folder with {BATCH} or more")
+    labels = torch.arange(len(files)) % CLASSES
+    split = FileSplit(root, tuple(file.relative_to(root).as_posix() for file in files), labels, SIDE)
+    groups = shot_groups(torch.bincount(labels), "thirds")
+    names = tuple(str(c) for c in range(CLASSES))
+    return ImageSet("photographs", split, split, names, groups, ResizedCrop(), {"name": "photographs"})
+
+
+def pipeline_row(data: ImageSet, rounds: int) -> dict[str, Any]:
+    """The input pipeline in one thread beside torchvision's, in turn, in images per second of the processor's time.
+
+    The processor's time and not the clock's, so that what else runs on the machine counts less. The ceiling is
+    decoding whole pictures and nothing else. All cores together are measured by the clock.
+    """
+    assert isinstance(data.train, FileSplit)
+    files = [data.train.file(i).read_bytes() for i in range(len(data.train))]
+    jobs = {"reference": usual(data), "engine": streamed(data, threads=1), "decoding": whole(files)}
+    rates: dict[str, list[float]] = {job: [] for job in jobs}
+    with one_thread():
+        for _ in range(rounds):
+            for job, epochs in jobs.items():
+                started = time.process_time()
+                next(epochs)
+                rates[job].append(len(files) / (time.process_time() - started))
+        # The first round opens files and libraries for the first time.
+        middle = {job: median(found[1:] or found) for job, found in rates.items()}
+        together, busy = [], []
+        everyone = streamed(data, threads=cores())
+        for _ in range(rounds):
+            started, worked = time.perf_counter(), time.process_time()
+            next(everyone)
+            seconds = time.perf_counter() - started
+            together.append(len(files) / seconds)
+            busy.append((time.process_time() - worked) / seconds / cores())
+    return {
+        "case": "input pipeline",
+        "images": len(files),
+        "mean_kilobytes": mean(len(file) for file in files) / 1000,
+        "images_per_second_of_a_core": middle,
+        "ratio": middle["engine"] / middle["reference"],
+        "cores": cores(),
+        "all_cores": {
+            "images_per_second": median(together),
+            "busy": median(busy),
+            "share_of_ceiling": median(together) / (middle["decoding"] * cores()),
+        },
+    }
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """No threads within torch's operations meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def usual(data: ImageSet) -> Iterator[None]:
+    """Epochs of torchvision's usual pipeline in the calling thread, batches included."""
+    from reference import PilImages, augmentation, normalisation
+    from torch.utils.data import DataLoader
+    from torchvision import transforms
+
+    transform = transforms.Compose([*augmentation(data), *normalisation(*data.train.statistics)])
+    loader = DataLoader(PilImages(data.train, transform), BATCH, shuffle=True)
+    while True:
+        for _ in loader:
+            pass
+        yield
+
+
+def streamed(data: ImageSet, threads: int) -> Iterator[None]:
+    """Epochs of the streamed pipeline."""
+    assert isinstance(data.train, FileSplit) and isinstance(data.augmentation, ResizedCrop)
+    batches = StreamedBatches(data.train, data.augmentation, BATCH, CPU, threads)
+    seed = 0
+    while True:
+        for _ in batches.epoch(seed):
+            pass
+        seed += 1
+        yield
+
+
+def whole(files: list[bytes]) -> Iterator[None]:
+    """Every picture decoded as it is, again and again."""
+    while True:
+        for file in files:
+            simplejpeg.decode_jpeg(file, "RGB", strict=False)
+        yield
+
+
+def compare(job: str, root: Path, images: int, rounds: int) -> dict[str, Numbers]:
+    """Reference and engine in turn, each in a process of its own."""
+    found: dict[str, list[Numbers]] = {"reference": [], "engine": []}
+    for _ in range(rounds):
+        for side, numbers in found.items():
+            command = [sys.executable, __file__, str(root), "--images", str(images), "--worker", side, job]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+            numbers.append(json.loads(done.stdout))
+    return side_by_side(found["reference"], found["engine"])
+
+
+def measure(side: str, job: str, root: Path, images: int) -> Numbers:
+    """One measurement in this process: images/s, seconds to the end of the first step, peak memory in MiB."""
+    few, data = photographs(root, BATCH), photographs(root, images)
+    if job == "training":
+        first, speed = (engine_training if side == "engine" else reference_training)(few, data)
+    elif side == "engine":
+        speed, first = timed(new_model(few).predict, few.test, data.test)
+    else:
+        # Here and below, so that the engine's process does not carry the reference's imports.
+        import reference
+
+        model = new_model(few)
+        speed, first = timed(lambda split: reference.predicted_labels(model, split), few.test, data.test)
+    return {"images_per_second": speed, "first_step": first, "peak_mib": peak_mib()}
+
+
+def engine_training(few: ImageSet, data: ImageSet) -> tuple[float, float]:
+    """Seconds of a training of one step from start to end, and images/s of one of more steps, by ``dq.fit``."""
+    with tempfile.TemporaryDirectory() as folder:
+        given: dict[str, Any] = SETTINGS | {"epochs": 1, "runs_dir": folder, "progress": False, "device": "cpu"}
+        started = time.perf_counter()
+        dq.fit(METHOD, few, **given)
+        first = time.perf_counter() - started
+        return first, dq.fit(METHOD, data, **given).epochs[0]["images_per_second"]
+
+
+def reference_training(few: ImageSet, data: ImageSet) -> tuple[float, float]:
+    """The same of the plain loop; its first step is that of a new loader, and its epoch too."""
+    import reference
+
+    model, settings = new_model(few), vars(Settings(**SETTINGS))
+    started = time.perf_counter()
+    next(reference.training_steps(model, few, settings))
+    first = time.perf_counter() - started
+    steps = reference.training_steps(model, data, settings)
+    started = time.perf_counter()
+    seen = sum(next(steps) for _ in range(-(-len(data.train) // BATCH)))
+    return first, seen / (time.perf_counter() - started)
+
+
+def new_model(data: ImageSet) -> Method:
+    """The untrained network, at the precision that the engine would choose."""
+    mean, std = data.train.statistics
+    problem = Problem(data.counts, data.groups, 3, mean, std, SETTINGS["backbone"], size=data.shape[1:])
+    model = METHODS[METHOD](problem).eval()
+    model.precision = "auto"
+    return model
+
+
+def pipeline_in_words(row: dict[str, Any]) -> str:
+    """The input pipeline's row as one line."""
+    speed, everyone = row["images_per_second_of_a_core"], row["all_cores"]
+    return (
+        f"{row['case']}, {row['images']} photographs {row['source']}, {row['mean_kilobytes']:.0f} kB: "
+        f"{speed['reference']:,.0f} → {speed['engine']:,.0f} images/s a core, ×{row['ratio']:.2f} "
+        f"(decoding alone {speed['decoding']:,.0f}); {row['cores']} cores {everyone['images_per_second']:,.0f}, "
+        f"{100 * everyone['busy']:.0f} % busy, {100 * everyone['share_of_ceiling']:.0f} % of decoding alone"
+    )
+
+
+def network_in_words(row: dict[str, Any]) -> str:
+    """A row of the network as one line."""
+    speeds = [f"{row[side]['images_per_second']:,.1f}" for side in ("reference", "engine")]
+    return (
+        f"{row['case']}, {row['job']}, photographs {row['source']}: {' → '.join(speeds)} images/s, "
+        f"×{row['ratio']['images_per_second']:.2f}; memory ×{row['ratio']['peak_mib']:.2f}; "
+        f"first step {row['engine']['first_step']:.1f} s"
+    )
+
+
+def main() -> None:
+    """Measure and print, or be one measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", type=Path, nargs="?", help="a folder of JPEG files")
+    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--worker", nargs=2, metavar=("SIDE", "JOB"), help="used by itself")
+    chosen = parser.parse_args()
+    if chosen.worker:
+        side, job = chosen.worker
+        print(json.dumps(measure(side, job, chosen.path, chosen.images)))
+        return
+    photograph_rows(chosen.path, chosen.images, chosen.rounds)
+
+
+if __name__ == "__main__":
+    main()

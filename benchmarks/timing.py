@@ -1,0 +1,34 @@
+"""How benchmarks take time and memory, and compare two sides."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from statistics import median
+
+from dqroute.data.image_set import AnySplit
+
+Numbers = dict[str, float]
+
+
+def timed(predict: Callable[[AnySplit], object], few: AnySplit, split: AnySplit) -> tuple[float, float]:
+    """Images/s of the second call, and seconds of the first one, on few images."""
+    started = time.perf_counter()
+    predict(few)
+    first = time.perf_counter() - started
+    started = time.perf_counter()
+    predict(split)
+    return len(split) / (time.perf_counter() - started), first
+
+
+def peak_mib() -> float:
+    """The most memory this process has held, in MiB; its children, such as a loader's workers, not counted."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def side_by_side(reference: list[Numbers], engine: list[Numbers]) -> dict[str, Numbers]:
+    """Medians of the rounds of either side, and engine over reference, number by number."""
+    both = {"reference": reference, "engine": engine}
+    middle = {side: {n: median(r[n] for r in rounds) for n in rounds[0]} for side, rounds in both.items()}
+    return middle | {"ratio": {n: middle["engine"][n] / middle["reference"][n] for n in middle["engine"]}}
