@@ -31,7 +31,7 @@ from dqroute.provenance import provenance
 RESULTS = Path(__file__).parent / "results"
 RULES = {
     "skip_below": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9),
-    "sure_at": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99),
+    "sure_at": (1.0, 1.2, 1.35, 1.45, 1.55, 1.65, 1.75, 1.85, 2.0, 2.2, 2.5, 3.0, 4.0, 6.0, 10.0),
 }
 LOSS_ALLOWED = 0.003
 
@@ -52,11 +52,11 @@ def accuracy(prediction: Prediction, split: AnySplit) -> float:
 
 
 @torch.no_grad()
-def dense_outputs(model: Method, images: torch.Tensor, batch_size: int = 256) -> ExpertOutputs:
+def dense_outputs(model: Method, split: AnySplit, batch_size: int = 256) -> ExpertOutputs:
     """What all experts say of all images."""
     network = model.network_for_prediction()
     number = next(network.trunk.parameters()).dtype
-    rows = [network(model.normalise(batch).to(number)) for batch in images.split(batch_size)]
+    rows = [network(model.normalise(batch).to(number)) for batch in split.chunks(batch_size)]
     logits, features = (torch.cat([getattr(row, name) for row in rows], dim=1) for name in ("logits", "features"))
     return ExpertOutputs(logits, features, torch.cat([row.shared for row in rows]))
 
@@ -81,7 +81,9 @@ def curve(model: Method, data: ImageSet, outputs: dict[str, ExpertOutputs], rule
     for threshold in RULES[rule]:
         point: dict[str, Any] = {"rule": rule, "threshold": threshold}
         for name, dense in outputs.items():
-            prediction = model.answers(asked(dense, model.asks(**rule_of(rule, threshold))))
+            ask = model.asks(**rule_of(rule, threshold))
+            assert ask is not None
+            prediction = model.answers(asked(dense, ask))
             point[name] = {
                 "accuracy": accuracy(prediction, data.splits[name]),
                 "operations": share_of_operations(prediction, trunk, expert),
@@ -96,13 +98,13 @@ def rule_of(name: str, threshold: float) -> dict[str, Any]:
     return {name: threshold}
 
 
-def speed_ratio(model: Method, images: torch.Tensor, rounds: int, rule: dict[str, Any]) -> float:
+def speed_ratio(model: Method, split: AnySplit, rounds: int, rule: dict[str, Any]) -> float:
     """Images/s of a sparse prediction over the dense one's, in turn, medians."""
     times: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(rounds + 1):
         for sparse, spent in times.items():
             started = time.perf_counter()
-            model.predict(images, **(rule if sparse else {}))
+            model.predict(split, **(rule if sparse else {}))
             spent.append(time.perf_counter() - started)
     return median(times[False][1:]) / median(times[True][1:])
 
@@ -120,7 +122,7 @@ def main() -> None:
     run = dq.Run(chosen.run, data)
     model = run.model
     made: dict[str, Any] = {"run": run.settings, "rules": {}}
-    outputs = {name: dense_outputs(model, data.splits[name].images) for name in ("val", "test")}
+    outputs = {name: dense_outputs(model, data.splits[name]) for name in ("val", "test")}
     with torch.no_grad():
         dense = {name: accuracy(model.answers(out), data.splits[name]) for name, out in outputs.items()}
     made["dense"] = dense
@@ -134,7 +136,7 @@ def main() -> None:
         allowed = [p for p in points if p["val"]["accuracy"] >= dense["val"] - LOSS_ALLOWED]
         best = min(allowed, key=lambda p: p["val"]["operations"], default=None)
         if best is not None:
-            ratio = speed_ratio(model, data.test.images, chosen.rounds, rule_of(rule, best["threshold"]))
+            ratio = speed_ratio(model, data.test, chosen.rounds, rule_of(rule, best["threshold"]))
             best = best | {"speed": ratio, "lost_on_test": dense["test"] - best["test"]["accuracy"]}
         print(rule, best)
         made["rules"][rule] = {"points": points, "chosen": best}

@@ -160,6 +160,18 @@ class Method(nn.Module):
         """
         raise ValueError("this method has no detectors to skip experts by; use dqroute with detector='trunk'")
 
+    def asks(self, skip_below: float | None = None, sure_at: float | None = None) -> Ask | None:
+        """The rule of sparse routing that :meth:`predict` follows; None if all experts are to run.
+
+        Raises:
+            ValueError: if both rules are asked for, or a threshold is out of range.
+        """
+        if skip_below is not None and sure_at is not None:
+            raise ValueError("give skip_below or sure_at, not both")
+        if skip_below is not None:
+            return AskDetectors(self.before_experts, skip_below)
+        return None if sure_at is None else AskUntilSure(sure_at)
+
     def network_for_prediction(self) -> ExpertNetwork:
         """The network folded and in the precision it was trained in; made anew when its weights have changed."""
         state = self.mean.device, self.precision, state_of(self.network)
@@ -185,8 +197,8 @@ class Method(nn.Module):
             batch_size: images at a time.
             skip_below: leave an expert out where its detector, on the shared trunk, gives the image a smaller
                 probability of being of its classes than this.
-            sure_at: run the experts one after the other, and no further one where those that ran give a class this
-                probability.
+            sure_at: run the experts one after the other, and no further one where those that ran find a class so many
+                times as probable as the runner-up; from 1.
 
         Raises:
             ValueError: if there are no images or they have another type, number of channels or size, if one cannot
@@ -194,13 +206,7 @@ class Method(nn.Module):
         """
         network, device = self.network_for_prediction(), self.mean.device
         number = next(network.trunk.parameters()).dtype
-        ask: Ask | None = None
-        if skip_below is not None and sure_at is not None:
-            raise ValueError("give skip_below or sure_at, not both")
-        if skip_below is not None:
-            ask = AskDetectors(self.before_experts, skip_below)
-        if sure_at is not None:
-            ask = AskUntilSure(sure_at)
+        ask = self.asks(skip_below, sure_at)
         rows = []
         for batch in in_batches(images, batch_size):
             self.check_images(batch)

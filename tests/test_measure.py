@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gpu
 import pytest
+import sparse
 import torch
 from ceiling import ceiling
 from method_cost import method_cost
@@ -29,6 +30,18 @@ def test_the_ceiling_is_a_rate():
 def test_the_methods_own_work_is_a_part_of_the_step():
     cost = method_cost(10, batch_size=16, backbone="resnet8")
     assert 0 < cost["own_ms"] < cost["step_ms"] and cost["share"] == cost["own_ms"] / cost["step_ms"]
+
+
+@pytest.mark.parametrize("rule", [{"skip_below": 0.5}, {"sure_at": 1.1}])
+def test_who_would_have_run_is_who_does_run(rule, tiny, runs_dir, quick):
+    model = dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, detector="trunk", **quick).model
+    dense = sparse.dense_outputs(model, tiny.test)
+    with torch.no_grad():
+        expected = model.answers(sparse.asked(dense, model.asks(**rule)))
+    found = model.predict(tiny.test, **rule)
+    assert not found.ran.all() and found.ran[:, 1:].any()
+    for name, value in found._asdict().items():
+        torch.testing.assert_close(getattr(expected, name), value, atol=1e-5, rtol=1e-4)
 
 
 def test_the_gpu_benchmark_runs_where_there_is_none(tiny, tmp_path):
