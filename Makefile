@@ -42,7 +42,7 @@ book: env  ## build the book into _build/html, warnings being errors
 lab: env  ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab book
 
-bench: env  ## measure the engine beside a plain PyTorch loop (about 15 minutes)
+bench: env  ## measure the engine beside a plain PyTorch loop (15 to 45 minutes)
 	@$(BIN)/python benchmarks/measure.py
 
 clean:  ## remove what was built (not .venv, not runs)

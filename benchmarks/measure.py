@@ -136,7 +136,7 @@ def main() -> None:
     """Measure all cases, print the ratios, write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=1920)
+    parser.add_argument("--images", type=int, default=1280)
     parser.add_argument("--output", type=Path, default=RESULTS / f"engine-{PRECISION}.json")
     parser.add_argument("--photographs", type=Path, help="a folder of JPEG files; made up unless given")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "CASE", "JOB"), help="used by itself")

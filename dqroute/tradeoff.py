@@ -55,7 +55,7 @@ def trade_off(
 
 
 def curve(points: Sequence[Point]) -> np.ndarray:
-    """The highest overall accuracy at each few-shot accuracy of :data:`GRID`, NaN where the points do not reach.
+    """The highest overall accuracy at each few-shot accuracy of ``GRID``, NaN where the points do not reach.
 
     Between neighbouring values of τ the curve is a straight line.
     """
