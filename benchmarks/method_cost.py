@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from dqroute.engine import precision_context
 from dqroute.long_tail import exponential_counts, shot_groups
-from dqroute.methods import METHODS, Problem
+from dqroute.method import METHODS, Problem
 
 PIXELS = (120.0, 120.0, 120.0), (60.0, 60.0, 60.0)
 

@@ -30,7 +30,7 @@ from dqroute.data import FileSplit, ImageSet, ResizedCrop
 from dqroute.data.reading import cores
 from dqroute.data.streaming import StreamedBatches
 from dqroute.long_tail import shot_groups
-from dqroute.methods import METHODS, Method, Problem
+from dqroute.method import METHODS, Method, Problem
 from dqroute.settings import Settings
 
 SIDE = 224

@@ -19,7 +19,7 @@ from torchvision import transforms
 
 from dqroute.data import FileSplit, ImageSet, ResizedCrop
 from dqroute.data.image_set import AnySplit
-from dqroute.methods import Method
+from dqroute.method import Method
 
 WORKERS = os.cpu_count() or 1
 

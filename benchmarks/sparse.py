@@ -23,9 +23,10 @@ from dqroute.cost import operations
 from dqroute.data import ImageSet
 from dqroute.data.image_set import AnySplit
 from dqroute.files import write_json
-from dqroute.methods import Method, Prediction
+from dqroute.method import Method
 from dqroute.networks import Ask, ExpertOutputs
 from dqroute.parameters import as_options
+from dqroute.prediction import Prediction
 from dqroute.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"

@@ -12,9 +12,11 @@ The whole path, from an image set to a prediction::
 The names below are the public ones; each module holds one idea and is named after it.
 """
 
+from dqroute import methods as methods  # fills METHODS
 from dqroute.data import load, read_images
 from dqroute.evaluate import evaluate
-from dqroute.methods import METHODS, Method, Prediction, method_options, register
+from dqroute.method import METHODS, Method, method_options, register
+from dqroute.prediction import Prediction
 from dqroute.report import Report
 from dqroute.runs import Run, find_runs
 from dqroute.train import NonFiniteLoss, fit

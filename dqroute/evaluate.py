@@ -13,7 +13,7 @@ from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.engine import resolve_device
 from dqroute.files import write_json
 from dqroute.long_tail import GROUP_NAMES, ShotGroups
-from dqroute.methods import Prediction
+from dqroute.prediction import Prediction
 from dqroute.report import Report
 from dqroute.runs import Run
 

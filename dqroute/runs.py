@@ -27,7 +27,7 @@ from dqroute.checks import choose
 from dqroute.data.image_set import ImageSet
 from dqroute.files import read_json, read_json_lines, read_tensors, write_json
 from dqroute.long_tail import ShotGroups
-from dqroute.methods import METHODS, Method, Problem
+from dqroute.method import METHODS, Method, Problem
 from dqroute.report import Report
 
 FORMAT = 1

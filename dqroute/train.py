@@ -26,7 +26,7 @@ from dqroute.engine import (
 )
 from dqroute.evaluate import score
 from dqroute.files import read_tensors, write_atomically, write_json, write_tensors
-from dqroute.methods import METHODS, Method, Problem, method_options
+from dqroute.method import METHODS, Method, Problem, method_options
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
 from dqroute.settings import Settings, setting_names, training_settings
@@ -52,7 +52,7 @@ def fit(
     """Train a method, or find the run if it was trained before, or go on where it was interrupted.
 
     Args:
-        method: a name from :data:`dqroute.methods.METHODS`.
+        method: a name from :data:`dqroute.method.METHODS`.
         data: from :func:`dqroute.load`.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.

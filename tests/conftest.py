@@ -13,6 +13,7 @@ import torch
 import dqroute as dq
 from dqroute.data.image_set import Augmentation, ImageSet, Split
 from dqroute.long_tail import exponential_counts, shot_groups
+from dqroute.method import Problem
 
 # The networks are tiny, and other work may share the cores: more threads only cost.
 torch.set_num_threads(1)
@@ -91,3 +92,17 @@ def trained(tiny: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> list[dq
 def quick() -> dict:
     """Settings for ``dq.fit``: a small network, 32-bit numbers, the CPU, no progress bar."""
     return QUICK
+
+
+@pytest.fixture(scope="module")
+def problem(tiny: ImageSet) -> Problem:
+    """What a method has to know of it."""
+    return Problem(tiny.counts, tiny.groups, 1, (80.0,), (90.0,))
+
+
+@pytest.fixture
+def batch(tiny: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two images of every class."""
+    labels = tiny.train.labels
+    index = torch.cat([(labels == c).nonzero().flatten()[:2] for c in range(10)])
+    return tiny.train.images[index], labels[index]

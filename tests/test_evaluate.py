@@ -13,7 +13,7 @@ import dqroute as dq
 from dqroute.data.image_set import Split
 from dqroute.evaluate import calibration_error, detector_quality, score
 from dqroute.long_tail import ShotGroups
-from dqroute.methods import Prediction
+from dqroute.prediction import Prediction
 from dqroute.report import Report
 from dqroute.routing import fuse
 

@@ -9,7 +9,7 @@ from torchvision import transforms
 
 from dqroute.data import Augmentation, ImageSet, Split
 from dqroute.long_tail import shot_groups
-from dqroute.methods import METHODS, Problem
+from dqroute.method import METHODS, Problem
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import dqroute as dq
 from dqroute.files import write_tensors
 from dqroute.long_tail import shot_groups
-from dqroute.methods import Problem
+from dqroute.method import Problem
 from dqroute.runs import FORMAT, Run, default_runs_dir, find_runs, problem_from_json, problem_to_json
 
 REQUEST = {

@@ -22,7 +22,7 @@ import dqroute as dq
 from dqroute import train
 from dqroute.data import Split
 from dqroute.data.batches import Batches
-from dqroute.methods import METHODS, Method, register
+from dqroute.method import METHODS, Method, register
 from dqroute.settings import Settings, setting_names
 from dqroute.train import Training
 

@@ -1,0 +1,32 @@
+"""What a trained model says of images."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Prediction(NamedTuple):
+    """What a model says of images.
+
+    Attributes:
+        label: int64 ``[N]``.
+        probability: ``[N]``, of that label, 0 to 1.
+        expert_weights: ``[N, K]``, each expert's share in the prediction, rows summing to 1.
+        confidence: ``[N, K]``, each expert's detector's probability that the image belongs to its classes; 0 where
+            the expert was skipped.
+        probabilities: ``[N, C]``, of all classes.
+        expert_labels: int64 ``[N, K]``, what each expert would have said alone; -1 where it was skipped.
+        mean_label: int64 ``[N]``, what the plain mean of the logits of the experts that ran would have said.
+        ran: bool ``[N, K]``, false where an expert was skipped.
+    """
+
+    label: Tensor
+    probability: Tensor
+    expert_weights: Tensor
+    confidence: Tensor
+    probabilities: Tensor
+    expert_labels: Tensor
+    mean_label: Tensor
+    ran: Tensor
