@@ -27,6 +27,7 @@ from dqroute.engine import (
 from dqroute.evaluate import score
 from dqroute.files import read_tensors, write_atomically, write_json, write_tensors
 from dqroute.method import METHODS, Method, Problem, method_options
+from dqroute.optimizer import Updates
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
 from dqroute.settings import Settings, setting_names, training_settings
@@ -78,7 +79,7 @@ def fit(
         "method": method,
         "revision": METHODS[method].revision,
         "options": method_options(method) | options,
-        "training": vars(settings).copy(),
+        "training": settings.decisive(),
         "seed": seed,
         "data": data.identity,
         "augmentation": vars(data.augmentation).copy(),
@@ -119,14 +120,7 @@ class Training:
         self.run, self.data, self.settings, self.device = run, data, settings, device
         keep_freed_memory()
         self.model: Method = run.new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.momentum > 0,
-            fused=True,
-        )
+        self.updates = Updates(self.model, settings)
         self.batches = batches_of(data, settings.batch_size, device)
         self.records: list[dict[str, Any]] = []
         # A process killed while writing leaves its half-written file.
@@ -190,7 +184,7 @@ class Training:
         torch.manual_seed(seed)
         batches = self.batches.epoch(seed)
         for step, (images, labels) in enumerate(batches):
-            loss, hits = self.step(images, labels, settings.rate(epoch + (step + 1) / len(self.batches)))
+            loss, hits = self.step(images, labels, settings.share(epoch + (step + 1) / len(self.batches)))
             # Summed on the device: reading a number off it every step would make it wait.
             loss_sum += loss * len(labels)
             right += hits
@@ -218,25 +212,21 @@ class Training:
         }
         return record | self.validation() | model.diagnostics()
 
-    def step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; nothing in it waits for a GPU.
 
         Args:
-            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``; rate: the learning rate.
+            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``; share: of the peak learning rates.
 
         Returns:
             The loss, and how many images the mean of the experts had right, both left on the device.
         """
         model, settings = self.model, self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         with precision_context(settings.precision, self.device):
             network = self.whole_batch if len(labels) == settings.batch_size else model.network
             outputs = network(model.normalise(images))
         loss = model.loss(outputs, labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        self.updates.step(loss, share)
         with torch.no_grad():
             model.observe(outputs, labels)
             return loss.detach(), (outputs.logits.mean(dim=0).argmax(dim=1) == labels).sum()
@@ -252,10 +242,7 @@ class Training:
     def checkpoint(self) -> None:
         """Write model and optimizer, then the records; either is whole at any moment."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            momentum = self.optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum.{name}"] = momentum
+        tensors |= {f"momentum.{name}": held for name, held in self.updates.momenta().items()}
         metadata = {"epochs": str(len(self.records)), "digest": self.run.settings["digest"]}
         lines = "".join(json.dumps(record) + "\n" for record in self.records)
         # Records first: a checkpoint ahead of its records could not be resumed, records ahead are cut.
@@ -276,11 +263,7 @@ class Training:
         prefixes = ("model.", "momentum.")
         state, momenta = ({k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in prefixes)
         self.model.load_state_dict(state)
-        for name, parameter in self.model.named_parameters():
-            if name in momenta:
-                # Strides as the parameter's: the fused optimizer would otherwise sum in another order.
-                buffer = torch.empty_like(parameter).copy_(momenta[name])
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        self.updates.resume(momenta)
         done = int(metadata["epochs"])
         if done > len(self.run.epochs):
             raise ValueError(

@@ -224,7 +224,11 @@ def test_a_seed_that_is_no_whole_number_is_refused(tiny, runs_dir, quick, seed):
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 3])
-@pytest.mark.parametrize(("method", "options"), [("dqroute", {"start": 0.5}), ("ldam", {"start": 0.5})])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("dqroute", {"start": 0.5}), ("ldam", {"start": 0.5}), ("dqroute", {"start": 0.5, "optimizer": "muon"})],
+    ids=["dqroute", "ldam", "dqroute by muon"],
+)
 def test_an_interrupted_run_resumes_to_the_last_bit(tiny, tmp_path, quick, monkeypatch, at, method, options):
     """Four epochs; the deferred weights switch on at the third."""
     whole = dq.fit(method, tiny, epochs=4, runs_dir=tmp_path / "whole", **options, **quick)
