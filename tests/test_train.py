@@ -116,7 +116,7 @@ def test_training_learns(tiny, runs_dir, quick):
 
 def test_one_step_is_that_of_sgd_by_hand(tiny, runs_dir, quick):
     """One batch of all images, one epoch at a constant rate, no momentum: w - lr (∂L/∂w + decay · w)."""
-    settings = quick | {"batch_size": 1000, "momentum": 0.0, "weight_decay": 0.01, "lr": 0.1}
+    settings = quick | {"optimizer": "sgd", "batch_size": 1000, "momentum": 0.0, "weight_decay": 0.01, "lr": 0.1}
     run = dq.fit("cross-entropy", tiny, epochs=1, schedule="step", warmup=0, runs_dir=runs_dir, **settings)
     model = run.new_model().to(memory_format=torch.channels_last).train()
     batches = Batches(tiny.train, tiny.augmentation, 1000, torch.device("cpu"))
