@@ -113,7 +113,7 @@ def fuse_nested(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: 
     free = torch.ones_like(logits[0], dtype=torch.bool)
     within = torch.zeros_like(inside[0])
     log_p = torch.full_like(logits[0], -inf)
-    masses = []
+    masses: list[Tensor] = []
     for z, odds, mine, p in reversed(list(zip(logits, log_odds, members, inside, strict=True))):
         ran = odds > -inf
         ring = free & mine & ran[:, None]
