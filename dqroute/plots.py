@@ -292,9 +292,7 @@ def accuracy_by_coverage(curves: dict[str, Coverage]) -> Figure:
     figure, (ax,) = new_figure(width=5.5, height=3.2)
     styles = method_styles(curves)
     for name, curve in curves.items():
-        # A threshold answers all images down to it: coverage moves in steps.
-        x, y = 100 * curve.coverage, 100 * curve.accuracy
-        ax.plot(x, y, drawstyle="steps-post", label=name, **styles[name])
+        ax.plot(100 * curve.coverage, 100 * curve.accuracy, label=name, **styles[name])
     ax.set(xlabel="images answered, %", ylabel="answers that are right, %", xlim=(0, 100))
     ax.legend(frameon=False)
     return figure
