@@ -15,7 +15,7 @@ The names below are the public ones; each module holds one idea and is named aft
 from dqroute import methods as methods  # fills METHODS
 from dqroute.data import load, read_images
 from dqroute.evaluate import evaluate
-from dqroute.explain import explain, nearest
+from dqroute.explanation import explain, nearest
 from dqroute.method import METHODS, Method, method_options, register
 from dqroute.prediction import Prediction
 from dqroute.report import Report

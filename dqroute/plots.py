@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dqroute.coverage import Coverage
 from dqroute.data.image_set import ImageSet
-from dqroute.explain import Explanation
+from dqroute.explanation import Explanation
 from dqroute.long_tail import GROUP_NAMES
 from dqroute.report import Report
 from dqroute.runs import Run
@@ -240,7 +240,7 @@ def explanation(image: Tensor, told: Explanation) -> Figure:
     """An image, what each expert says of it and how much that counts, and what the fused prediction comes to.
 
     Args:
-        image: uint8 ``[channels, H, W]``; told: from :func:`dqroute.explain.explain`.
+        image: uint8 ``[channels, H, W]``; told: from :func:`dqroute.explain`.
     """
     with sns.axes_style("whitegrid", {"grid.color": ".92"}):
         figure, (left, middle, right) = plt.subplots(

@@ -34,8 +34,9 @@ def classify(
         device: where to compute.
 
     Returns:
-        A row a file, in order: ``file``; ``class``, the most probable one; its ``probability``, 0 to 1; ``answered``,
-        whether that is enough; ``problem``, empty unless the file cannot be read, which costs its own row alone.
+        A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
+        ``probability``, 0 to 1; ``answered``, whether that is enough; ``problem``, empty unless the file cannot be read,
+        which costs its own row alone.
 
     Raises:
         ValueError: if a value is out of range, or the model was not trained on square colour pictures.

@@ -81,11 +81,11 @@ class Neighbours(NamedTuple):
     """The most similar images.
 
     Attributes:
-        index: int64 ``[N, k]``, into the split that was searched, the most similar first.
+        indices: int64 ``[N, k]``, into the split that was searched, the most similar first.
         similarity: ``[N, k]``, -1 to 1.
     """
 
-    index: Tensor
+    indices: Tensor
     similarity: Tensor
 
 

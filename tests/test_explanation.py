@@ -53,18 +53,18 @@ def test_one_image_is_explained_at_a_time(run, shape):
 
 def test_an_image_is_its_own_nearest_neighbour(run, tiny):
     found = dq.nearest(run, tiny.train.images[:20], tiny.train, k=3)
-    assert found.index.shape == found.similarity.shape == (20, 3)
+    assert found.indices.shape == found.similarity.shape == (20, 3)
     assert found.similarity[:, 0].tolist() == pytest.approx([1] * 20, abs=1e-4)
     assert (found.similarity.diff(dim=1) <= 0).all()
     # Where two training images are alike to the last digit either may come first.
-    own = found.index[:, 0] == torch.arange(20)
+    own = found.indices[:, 0] == torch.arange(20)
     assert own.float().mean() > 0.8
 
 
 def test_similarity_is_the_experts_mean_cosine(run, tiny):
     found = dq.nearest(run, tiny.test.images[:2], tiny.train, k=4)
     a = run.model.outputs(tiny.test.images[:1]).features[:, 0]
-    b = run.model.outputs(tiny.train.images[found.index[0, 2]][None]).features[:, 0]
+    b = run.model.outputs(tiny.train.images[found.indices[0, 2]][None]).features[:, 0]
     cosine = torch.nn.functional.cosine_similarity(a, b, dim=1).mean().item()
     assert found.similarity[0, 2].item() == pytest.approx(cosine, abs=1e-4)
 
