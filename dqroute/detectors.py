@@ -56,13 +56,31 @@ class EnergyDetector(Detector):
         sides = torch.stack([members, ~members], dim=1).float()
         self.register_buffer("sides", sides, persistent=False)
 
+    def reads(self, outputs: ExpertOutputs) -> Tensor:
+        """The logits whose energies are compared, ``[B, C]``."""
+        return outputs.logits[self.expert]
+
     def forward(self, outputs: ExpertOutputs) -> Tensor:
-        logits = outputs.logits[self.expert]
+        logits = self.reads(outputs)
         # Both sums in one product: a quarter of the time of two logsumexps over picked columns, which counts with
         # thousands of classes. Log-odds end at ±87, where the smaller sum leaves float32.
         relative = (logits - logits.detach().amax(dim=1, keepdim=True)).exp()
         inside, outside = (relative @ self.sides).clamp_min(torch.finfo(torch.float32).tiny).log().unbind(dim=1)
         return inside - outside
+
+
+class ConsensusDetector(EnergyDetector):
+    """The same energies in the mean of all experts' logits: whose image it is, the experts decide together.
+
+    ``s_k(x) = log Σ_{c∈S_k} exp z̄_c - log Σ_{c∉S_k} exp z̄_c``, ``z̄`` the mean over the experts that ran. Our choice:
+    every expert alone is a noisier judge. The sets being nested and the judge being one, ``σ(s_k)`` never grows with k.
+    """
+
+    def reads(self, outputs: ExpertOutputs) -> Tensor:
+        if outputs.ran is None:
+            return outputs.logits.mean(dim=0)
+        # The logits of an expert that did not run are zero.
+        return outputs.logits.sum(dim=0) / outputs.ran.sum(dim=0)[:, None].clamp_min(1)
 
 
 class MaxSoftmaxDetector(Detector):
@@ -116,6 +134,7 @@ class TrunkDetector(Detector):
 
 DETECTORS: dict[str, type[Detector]] = {
     "energy": EnergyDetector,
+    "consensus": ConsensusDetector,
     "max-softmax": MaxSoftmaxDetector,
     "linear": LinearDetector,
     "trunk": TrunkDetector,

@@ -78,6 +78,20 @@ def diversity(logits: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_mean)).sum(dim=2).mean(dim=1).sum()
 
 
+def expert_focus(counts: Tensor, members: Tensor, outsiders: float) -> Tensor:
+    """What an image of each class counts for each expert: ``v_kc ∝ 1`` inside ``S_k``, ``ρ`` outside, ``[K, C]``.
+
+    Scaled so that the mean over the training images is 1 for every expert, so that all learn at the same rate: with few
+    images of its own an expert takes each of them the more seriously.
+
+    Args:
+        counts: ``[C]``; members: bool ``[K, C]``, the sets ``S_k``; outsiders: ρ, 0 to 1.
+    """
+    n = counts.double()
+    v = torch.where(members, 1.0, outsiders).double()
+    return (v * n.sum() / (v @ n)[:, None]).float()
+
+
 def expert_priors(log_pi: Tensor, focus: Tensor) -> Tensor:
     """The prior that each expert learns under: ``log π_kc``, ``π_kc ∝ π_c v_kc``, ``[K, C]``.
 
@@ -86,7 +100,7 @@ def expert_priors(log_pi: Tensor, focus: Tensor) -> Tensor:
     is left out of the expert's softmax (``-inf``).
 
     Args:
-        log_pi: ``[C]``; focus: ``v``, ``[K, C]``, 0 to 1.
+        log_pi: ``[C]``; focus: ``v``, ``[K, C]``, not negative.
     """
     return (log_pi + focus.log()).log_softmax(dim=1)
 
@@ -106,18 +120,18 @@ def dqroute(
 
     ``L = Σ_k mean_b v_{k,y_b} w_{y_b} CE(z_k + τ log π_k, y_b) + μ · Σ_k BCE(s_k, [y ∈ S_k])``
 
-    ``v_kc`` is 1 for the expert's own classes ``S_k`` and less outside: what makes the experts differ. At 0 outside, an
-    expert's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only, the literal reading; at 1 all
-    experts learn alike and are nested through their detectors alone.
+    ``v_kc`` is larger for the expert's own classes ``S_k`` than outside: what makes the experts differ. At 0 outside,
+    an expert's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only, the literal reading; with one
+    value throughout all experts learn alike and are nested through their detectors alone.
 
     The paper trains experts and detectors jointly; the terms' form and weights are our choice. A sum over experts,
     not a mean: each expert then learns as fast as it would alone, and weight decay weighs on it no more. Each is
-    divided by the whole batch, also where most of it does not count.
+    divided by the whole batch, also where some of it does not count.
 
     Args:
         outputs: of the network; labels: ``[B]``.
         detectors: the experts' detectors.
-        log_priors: ``[K, C]``, see :func:`expert_priors`; focus: ``v``, ``[K, C]``, 0 to 1, 1 inside ``S_k``.
+        log_priors: ``[K, C]``, see :func:`expert_priors`; focus: ``v``, see :func:`expert_focus`.
         class_weights: ``w``, ``[C]``; image_weights: ``[C]``, of the detectors' loss.
         tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
         detector_weight: μ.

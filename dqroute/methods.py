@@ -167,8 +167,8 @@ class DQRoute(Method):
         prior: the frequency prior, ``"inverse"`` or ``"effective"``.
         start: share of the training after which the class weights count.
         experts: ``K``, nested as :func:`~dqroute.long_tail.nested_class_sets` says.
-        outsiders: 0 to 1, what an image of other classes counts in an expert's classification term, beside 1 for one of
-            its own; see :func:`~dqroute.losses.dqroute`.
+        outsiders: ρ, 0 to 1, what an image of other classes counts for an expert beside one of its own; see
+            :func:`~dqroute.losses.expert_focus`.
         detector: a name from :data:`~dqroute.detectors.DETECTORS`; detector_weight: μ of the joint loss.
         tau: strength of the prior in the classification terms.
         fusion: a name from :data:`~dqroute.routing.FUSIONS`; temperature: of the detectors' confidences there.
@@ -216,9 +216,8 @@ class DQRoute(Method):
         widths = self.network.features, self.network.shared_features
         self.detectors = DetectorBank(detector, sets, len(counts), *widths)
         self.tracker = DifficultyTracker(len(counts), lam, gamma, smoothing, memory)
-        focus = torch.where(self.detectors.members, 1.0, float(outsiders))
-        self.register_buffer("focus", focus)
-        self.register_buffer("log_priors", losses.expert_priors(self.log_pi, focus))
+        self.register_buffer("focus", losses.expert_focus(counts, self.detectors.members, outsiders))
+        self.register_buffer("log_priors", losses.expert_priors(self.log_pi, self.focus))
         self.register_buffer("prior", frequency_prior(counts, prior))
         self.register_buffer("class_weights", torch.ones(len(counts)))
         self.register_buffer("image_weights", counts.float().mean() / counts.float())

@@ -100,6 +100,32 @@ def fuse_bayes(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: f
     return Fusion(torch.einsum("bk,kbc->bc", weights, log_p).log_softmax(dim=1), weights)
 
 
+def fuse_nested(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
+    """The detectors say which ring of classes an image is of; the ring's own expert says which class of the ring.
+
+    ``p(c|x) = (σ(s_k / T) - σ(s_{k+1} / T)) · softmax_{R_k}(z_k)_c`` for c in the ring ``R_k = S_k`` without
+    ``S_{k+1}``: of all experts that have a class, the one with the fewest other classes answers for it, and its weight
+    is the probability that the image is of its ring. Our choice: nested sets leave one probability to each ring (where
+    detectors contradict each other and the difference is negative, next to none). Where an expert was skipped, the next
+    larger one answers for its ring too.
+    """
+    inside = torch.sigmoid(log_odds / temperature)
+    free = torch.ones_like(logits[0], dtype=torch.bool)
+    within = torch.zeros_like(inside[0])
+    log_p = torch.full_like(logits[0], -inf)
+    masses: list[Tensor] = []
+    for z, odds, mine, p in reversed(list(zip(logits, log_odds, members, inside, strict=True))):
+        ran = odds > -inf
+        ring = free & mine & ran[:, None]
+        mass = (p - within).clamp_min(torch.finfo(p.dtype).eps) * ran
+        answer = z.masked_fill(~ring, -inf).log_softmax(dim=1) + mass.log()[:, None]
+        log_p = torch.where(ring, answer, log_p)
+        masses.insert(0, mass)
+        free, within = free & ~ring, torch.where(ran, torch.maximum(p, within), within)
+    weights = torch.stack(masses, dim=1)
+    return Fusion(log_p.log_softmax(dim=1), weights / weights.sum(dim=1, keepdim=True))
+
+
 def mixture(log_probability: Tensor, weights: Tensor) -> Tensor:
     """``log Σ_k g_k p_k`` for ``[K, B, C]`` log-probabilities and ``[B, K]`` weights."""
     # Rounding may carry a sure prediction past probability 1.
@@ -112,6 +138,7 @@ FUSIONS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Fusion]] = {
     "probabilities": fuse_probabilities,
     "restricted": fuse_restricted,
     "bayes": fuse_bayes,
+    "nested": fuse_nested,
 }
 
 

@@ -97,12 +97,35 @@ def test_loss_worked_by_hand():
     assert loss.item() == pytest.approx(second + third, rel=1e-6)
 
 
-def test_energy_learns_nothing_of_its_own():
-    """It is the expert's softmax; training it trains the expert."""
-    assert list(bank("energy").parameters()) == []
+ENERGIES = ("energy", "consensus")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in DETECTORS if kind != "energy"])
+@pytest.mark.parametrize("kind", ENERGIES)
+def test_energies_learn_nothing_of_their_own(kind):
+    """They are the experts' softmax; training them trains the experts."""
+    assert list(bank(kind).parameters()) == []
+
+
+def test_the_consensus_is_the_energy_of_the_mean_of_those_that_ran():
+    """Logits of ln 2, ln 8 and 0 for class 3, else 0: their mean is ln 16 / 3; without the second expert, ln 2 / 2."""
+    z = torch.zeros(3, 2, 4)
+    z[0, :, 3], z[1, 0, 3] = math.log(2), math.log(8)
+    ran = torch.tensor([[True, True], [True, False], [True, True]])
+    log_odds = bank("consensus")(outputs_for(z)._replace(ran=ran))
+    expected = torch.tensor([math.log(16) / 3, math.log(2) / 2]) - math.log(3)
+    torch.testing.assert_close(log_odds[2], expected)
+    everyone = bank("consensus")(outputs_for(z))
+    torch.testing.assert_close(everyone[2, 0], expected[0])
+
+
+@given(st.integers(0, 100))
+def test_the_consensus_never_finds_a_smaller_set_more_likely(seed):
+    z = 3 * torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(seed))
+    log_odds = bank("consensus")(outputs_for(z))
+    assert (log_odds[:-1] >= log_odds[1:]).all()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DETECTORS if kind not in ENERGIES])
 def test_a_step_down_the_loss_makes_the_detector_surer(kind):
     torch.manual_seed(0)
     detectors, outputs, labels = bank(kind), outputs_for(torch.randn(3, 16, 4)), torch.arange(16) % 4

@@ -123,6 +123,26 @@ def test_diversity_lies_between_zero_and_log_k_an_expert(seed, scale, experts):
     assert losses.diversity(same).item() == pytest.approx(0, abs=1e-5)
 
 
+def test_focus_by_hand():
+    """80, 16 and 4 images, outsiders ¼. Expert 1: 1 throughout. Expert 2: ¼, 1, 1 come to (20 + 16 + 4) / 100 = 0.4 an
+    image, so 0.625, 2.5, 2.5. Expert 3: ¼, ¼, 1 to 0.28, so 1/1.12, 1/1.12, 1/0.28."""
+    members = DetectorBank("energy", SETS, 3, 4, 4).members
+    focus = losses.expert_focus(COUNTS, members, 0.25)
+    expected = torch.tensor([[1.0, 1, 1], [0.625, 2.5, 2.5], [1 / 1.12, 1 / 1.12, 1 / 0.28]])
+    torch.testing.assert_close(focus, expected)
+    torch.testing.assert_close(focus @ COUNTS.float() / 100, torch.ones(3))
+    literal = losses.expert_focus(COUNTS, members, 0.0)
+    assert (literal[~members] == 0).all() and (literal[members] > 0).all()
+
+
+def test_expert_priors_by_hand():
+    """80, 16, 4 with ½, 1, 1 are 40, 16, 4 of 60; with 0, 1, 1 the first class is left out."""
+    log_pi = losses.log_prior(COUNTS)
+    priors = losses.expert_priors(log_pi, torch.tensor([[0.5, 1.0, 1.0], [0.0, 3.0, 3.0]]))
+    torch.testing.assert_close(priors[0].exp(), torch.tensor([40, 16, 4]) / 60)
+    torch.testing.assert_close(priors[1].exp(), torch.tensor([0, 0.8, 0.2]))
+
+
 def test_dqroute_soft_by_hand():
     """Zero logits, all three experts alike; label 2, class weight 2, image weight 3, μ = ½.
 

@@ -59,6 +59,7 @@ def test_all_rules_worked_by_hand():
     probabilities: ⅔(¾, ¼) + ⅓(1/5, 4/5) = (17/30, 13/30).
     restricted: expert 2 has class 1 alone, ⅔(¾, ¼) + ⅓(0, 1) = (½, ½).
     bayes: expert 2's inside and outside become ½ and ½, so √(¾·½) : √(¼·½) = √3 : 1.
+    nested: the detector gives half to each class, and each expert has one class to itself; the weights are ½ and ½.
     """
     z = torch.tensor([[[3.0, 1.0]], [[1.0, 4.0]]]).log()
     members = torch.tensor([[True, True], [False, True]])
@@ -70,12 +71,13 @@ def test_all_rules_worked_by_hand():
         "probabilities": [17 / 30, 13 / 30],
         "restricted": [0.5, 0.5],
         "bayes": [root / (root + 1), 1 / (root + 1)],
+        "nested": [0.5, 0.5],
     }
     assert set(expected) == set(FUSIONS)
     for rule, probability in expected.items():
         fusion = fuse(rule, z, log_odds, members)
         torch.testing.assert_close(fusion.log_probability.exp(), torch.tensor([probability]), msg=rule)
-        weights = [0.5, 0.5] if rule in ("mean", "bayes") else [2 / 3, 1 / 3]
+        weights = [0.5, 0.5] if rule in ("mean", "bayes", "nested") else [2 / 3, 1 / 3]
         torch.testing.assert_close(fusion.expert_weights, torch.tensor([weights]), msg=rule)
 
 
@@ -160,7 +162,34 @@ def test_bayes_with_the_experts_own_odds_is_the_mean_of_log_probabilities():
     torch.testing.assert_close(fusion.log_probability, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("rule", ["probabilities", "restricted", "bayes"])
+def test_nested_worked_by_hand():
+    """σ(s_2) = ½, σ(s_3) = ⅛: the rings {0, 1}, {2}, {3} have ½, ⅜, ⅛. Expert 1 holds class 0 three times as likely as
+    class 1, so ½ becomes ⅜ and ⅛; what it says of classes 2 and 3, and the others of class 0, does not matter."""
+    z = torch.tensor([[[3.0, 1.0, 9.0, 7.0]], [[5.0, 1.0, 2.0, 8.0]], [[4.0, 4.0, 4.0, 1.0]]]).log()
+    fusion = fuse("nested", z, torch.tensor([[INF], [0.0], [-math.log(7)]]), MEMBERS)
+    torch.testing.assert_close(fusion.log_probability.exp(), torch.tensor([[3 / 8, 1 / 8, 3 / 8, 1 / 8]]))
+    torch.testing.assert_close(fusion.expert_weights, torch.tensor([[1 / 2, 3 / 8, 1 / 8]]))
+
+
+def test_nested_detectors_that_contradict_each_other_leave_a_ring_next_to_nothing():
+    """Expert 3's own classes are more likely than those of expert 2, which include them: nothing is left to ring 2."""
+    z, log_odds = random_case()
+    log_odds[1], log_odds[2] = -1.0, 1.0
+    fusion = fuse("nested", z, log_odds, MEMBERS)
+    assert (fusion.expert_weights[:, 1] < 1e-6).all() and torch.isfinite(fusion.log_probability).all()
+
+
+def test_nested_experts_of_one_opinion_give_it_back():
+    """If all experts say the same and the detectors say what its softmax says, the chain rule gives the softmax."""
+    z, log_odds = random_case()
+    z[:] = z[0]
+    for k in (1, 2):
+        log_odds[k] = z[0].softmax(dim=1)[:, MEMBERS[k]].sum(dim=1).logit()
+    fusion = fuse("nested", z, log_odds, MEMBERS)
+    torch.testing.assert_close(fusion.log_probability, z[0].log_softmax(dim=1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["probabilities", "restricted", "bayes", "nested"])
 def test_a_detector_that_says_mine_raises_its_classes(rule):
     """Expert 3 has class 3 alone and its detector's log-odds is raised from -3 to 3; the others stay."""
     z, log_odds = random_case()
