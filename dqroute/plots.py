@@ -55,6 +55,7 @@ def class_counts(data: ImageSet) -> Figure:
     # From one image up, so that the height of a bar starts at a number that means something.
     ax.set_ylim(bottom=1)
     ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="x", visible=False)
     ax.legend(frameon=False)
     return figure
