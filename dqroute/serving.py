@@ -35,8 +35,8 @@ def classify(
 
     Returns:
         A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
-        ``probability``, 0 to 1; ``answered``, whether that is enough; ``problem``, empty unless the file cannot be read,
-        which costs its own row alone.
+        ``probability``, 0 to 1; ``answered``, whether that is enough; ``problem``, empty unless the file cannot be
+        read, which costs its own row alone.
 
     Raises:
         ValueError: if a value is out of range, or the model was not trained on square colour pictures.
