@@ -15,10 +15,12 @@ The names below are the public ones; each module holds one idea and is named aft
 from dqroute import methods as methods  # fills METHODS
 from dqroute.data import load, read_images
 from dqroute.evaluate import evaluate
+from dqroute.explanation import explain, nearest
 from dqroute.method import METHODS, Method, method_options, register
 from dqroute.prediction import Prediction
 from dqroute.report import Report
 from dqroute.runs import Run, find_runs
+from dqroute.serving import classify
 from dqroute.train import NonFiniteLoss, fit
 
 __all__ = [
@@ -28,11 +30,14 @@ __all__ = [
     "Prediction",
     "Report",
     "Run",
+    "classify",
     "evaluate",
+    "explain",
     "find_runs",
     "fit",
     "load",
     "method_options",
+    "nearest",
     "read_images",
     "register",
 ]

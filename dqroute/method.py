@@ -173,19 +173,28 @@ class Method(nn.Module):
             ValueError: if there are no images or they have another type, number of channels or size, if one cannot
                 be read, if there are no detectors to skip experts by, or if both rules are asked for.
         """
-        network, device = self.network_for_prediction(), self.mean.device
-        number = next(network.trunk.parameters()).dtype
         ask = self.asks(skip_below, sure_at)
-        rows = []
-        for batch in in_batches(images, batch_size):
-            self.check_images(batch)
-            # In the network's layout from the start: a convolution would otherwise run in its input's.
-            batch = batch.to(device).contiguous(memory_format=torch.channels_last)
-            outputs = network(self.normalise(batch).to(number), ask)
-            rows.append(self.answers(outputs))
+        rows = [self.answers(self.outputs(batch, ask)) for batch in in_batches(images, batch_size)]
         if not rows:
             raise ValueError("no images were given to classify")
         return Prediction(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
+
+    @torch.no_grad()
+    def outputs(self, images: Tensor, ask: Ask | None = None) -> ExpertOutputs:
+        """What the experts say of uint8 images ``[B, channels, H, W]``, computed as :meth:`predict` does.
+
+        Args:
+            ask: the rule of sparse routing, see :meth:`asks`.
+
+        Raises:
+            ValueError: if these are no images that the model takes.
+        """
+        self.check_images(images)
+        network, device = self.network_for_prediction(), self.mean.device
+        number = next(network.trunk.parameters()).dtype
+        # In the network's layout from the start: a convolution would otherwise run in its input's.
+        images = images.to(device).contiguous(memory_format=torch.channels_last)
+        return network(self.normalise(images).to(number), ask)
 
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless these are images that the model takes."""

@@ -18,8 +18,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
+from dqroute.coverage import Coverage
 from dqroute.data.image_set import ImageSet
+from dqroute.explanation import Explanation
 from dqroute.long_tail import GROUP_NAMES
 from dqroute.report import Report
 from dqroute.runs import Run
@@ -52,6 +55,7 @@ def class_counts(data: ImageSet) -> Figure:
     # From one image up, so that the height of a bar starts at a number that means something.
     ax.set_ylim(bottom=1)
     ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="x", visible=False)
     ax.legend(frameon=False)
     return figure
@@ -205,5 +209,91 @@ def accuracy_by_compute(curves: dict[str, Sequence[tuple[float, float]]], dense:
     ax.axhline(100 * dense, color="black", linewidth=0.8)
     ax.annotate("all experts", (1, 100 * dense), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     ax.set(xlabel="operations, % of all experts'", ylabel="accuracy, %")
+    ax.legend(frameon=False)
+    return figure
+
+
+def accuracy_by_count(report: Report, data: ImageSet, named: int = 6) -> Figure:
+    """Accuracy of each class against its number of training images, coloured by shot group; the worst are named."""
+    figure, (ax,) = new_figure(height=3.2)
+    group, counts = data.groups.of_class(), data.counts
+    accuracy = torch.tensor([torch.nan if a is None else 100 * a for a in report.per_class])
+    for index, name in enumerate(GROUP_NAMES):
+        inside = group == index
+        ax.scatter(counts[inside], accuracy[inside], color=GROUP_COLOURS[name], label=name, s=28, zorder=3)
+    for c in accuracy.nan_to_num(101).argsort(stable=True)[:named].tolist():
+        where = counts[c].item(), accuracy[c].item()
+        ax.annotate(data.class_names[c], where, xytext=(5, 0), textcoords="offset points", va="center")
+    ax.set(xlabel="training images of the class", ylabel=f"{report.split} accuracy, %", xscale="log", ylim=(-4, 104))
+    ax.xaxis.set_major_formatter("{x:,.0f}")
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return figure
+
+
+def show_image(ax: Axes, image: Tensor) -> None:
+    """Draw a uint8 image ``[channels, H, W]`` without ticks."""
+    ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
+    ax.set(xticks=[], yticks=[])
+    ax.grid(visible=False)
+
+
+def explanation(image: Tensor, told: Explanation) -> Figure:
+    """An image, what each expert says of it and how much that counts, and what the fused prediction comes to.
+
+    Args:
+        image: uint8 ``[channels, H, W]``; told: from :func:`dqroute.explain`.
+    """
+    with sns.axes_style("whitegrid", {"grid.color": ".92"}):
+        figure, (left, middle, right) = plt.subplots(
+            1, 3, figsize=(7.0, 2.2), layout="constrained", width_ratios=[1, 1.5, 1.5]
+        )
+    show_image(left, image)
+    for row, opinion in enumerate(told.experts):
+        colour = EXPERT_COLOURS[row % len(EXPERT_COLOURS)]
+        middle.barh(row, 100 * opinion.weight, color=colour, label="weight" if row == 0 else None)
+        middle.plot(100 * opinion.confidence, row, "D", color="black", markerfacecolor="white", clip_on=False, zorder=4)
+    says = [f"expert {o.expert}: {o.says}, {100 * o.probability:.0f} %" for o in told.experts]
+    middle.set_yticks(range(len(says)), says)
+    middle.set(xlabel="bar: weight, ◇: confidence; %", xlim=(0, 100))
+    names, shares = zip(*told.ranking, strict=True)
+    bars = right.barh(range(len(names)), [100 * share for share in shares], color="#5d7182")
+    right.bar_label(bars, fmt="%.0f", padding=3)
+    right.set_yticks(range(len(names)), names)
+    right.set(xlabel="fused probability, %", xlim=(0, 112), xticks=[0, 50, 100])
+    for ax in (middle, right):
+        ax.invert_yaxis()
+        ax.grid(axis="y", visible=False)
+        sns.despine(ax=ax, left=True)
+    return figure
+
+
+def image_row(images: Tensor, captions: Sequence[str], colours: Sequence[str] | None = None) -> Figure:
+    """Images side by side, each with a few words below it.
+
+    Args:
+        images: uint8 ``[N, channels, H, W]``; captions: ``N``; colours: of the frames, ``N``; None draws them grey.
+    """
+    figure, axes = plt.subplots(1, len(images), figsize=(7.0, 7.0 / len(images) + 0.4), layout="constrained")
+    for ax, image, caption, colour in zip(
+        [axes] if len(images) == 1 else axes, images, captions, colours or ["#9fb0bd"] * len(images), strict=True
+    ):
+        show_image(ax, image)
+        ax.set_xlabel(caption)
+        for spine in ax.spines.values():
+            spine.set(color=colour, linewidth=3)
+    return figure
+
+
+def accuracy_by_coverage(curves: dict[str, Coverage]) -> Figure:
+    """How often the answers are right against the share of images answered, a line a curve.
+
+    Args:
+        curves: by name, from :func:`dqroute.coverage.coverage_curve`.
+    """
+    figure, (ax,) = new_figure(width=5.5, height=3.2)
+    styles = method_styles(curves)
+    for name, curve in curves.items():
+        ax.plot(100 * curve.coverage, 100 * curve.accuracy, label=name, **styles[name])
+    ax.set(xlabel="images answered, %", ylabel="answers that are right, %", xlim=(0, 100))
     ax.legend(frameon=False)
     return figure

@@ -9,7 +9,9 @@ import pytest
 import torch
 from matplotlib.colors import same_color, to_hex
 
+import dqroute as dq
 from dqroute import plots
+from dqroute.coverage import coverage_curve
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.long_tail import shot_groups
 from dqroute.tables import accuracies, half_interval
@@ -182,3 +184,47 @@ def test_accuracy_by_compute_is_a_line_a_rule_from_little_to_much():
     lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
     assert lines["sure"] == ([50, 90], [30, 40]) and lines["asked"] == ([70], [35])
     assert [42, 42] in [list(line.get_ydata()) for line in ax.lines]
+
+
+def test_accuracy_by_count_is_a_point_a_class_and_names_the_worst(trained, tiny):
+    report = replace(trained[1].report(), per_class=[0.9, 0.8, None, 0.1, 1.0, 1.0, 1.0, 0.2, 0.95, 1.0])
+    (ax,) = plots.accuracy_by_count(report, tiny, named=2).axes
+    many, medium, few = (collection.get_offsets().tolist() for collection in ax.collections)
+    assert many[0] == [40, pytest.approx(90)] and many[3][1] == pytest.approx(10)
+    assert len(medium) == len(few) == 3 and few[0] == [tiny.counts[7], pytest.approx(20)]
+    assert [text.get_text() for text in ax.texts] == ["3", "7"]
+    assert legend_texts(ax.get_legend()) == ["many", "medium", "few"]
+    assert "%" in ax.get_ylabel() and ax.get_xscale() == "log"
+
+
+def test_an_explanation_shows_what_each_expert_says_and_the_fused_answer(trained, tiny):
+    image = tiny.test.images[33]
+    told = dq.explain(trained[1], image)
+    left, middle, right = plots.explanation(image, told).axes
+    assert left.images[0].get_array().shape == (8, 8)
+    assert [bar.get_width() for bar in middle.patches] == pytest.approx([100 * o.weight for o in told.experts])
+    marks = [line.get_xdata()[0] for line in middle.lines]
+    assert marks == pytest.approx([100 * o.confidence for o in told.experts])
+    for k, (bar, label) in enumerate(zip(middle.patches, middle.get_yticklabels(), strict=True)):
+        assert same_color(bar.get_facecolor(), plots.EXPERT_COLOURS[k])
+        assert f"expert {k + 1}: {told.experts[k].says}, " in label.get_text()
+    assert [label.get_text() for label in right.get_yticklabels()] == [name for name, _ in told.ranking]
+    assert [bar.get_width() for bar in right.patches] == pytest.approx([100 * share for _, share in told.ranking])
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_row_of_images_has_captions_and_frames(tiny, number):
+    figure = plots.image_row(tiny.train.images[:number], list("abc")[:number], ["red", "blue", "red"][:number])
+    assert [ax.get_xlabel() for ax in figure.axes] == list("abc")[:number]
+    assert [to_hex(ax.spines["left"].get_edgecolor()) for ax in figure.axes] == ["#ff0000", "#0000ff", "#ff0000"][
+        :number
+    ]
+
+
+def test_accuracy_by_coverage_is_a_line_a_curve():
+    curve = coverage_curve(torch.tensor([0.9, 0.8]), torch.tensor([True, False]))
+    (ax,) = plots.accuracy_by_coverage({"test": curve}).axes
+    (line,) = ax.lines
+    assert list(line.get_xdata()) == [50, 100] and list(line.get_ydata()) == [100, 50]
+    assert legend_texts(ax.get_legend()) == ["test"]
+    assert "%" in ax.get_xlabel() and "%" in ax.get_ylabel()

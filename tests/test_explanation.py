@@ -1,0 +1,75 @@
+"""An explanation says what the prediction says, and neighbours are near."""
+
+import pytest
+import torch
+
+import dqroute as dq
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return next(run for run in trained if run.method == "dqroute")
+
+
+def test_an_explanation_agrees_with_the_prediction(run, tiny):
+    image = tiny.test.images[33]
+    told, p = dq.explain(run, image), run.model.predict(image[None])
+    assert told.answer == tiny.class_names[p.label] and told.probability == pytest.approx(p.probability.item())
+    assert told.ranking[0] == (told.answer, told.probability)
+    best = p.probabilities[0].sort(descending=True)
+    assert [name for name, _ in told.ranking] == [tiny.class_names[c] for c in best.indices[:3]]
+    assert [share for _, share in told.ranking] == pytest.approx(best.values[:3].tolist())
+    assert [o.says for o in told.experts] == [tiny.class_names[c] for c in p.expert_labels[0]]
+    assert [o.confidence for o in told.experts] == pytest.approx(p.confidence[0].tolist())
+    assert [o.weight for o in told.experts] == pytest.approx(p.expert_weights[0].tolist())
+    assert [o.expert for o in told.experts] == [1, 2, 3]
+    # By thirds: 4 classes have many images, 3 a medium number, 3 few; the experts answer for 10, 6 and 3.
+    assert [o.classes for o in told.experts] == [10, 6, 3]
+
+
+def test_the_experts_opinions_fuse_to_the_answer(run, tiny):
+    """``p = softmax(Σ_k g_k z_k)``, by hand from the experts' logits and the weights told."""
+    image = tiny.test.images[33]
+    told, logits = dq.explain(run, image), run.model.outputs(image[None]).logits[:, 0]
+    weights = torch.tensor([opinion.weight for opinion in told.experts])
+    fused = (weights[:, None] * logits).sum(dim=0).softmax(dim=0)
+    assert fused.max().item() == pytest.approx(told.probability, rel=1e-4)
+    for opinion, z in zip(told.experts, logits, strict=True):
+        assert opinion.probability == pytest.approx(z.softmax(dim=0).max().item(), rel=1e-4)
+
+
+def test_a_model_without_detectors_has_one_opinion_that_counts_alone(trained, tiny):
+    told = dq.explain(trained[0], tiny.test.images[0], top=99)
+    (opinion,) = told.experts
+    assert trained[0].method == "cross-entropy" and (opinion.confidence, opinion.weight) == (1, 1)
+    assert opinion.says == told.answer and len(told.ranking) == 10
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 8), (8, 8)])
+def test_one_image_is_explained_at_a_time(run, shape):
+    with pytest.raises(ValueError, match="one image"):
+        dq.explain(run, torch.zeros(shape, dtype=torch.uint8))
+
+
+def test_an_image_is_its_own_nearest_neighbour(run, tiny):
+    found = dq.nearest(run, tiny.train.images[:20], tiny.train, k=3)
+    assert found.indices.shape == found.similarity.shape == (20, 3)
+    assert found.similarity[:, 0].tolist() == pytest.approx([1] * 20, abs=1e-4)
+    assert (found.similarity.diff(dim=1) <= 0).all()
+    # Where two training images are alike to the last digit either may come first.
+    own = found.indices[:, 0] == torch.arange(20)
+    assert own.float().mean() > 0.8
+
+
+def test_similarity_is_the_experts_mean_cosine(run, tiny):
+    found = dq.nearest(run, tiny.test.images[:2], tiny.train, k=4)
+    a = run.model.outputs(tiny.test.images[:1]).features[:, 0]
+    b = run.model.outputs(tiny.train.images[found.indices[0, 2]][None]).features[:, 0]
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=1).mean().item()
+    assert found.similarity[0, 2].item() == pytest.approx(cosine, abs=1e-4)
+
+
+@pytest.mark.parametrize("k", [0, 10_000])
+def test_more_neighbours_than_images_are_refused(run, tiny, k):
+    with pytest.raises(ValueError, match="how many neighbours to find among"):
+        dq.nearest(run, tiny.test.images[:1], tiny.train, k=k)

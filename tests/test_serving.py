@@ -1,0 +1,88 @@
+"""A folder of pictures in, a saved model out, and other pictures named by it."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import dqroute as dq
+
+
+def stripes(path, across, seed, size=24):
+    """A noisy picture of stripes, up and down or across: two classes that anything can tell apart."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    pixels = np.zeros((size, size, 3)) + 200 * (np.arange(size) // 3 % 2)[:, None, None]
+    pixels = (pixels if across else pixels.transpose(1, 0, 2)) + random.integers(0, 40, (size, size, 3))
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, quick):
+    """A run trained on a folder, copied as it would be to another machine."""
+    place = tmp_path_factory.mktemp("served")
+    for part, count in (("train", {"across": 24, "up": 6}), ("test", {"across": 4, "up": 4})):
+        for name, n in count.items():
+            for i in range(n):
+                stripes(place / "set" / part / name / f"{i}.png", name == "across", (len(part), i))
+    data = dq.load(f"folder:{place / 'set'}")
+    run = dq.fit("logit-adjustment", data, epochs=8, runs_dir=place / "runs", **quick | {"batch_size": 10})
+    (place / "copy").mkdir()
+    for name in ("settings.json", "weights.safetensors"):
+        shutil.copy(run.folder / name, place / "copy")
+    files = sorted((place / "set" / "test").glob("*/*.png"))
+    return run, dq.Run(place / "copy"), files, data
+
+
+def test_a_copied_run_names_the_pictures_as_the_trained_one_does(served):
+    run, copy, files, data = served
+    table, expected = dq.classify(copy, files, device="cpu"), run.model.predict(data.test)
+    assert list(table.columns) == ["file", "class", "probability", "answered", "problem"]
+    assert list(table["file"]) == [str(file) for file in files]
+    assert list(table["class"]) == [data.class_names[c] for c in expected.label]
+    assert list(table["probability"]) == pytest.approx(expected.probability.tolist(), abs=1e-5)
+    assert list(table["class"]) == [file.parent.name for file in files]
+    assert table["answered"].all() and not table["problem"].any()
+
+
+def test_batches_give_the_same_table(served):
+    _, copy, files, _ = served
+    whole = dq.classify(copy, files, device="cpu")
+    pd.testing.assert_frame_equal(whole, dq.classify(copy, files, device="cpu", batch_size=3), rtol=1e-4)
+
+
+def test_a_picture_that_cannot_be_read_costs_its_own_row_alone(served, tmp_path):
+    _, copy, files, _ = served
+    (tmp_path / "notes.png").write_text("no picture")
+    asked = [files[0], tmp_path / "notes.png", files[5], tmp_path / "gone.jpg"]
+    table = dq.classify(copy, asked, device="cpu", batch_size=3)
+    assert list(table["class"].isna()) == [False, True, False, True]
+    assert list(table["answered"]) == [True, False, True, False]
+    assert "notes.png (not an image PIL knows)" in table["problem"][1] and "gone.jpg" in table["problem"][3]
+    assert [table["class"][0], table["class"][2]] == [files[0].parent.name, files[5].parent.name]
+
+
+def test_below_the_threshold_the_model_abstains_but_still_says_its_guess(served):
+    _, copy, files, _ = served
+    probability = dq.classify(copy, files, device="cpu")["probability"]
+    threshold = probability.sort_values().iloc[3]
+    table = dq.classify(copy, files, answer_at=threshold, device="cpu")
+    assert list(table["answered"]) == list(probability >= threshold) and 0 < table["answered"].sum() < len(files)
+    assert table["class"].notna().all()
+
+
+def test_no_files_give_an_empty_table(served):
+    table = dq.classify(served[1], [], device="cpu")
+    assert len(table) == 0 and "class" in table
+
+
+def test_a_threshold_out_of_range_is_refused(served):
+    with pytest.raises(ValueError, match="answer_at must lie between 0 and 1"):
+        dq.classify(served[1], served[2], answer_at=95)
+
+
+def test_a_model_of_other_images_says_so(trained):
+    with pytest.raises(ValueError, match=r"square colour pictures; this model takes 1 channel\(s\)"):
+        dq.classify(trained[0], ["a.png"], device="cpu")
