@@ -132,7 +132,7 @@ def sweep(
     if not template.is_file():
         raise FileNotFoundError(f"there is no notebook {notebook}; run this from the repository's root")
     with connected(scheduler, workers) as client:
-        print(f"{len(tasks)} runs on {len(client.scheduler_info()['workers'])} workers", flush=True)
+        print(f"{len(tasks)} runs on {len(client.nthreads())} workers", flush=True)
         if find_spec("bokeh"):
             print(f"watch them at {client.dashboard_link}", flush=True)
         return Sweeping(client, tasks, template, where).to_the_end()
@@ -258,7 +258,7 @@ def as_written(value: Any) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a grid, print its table and what failed; 1 if anything did."""
-    parser = argparse.ArgumentParser(prog="python -m dqroute.sweep", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dqroute.sweep", description="Run a grid; see dqroute.grid.")
     parser.add_argument("grid", type=Path, metavar="GRID.yaml")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, such as tcp://10.0.0.1:8786")
