@@ -19,6 +19,9 @@ TOPIC = "dqroute-sweep"
 # A warning from every kernel would drown the sweep's own lines.
 QUIET = ["--IPKernelApp.log_level=ERROR"]
 
+# Seconds for a kernel to answer; many that start at once on a shared disk take their time.
+PATIENCE = 300
+
 
 class RunFailed(RuntimeError):
     """An executed notebook ended in an error; the message is the error's kind and text."""
@@ -73,7 +76,9 @@ def carry_out(task: Task, known: Known | None, notebook: Path, output: Path, run
     output.parent.mkdir(parents=True, exist_ok=True)
     parameters = task.parameters | {"runs_dir": str(runs_dir)}
     try:
-        papermill.execute_notebook(notebook, output, parameters, progress_bar=False, extra_arguments=QUIET)
+        papermill.execute_notebook(
+            notebook, output, parameters, progress_bar=False, start_timeout=PATIENCE, extra_arguments=QUIET
+        )
     except papermill.PapermillExecutionError as error:
         raise RunFailed(f"{error.ename}: {error.evalue}") from None
     known = known or know(task.load)
