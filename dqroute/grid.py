@@ -91,7 +91,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """A name for its files: readable, and different wherever a parameter is."""
+        """A name for files, readable and different wherever a parameter is."""
         digest = hashlib.sha256(json.dumps(self.parameters, sort_keys=True).encode()).hexdigest()[:10]
         readable = re.sub(r"[^A-Za-z0-9.=]+", "-", f"{self.data} {self.row}").strip("-.")[:100]
         return f"{readable}-seed{self.seed}-{digest}"

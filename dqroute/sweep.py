@@ -231,7 +231,7 @@ class Sweeping:
     def command(self, task: Task) -> str:
         """The shell command that runs a task alone."""
         given = task.parameters | {"runs_dir": str(self.runs_dir)}
-        # None is the notebook's own value for all the others.
+        # None and {} are the notebook's own values for all the others.
         given = {name: v for name, v in given.items() if v not in (None, {}) or name == "imbalance"}
         words = [f"{name}={as_written(value)}" for name, value in given.items()]
         files = ["--notebook", str(self.notebook), "--output", str(self.output(task))]

@@ -18,7 +18,6 @@ from dqroute.train import divide_changes, request_of
 TOPIC = "dqroute-sweep"
 # A warning from every kernel would drown the sweep's own lines.
 QUIET = ["--IPKernelApp.log_level=ERROR"]
-
 # Seconds for a kernel to answer; many that start at once on a shared disk take their time.
 PATIENCE = 300
 
