@@ -61,6 +61,16 @@ def canonical(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def digest_of(request: dict[str, Any]) -> str:
+    """Ten hexadecimal digits that tell requests apart."""
+    return hashlib.sha256(json.dumps(canonical(request), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def folder_of(runs_dir: Path, request: dict[str, Any], data_name: str) -> Path:
+    """Where the run of a request lies, or would lie."""
+    return runs_dir / data_name / f"{request['method']}-seed{request['seed']}-{digest_of(request)}"
+
+
 def build(request: dict[str, Any], problem: Problem) -> Method:
     """The method of a request, its weights drawn from the request's seed."""
     method = METHODS[choose("method", request["method"], METHODS)]
@@ -108,12 +118,12 @@ class Run:
         Raises:
             ValueError: if the method refuses its options or the network's settings; no folder is made then.
         """
-        digest = hashlib.sha256(json.dumps(canonical(request), sort_keys=True).encode()).hexdigest()[:10]
-        folder = runs_dir / data.name / f"{request['method']}-seed{request['seed']}-{digest}"
+        folder = folder_of(runs_dir, request, data.name)
         if not (folder / "settings.json").is_file():
             build(request, problem)
+            head = {"format": FORMAT, "digest": digest_of(request)}
             described = {"problem": problem_to_json(problem), "class_names": list(data.class_names)}
-            write_json(folder / "settings.json", {"format": FORMAT, "digest": digest} | request | described)
+            write_json(folder / "settings.json", head | request | described)
         return cls(folder, data)
 
     def __repr__(self) -> str:

@@ -75,15 +75,7 @@ def fit(
     """
     where, seed = resolve_device(device), checked_seed(seed)
     settings, options = divide_changes(method, preset, {"epochs": epochs} | changes)
-    request = {
-        "method": method,
-        "revision": METHODS[method].revision,
-        "options": method_options(method) | options,
-        "training": settings.decisive(),
-        "seed": seed,
-        "data": data.identity,
-        "augmentation": vars(data.augmentation).copy(),
-    }
+    request = request_of(method, settings, options, seed, data.identity, vars(data.augmentation).copy())
     mean, std = data.train.statistics
     network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
@@ -91,6 +83,31 @@ def fit(
     if not run.finished:
         Training(run, data, settings, where, compile).to_the_end(progress)
     return run
+
+
+def request_of(
+    method: str,
+    settings: Settings,
+    options: dict[str, Any],
+    seed: int,
+    identity: dict[str, Any],
+    augmentation: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything that decides a run's result, JSON-ready; its digest names the run folder.
+
+    Args:
+        options: the method's own, the others being as it has them.
+        identity, augmentation: of the :class:`~dqroute.data.ImageSet`.
+    """
+    return {
+        "method": method,
+        "revision": METHODS[method].revision,
+        "options": method_options(method) | options,
+        "training": settings.decisive(),
+        "seed": seed,
+        "data": identity,
+        "augmentation": augmentation,
+    }
 
 
 def divide_changes(method: str, preset: str, changes: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:
