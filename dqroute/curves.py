@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,10 +13,10 @@ from dqroute.files import read_json, write_json
 from dqroute.runs import Run
 from dqroute.tradeoff import Point, trade_off
 
-Curves = dict[str, list[Point]]
+Curve = list[Point]
 
 
-def trade_off_of(run: Run, data: ImageSet | None = None, *, split: str = "test") -> Curves:
+def trade_off_of(run: Run, data: ImageSet | None = None, *, split: str = "test") -> dict[str, Curve]:
     """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.tradeoff`; found again in the run's folder.
 
     Args:
@@ -45,6 +45,19 @@ def trade_off_of(run: Run, data: ImageSet | None = None, *, split: str = "test")
     curves = {name: trade_off(torch.cat(rows), labels, chosen.groups, model.log_pi) for name, rows in log_p.items()}
     write_json(path, {name: [rounded(point) for point in points] for name, points in curves.items()})
     return curves
+
+
+def curves_by_method(
+    runs: Iterable[Run], split: str = "test", plain_mean_of: str = "dqroute"
+) -> dict[str, list[Curve]]:
+    """The routed curves of each method, one a run; of one method the plain mean of its experts beside it."""
+    found: dict[str, list[Curve]] = {}
+    for run in runs:
+        curves = trade_off_of(run, split=split)
+        found.setdefault(run.method, []).append(curves["routed"])
+        if run.method == plain_mean_of:
+            found.setdefault(f"{run.method}, plain mean", []).append(curves["plain mean"])
+    return found
 
 
 def rounded(point: Sequence[float]) -> list[Any]:
