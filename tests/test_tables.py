@@ -128,7 +128,7 @@ def line(height):
 
 
 def test_trade_offs_by_hand():
-    """At few 20 % the lines from 30, 32, 34 % stand at 25, 27, 29; their means from 10 to 20 % are 26.25, 28.25, 30.25."""
+    """At few 20 % lines from 30, 32, 34 % stand at 25, 27, 29; from 10 to 20 % at 26.25, 28.25, 30.25 in the mean."""
     table = trade_offs({"a": [line(0.3), line(0.32), line(0.34)]}, at=(0.2, 0.5), span=(0.1, 0.2))
     assert table.loc["a", "few 20 %"] == "27.0 ± 5.0" and table.loc["a", "mean 10 to 20 %"] == "28.2 ± 5.0"
     assert table.loc["a", "few 50 %"] == "–"
