@@ -6,7 +6,8 @@ asked for again is found. All files are JSON or safetensors; nothing is pickled.
     settings.json        what was asked: method, options, training settings, seed, data set, class counts
     provenance.json      code version, packages, machine, pixels' fingerprint; "finished" when the training is
     epochs.jsonl         one line an epoch: loss, accuracy, rate, seconds, and what the method tells of itself
-    checkpoint.safetensors   after each epoch, until the run is finished
+    checkpoint.safetensors   the state after each epoch, and every few minutes, until the run is finished
+    .lock                held by the process that trains the run, until it is finished
     weights.safetensors  the trained network
     report-test.json     the evaluation (and report-val.json)
 """
@@ -26,6 +27,7 @@ import torch
 from dqroute.checks import choose
 from dqroute.data.image_set import ImageSet
 from dqroute.files import read_json, read_json_lines, read_tensors, write_json
+from dqroute.locking import only_process
 from dqroute.long_tail import ShotGroups
 from dqroute.method import METHODS, Method, Problem
 from dqroute.report import Report
@@ -106,15 +108,24 @@ class Run:
             request: everything that decides the result, JSON-ready: method, options, training, seed, data.
 
         Raises:
-            ValueError: if the method refuses its options or the network's settings; no folder is made then.
+            ValueError: if the method refuses its options or the network's settings (no folder is made then), or if the
+                folder's settings are no longer those it was made for.
         """
         digest = hashlib.sha256(json.dumps(canonical(request), sort_keys=True).encode()).hexdigest()[:10]
         folder = runs_dir / data.name / f"{request['method']}-seed{request['seed']}-{digest}"
         if not (folder / "settings.json").is_file():
             build(request, problem)
             described = {"problem": problem_to_json(problem), "class_names": list(data.class_names)}
-            write_json(folder / "settings.json", {"format": FORMAT, "digest": digest} | request | described)
-        return cls(folder, data)
+            with only_process(folder):
+                write_json(folder / "settings.json", {"format": FORMAT, "digest": digest} | request | described)
+        run = cls(folder, data)
+        changed = [name for name in request if canonical(run.settings.get(name)) != canonical(request[name])]
+        if changed or run.settings.get("digest") != digest:
+            raise ValueError(
+                f"{folder / 'settings.json'} was changed after the run was made ({', '.join(changed) or 'digest'} "
+                "differs); restore it, or remove the folder to train the run again"
+            )
+        return run
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"{len(self.epochs)} epochs so far"
@@ -137,7 +148,7 @@ class Run:
 
     @property
     def checkpoint_file(self) -> Path:
-        """Where the state after the last epoch lies until the run is finished."""
+        """Where the latest state of the training lies until the run is finished."""
         return self.folder / "checkpoint.safetensors"
 
     @property

@@ -1,10 +1,13 @@
-"""The training loop: any method, any image set, resumable after every epoch."""
+"""The training loop: any method, any image set, resumable after any step."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dqroute.checks import checked_seed
+from dqroute.checkpoint import Part, go_on, read_checkpoint, write_checkpoint
+from dqroute.checks import checked_range, checked_seed
 from dqroute.cost import operations
 from dqroute.data.image_set import ImageSet
 from dqroute.data.streaming import batches_of
@@ -25,11 +29,13 @@ from dqroute.engine import (
     worth_compiling,
 )
 from dqroute.evaluate import score
-from dqroute.files import read_tensors, write_atomically, write_json, write_tensors
+from dqroute.files import write_atomically, write_json, write_tensors
+from dqroute.locking import LOCK, only_process
 from dqroute.method import METHODS, Method, Problem, method_options
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
 from dqroute.settings import Settings, setting_names, training_settings
+from dqroute.termination import EXIT_CODE, told_to_end
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -46,10 +52,14 @@ def fit(
     runs_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     compile: bool | None = None,
+    checkpoint_minutes: float = 10,
     progress: bool = True,
     **changes: Any,
 ) -> Run:
     """Train a method, or find the run if it was trained before, or go on where it was interrupted.
+
+    Two processes that ask for the same run do not disturb each other: the second waits and finds it. SIGTERM saves the
+    training and ends the process with code 143.
 
     Args:
         method: a name from :data:`dqroute.method.METHODS`.
@@ -61,6 +71,8 @@ def fit(
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: whether to compile the network; None compiles where the training is long enough to repay it, see
             :func:`dqroute.engine.worth_compiling`. Results differ by rounding. A run goes on as it was begun.
+        checkpoint_minutes: how often the training is saved within an epoch; it is after every epoch in any case. What
+            was saved goes on to the same result, on a CPU to the last bit.
         progress: whether to show a progress bar.
         changes: any field of :class:`~dqroute.settings.Settings` and any option of the method.
 
@@ -70,9 +82,11 @@ def fit(
     Raises:
         ValueError: for unknown names and values out of range.
         NonFiniteLoss: if the loss becomes NaN or infinite; what was done before that epoch is kept.
-        OSError: if the run folder cannot be written.
+        OSError: if the run folder cannot be written; what was there is kept.
+        SystemExit: after SIGTERM, when the training is saved.
     """
     where, seed = resolve_device(device), checked_seed(seed)
+    checked_range("checkpoint_minutes", checkpoint_minutes, 0)
     settings, options = divide_changes(method, preset, {"epochs": epochs} | changes)
     request = {
         "method": method,
@@ -88,7 +102,10 @@ def fit(
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
     run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
     if not run.finished:
-        Training(run, data, settings, where, compile).to_the_end(progress)
+        with only_process(run.folder):
+            # The process waited for may have finished it.
+            if not run.finished:
+                Training(run, data, settings, where, compile).to_the_end(progress, checkpoint_minutes)
     return run
 
 
@@ -129,6 +146,10 @@ class Training:
         )
         self.batches = batches_of(data, settings.batch_size, device)
         self.records: list[dict[str, Any]] = []
+        self.part = Part.empty(device)
+        self.generators: dict[str, Tensor] = {}
+        self.told_to_end: Callable[[], bool] = lambda: False
+        self.pause, self.saved = math.inf, time.monotonic()
         # A process killed while writing leaves its half-written file.
         for partial in run.folder.glob(".*.partial"):
             partial.unlink()
@@ -158,65 +179,88 @@ class Training:
         # Compiled for whole batches only; the last, smaller one of an epoch takes the network as it is.
         self.whole_batch = compiled(self.model.network, device) if compile else self.model.network
 
-    def to_the_end(self, progress: bool) -> None:
-        """Train the epochs that are left, then leave the weights."""
+    def to_the_end(self, progress: bool, checkpoint_minutes: float = 10) -> None:
+        """Train what is left, then leave the weights.
+
+        Raises:
+            SystemExit: after SIGTERM, when the checkpoint is written, or the run finished.
+        """
         settings, name = self.settings, f"{self.run.method} seed {self.run.seed}"
-        with tqdm(
-            total=settings.epochs, initial=len(self.records), desc=name, unit="epoch", disable=not progress
-        ) as bar:
+        self.pause, self.saved = 60 * checkpoint_minutes, time.monotonic()
+        with (
+            told_to_end() as self.told_to_end,
+            tqdm(
+                total=settings.epochs, initial=len(self.records), desc=name, unit="epoch", disable=not progress
+            ) as bar,
+        ):
             for epoch in range(len(self.records), settings.epochs):
                 with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                     record = self.epoch(epoch)
                 self.records.append(record)
+                self.part = Part.empty(self.device)
                 self.checkpoint()
                 bar.set_postfix_str(f"loss {record['loss']:.3f}, {record['images_per_second']:,.0f} images/s", False)
                 bar.update()
-        write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
-        finished = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
-        write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
-        self.run.checkpoint_file.unlink(missing_ok=True)
+            write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
+            finished = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
+            write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
+            self.run.checkpoint_file.unlink(missing_ok=True)
+            # Who still waits for the lock or comes later finds the run finished and has no need of it.
+            (self.run.folder / LOCK).unlink(missing_ok=True)
+            if self.told_to_end():
+                raise SystemExit(EXIT_CODE)
 
     def epoch(self, epoch: int) -> dict[str, Any]:
-        """Train one epoch and return its record."""
-        started = time.perf_counter()
-        settings, model = self.settings, self.model
+        """Train one epoch, or what is left of it, and return its record."""
+        settings, model, part = self.settings, self.model, self.part
+        started = time.perf_counter() - part.seconds
         model.train()
         model.start_epoch(epoch / settings.epochs)
-        loss_sum = torch.zeros((), device=self.device)
-        right = torch.zeros((), device=self.device)
         # One seed for an epoch, far from those of the same run's other epochs and of other runs.
         seed = (self.run.seed * 1_000_003 + epoch) % 2**63
         # For methods that draw from the global generators: an interrupted run then draws the same numbers again.
         torch.manual_seed(seed)
-        batches = self.batches.epoch(seed)
-        for step, (images, labels) in enumerate(batches):
-            loss, hits = self.step(images, labels, settings.rate(epoch + (step + 1) / len(self.batches)))
+        if part.step:
+            go_on(self.generators, self.device)
+        for images, labels in self.batches.epoch(seed, part.step):
+            rate = settings.rate(epoch + (part.step + 1) / len(self.batches))
+            loss, hits = self.step(images, labels, rate)
             # Summed on the device: reading a number off it every step would make it wait.
-            loss_sum += loss * len(labels)
-            right += hits
-        # The weights too: a step may spoil them after the last finite loss.
-        weights = torch.stack([parameter.detach().sum() for parameter in model.parameters()]).sum()
-        if not torch.isfinite(loss_sum + weights):
-            what = f"loss of {self.run.method} became {loss_sum.item()}"
-            if torch.isfinite(loss_sum):
-                what = f"weights of {self.run.method} became {weights.item()}"
-            raise NonFiniteLoss(
-                f"the {what} in epoch {epoch + 1} of {settings.epochs} "
-                f"(lr {settings.lr:g}); lower lr or lengthen warmup. The {epoch} epochs before are kept in "
-                f"{self.run.folder}"
-            )
+            part.loss_sum += loss * len(labels)
+            part.right += hits
+            part.step += 1
+            if self.told_to_end() or time.monotonic() - self.saved >= self.pause:
+                part.seconds = time.perf_counter() - started
+                self.check_numbers(epoch)
+                self.checkpoint()
+        self.check_numbers(epoch)
         model.end_epoch()
         images_seen = len(self.data.train)
         seconds = time.perf_counter() - started
         record = {
             "epoch": epoch + 1,
-            "loss": loss_sum.item() / images_seen,
-            "accuracy": right.item() / images_seen,
+            "loss": part.loss_sum.item() / images_seen,
+            "accuracy": part.right.item() / images_seen,
             "rate": settings.rate(epoch + 1),
             "seconds": round(seconds, 3),
             "images_per_second": round(images_seen / seconds, 1),
         }
         return record | self.validation() | model.diagnostics()
+
+    def check_numbers(self, epoch: int) -> None:
+        """Raise NonFiniteLoss if the loss of the epoch so far, or a weight, is no number any more."""
+        loss_sum = self.part.loss_sum
+        # The weights too: a step may spoil them after the last finite loss.
+        weights = torch.stack([parameter.detach().sum() for parameter in self.model.parameters()]).sum()
+        if not torch.isfinite(loss_sum + weights):
+            what = f"loss of {self.run.method} became {loss_sum.item()}"
+            if torch.isfinite(loss_sum):
+                what = f"weights of {self.run.method} became {weights.item()}"
+            raise NonFiniteLoss(
+                f"the {what} in epoch {epoch + 1} of {self.settings.epochs} "
+                f"(lr {self.settings.lr:g}); lower lr or lengthen warmup. The {epoch} epochs before are kept in "
+                f"{self.run.folder}"
+            )
 
     def step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; nothing in it waits for a GPU.
@@ -250,17 +294,20 @@ class Training:
         return {"val": {name: getattr(report, name) for name in ("overall", "many", "medium", "few")}}
 
     def checkpoint(self) -> None:
-        """Write model and optimizer, then the records; either is whole at any moment."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            momentum = self.optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum.{name}"] = momentum
-        metadata = {"epochs": str(len(self.records)), "digest": self.run.settings["digest"]}
+        """Write the records, then the state; either is whole at any moment.
+
+        Raises:
+            SystemExit: if the process was told to end meanwhile, and epochs are left.
+        """
         lines = "".join(json.dumps(record) + "\n" for record in self.records)
         # Records first: a checkpoint ahead of its records could not be resumed, records ahead are cut.
         write_atomically(self.run.folder / "epochs.jsonl", lines.encode())
-        write_tensors(self.run.checkpoint_file, tensors, metadata)
+        digest, done = self.run.settings["digest"], len(self.records)
+        write_checkpoint(self.run.checkpoint_file, digest, self.model, self.optimizer, done, self.part)
+        self.saved = time.monotonic()
+        if self.told_to_end() and done < self.settings.epochs:
+            print(f"told to end: {self.run.folder} is saved and goes on when asked for again", file=sys.stderr)
+            raise SystemExit(EXIT_CODE)
 
     def resume(self) -> None:
         """Take up the state of the last checkpoint.
@@ -268,20 +315,8 @@ class Training:
         Raises:
             ValueError: if the checkpoint is damaged or belongs to another run.
         """
-        tensors, metadata = read_tensors(self.run.checkpoint_file)
-        if metadata.get("digest") != self.run.settings["digest"]:
-            raise ValueError(
-                f"{self.run.checkpoint_file} belongs to another run; remove {self.run.folder} to train it again"
-            )
-        prefixes = ("model.", "momentum.")
-        state, momenta = ({k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in prefixes)
-        self.model.load_state_dict(state)
-        for name, parameter in self.model.named_parameters():
-            if name in momenta:
-                # Strides as the parameter's: the fused optimizer would otherwise sum in another order.
-                buffer = torch.empty_like(parameter).copy_(momenta[name])
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer
-        done = int(metadata["epochs"])
+        path, digest = self.run.checkpoint_file, self.run.settings["digest"]
+        done, self.part, self.generators = read_checkpoint(path, digest, self.model, self.optimizer)
         if done > len(self.run.epochs):
             raise ValueError(
                 f"{self.run.folder} has {len(self.run.epochs)} records of the {done} epochs in its checkpoint; "

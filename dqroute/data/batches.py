@@ -48,10 +48,14 @@ class Batches:
         """Batches an epoch."""
         return len(self._sizes)
 
-    def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: uint8 ``[B, channels, H, W]`` (channels last in memory) and labels ``[B]``.
 
         Order and augmentation depend on the seed alone, so an interrupted training goes on as if it had not been.
+
+        Args:
+            seed: of order and augmentation.
+            first: the batch to begin with, where an epoch is gone on with.
         """
         generator = torch.Generator().manual_seed(seed)
         n, pad = len(self.labels), self.augmentation.padding
@@ -63,7 +67,7 @@ class Batches:
         down = torch.arange(self.height, device=self.device)
         across = torch.arange(self.width, device=self.device)
         # Positions in the shuffled order, batch by batch.
-        for part in torch.arange(n, device=self.device).split(self._sizes):
+        for part in torch.arange(n, device=self.device).split(self._sizes)[first:]:
             index = order[part]
             rows = top[part, None] + down
             columns = left[part, None] + across

@@ -44,17 +44,21 @@ class StreamedBatches:
         """Batches an epoch."""
         return len(self._sizes)
 
-    def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: uint8 ``[B, 3, size, size]`` (channels last in memory) and labels ``[B]``.
 
         Order and augmentation depend on the seed alone, so an interrupted training goes on as if it had not been.
+
+        Args:
+            seed: of order and augmentation.
+            first: the batch to begin with, where an epoch is gone on with.
 
         Raises:
             ValueError: naming the files that cannot be read, when it is their batch's turn.
         """
         split, on_gpu = self.split, self.device.type == "cuda"
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
-        parts = order.split(self._sizes)
+        parts = order.split(self._sizes)[first:]
 
         def cropped(file: Path, index: int) -> np.ndarray:
             # Random numbers of its own for each picture, so that no thread draws another's.

@@ -1,0 +1,114 @@
+"""The checkpoint: all that a training needs to go on, bit for bit, from where it was written.
+
+It may be written after any step. Beside the model and the optimizer it holds what the epoch under way has come to: its
+steps done, its sums, and the state of the random generators.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dqroute.files import read_tensors, write_tensors
+from dqroute.method import Method
+
+FORMAT = "2"
+
+
+@dataclass
+class Part:
+    """What an epoch has come to so far.
+
+    Attributes:
+        loss_sum, right: sums over its images of the loss, and of how many were classified rightly; kept on the device.
+        step: its steps done.
+        seconds: spent on it, interruptions left out.
+        joules: what the processors took meanwhile; None where they do not tell.
+    """
+
+    loss_sum: Tensor
+    right: Tensor
+    step: int = 0
+    seconds: float = 0.0
+    joules: float | None = None
+
+    @classmethod
+    def empty(cls, device: torch.device) -> Part:
+        """Of an epoch that has not begun."""
+        return cls(torch.zeros((), device=device), torch.zeros((), device=device))
+
+
+def write_checkpoint(
+    path: Path, digest: str, model: Method, optimizer: torch.optim.Optimizer, epochs: int, part: Part
+) -> None:
+    """Write the state of a training atomically.
+
+    Args:
+        path: of the file; digest: of the run's request.
+        epochs: finished ones; part: the one after them.
+
+    Raises:
+        OSError: if the file cannot be written; the one before is kept.
+    """
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{key}.{name}"] = value
+    tensors |= {"part.loss_sum": part.loss_sum, "part.right": part.right, "random.cpu": torch.get_rng_state()}
+    if part.loss_sum.is_cuda:
+        tensors["random.cuda"] = torch.cuda.get_rng_state(part.loss_sum.device)
+    numbers = {"epochs": epochs, "step": part.step, "seconds": part.seconds, "joules": part.joules}
+    metadata = {"format": FORMAT, "digest": digest} | {n: repr(v) for n, v in numbers.items() if v is not None}
+    write_tensors(path, tensors, metadata)
+
+
+def read_checkpoint(
+    path: Path, digest: str, model: Method, optimizer: torch.optim.Optimizer
+) -> tuple[int, Part, dict[str, Tensor]]:
+    """Put model and optimizer into the state of a checkpoint.
+
+    Returns:
+        How many epochs are finished, what the next has come to, and the states of the generators for :func:`go_on`.
+
+    Raises:
+        ValueError: naming file and remedy, if the checkpoint is damaged, of another version, or of another run.
+    """
+    tensors, metadata = read_tensors(path)
+    remedy = f"remove {path.parent} to train it again"
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path} was written by another version, or is no checkpoint; {remedy}")
+    if metadata.get("digest") != digest:
+        raise ValueError(f"{path} belongs to another run; {remedy}")
+
+    def below(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+    try:
+        model.load_state_dict(below("model."))
+    except RuntimeError as error:
+        raise ValueError(f"{path} belongs to another network ({error}); {remedy}") from error
+    parameters = dict(model.named_parameters())
+    for name, value in below("optimizer.").items():
+        key, _, owner = name.partition(".")
+        parameter = parameters[owner]
+        if value.shape == parameter.shape:
+            # Strides as the parameter's: the fused optimizer would otherwise sum in another order.
+            value = torch.empty_like(parameter).copy_(value)
+        optimizer.state[parameter][key] = value.to(parameter.device)
+    device = next(iter(parameters.values())).device
+    sums = (tensors[f"part.{name}"].to(device) for name in ("loss_sum", "right"))
+    joules = float(metadata["joules"]) if "joules" in metadata else None
+    part = Part(*sums, int(metadata["step"]), float(metadata["seconds"]), joules)
+    return int(metadata["epochs"]), part, below("random.")
+
+
+def go_on(generators: dict[str, Tensor], device: torch.device) -> None:
+    """Put the global random generators into the states a checkpoint kept."""
+    if "cpu" in generators:
+        torch.set_rng_state(generators["cpu"])
+    if "cuda" in generators and device.type == "cuda":
+        torch.cuda.set_rng_state(generators["cuda"], device)
