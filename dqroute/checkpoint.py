@@ -1,6 +1,6 @@
 """The checkpoint: all that a training needs to go on, bit for bit, from where it was written.
 
-It may be written after any step. Beside the model and the optimizer it holds what the epoch under way has come to: its
+It may be written after any step. Beside the model and the momenta it holds what the epoch under way has come to: its
 steps done, its sums, and the state of the random generators.
 """
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dqroute.files import read_tensors, write_tensors
 from dqroute.method import Method
+from dqroute.optimizer import Updates
 
 FORMAT = "2"
 
@@ -41,9 +42,7 @@ class Part:
         return cls(torch.zeros((), device=device), torch.zeros((), device=device))
 
 
-def write_checkpoint(
-    path: Path, digest: str, model: Method, optimizer: torch.optim.Optimizer, epochs: int, part: Part
-) -> None:
+def write_checkpoint(path: Path, digest: str, model: Method, updates: Updates, epochs: int, part: Part) -> None:
     """Write the state of a training atomically.
 
     Args:
@@ -54,10 +53,7 @@ def write_checkpoint(
         OSError: if the file cannot be written; the one before is kept.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{key}.{name}"] = value
+    tensors |= {f"momentum.{name}": held for name, held in updates.momenta().items()}
     tensors |= {"part.loss_sum": part.loss_sum, "part.right": part.right, "random.cpu": torch.get_rng_state()}
     if part.loss_sum.is_cuda:
         tensors["random.cuda"] = torch.cuda.get_rng_state(part.loss_sum.device)
@@ -66,10 +62,8 @@ def write_checkpoint(
     write_tensors(path, tensors, metadata)
 
 
-def read_checkpoint(
-    path: Path, digest: str, model: Method, optimizer: torch.optim.Optimizer
-) -> tuple[int, Part, dict[str, Tensor]]:
-    """Put model and optimizer into the state of a checkpoint.
+def read_checkpoint(path: Path, digest: str, model: Method, updates: Updates) -> tuple[int, Part, dict[str, Tensor]]:
+    """Put model and momenta into the state of a checkpoint.
 
     Returns:
         How many epochs are finished, what the next has come to, and the states of the generators for :func:`go_on`.
@@ -91,15 +85,8 @@ def read_checkpoint(
         model.load_state_dict(below("model."))
     except RuntimeError as error:
         raise ValueError(f"{path} belongs to another network ({error}); {remedy}") from error
-    parameters = dict(model.named_parameters())
-    for name, value in below("optimizer.").items():
-        key, _, owner = name.partition(".")
-        parameter = parameters[owner]
-        if value.shape == parameter.shape:
-            # Strides as the parameter's: the fused optimizer would otherwise sum in another order.
-            value = torch.empty_like(parameter).copy_(value)
-        optimizer.state[parameter][key] = value.to(parameter.device)
-    device = next(iter(parameters.values())).device
+    updates.resume(below("momentum."))
+    device = model.mean.device
     sums = (tensors[f"part.{name}"].to(device) for name in ("loss_sum", "right"))
     joules = float(metadata["joules"]) if "joules" in metadata else None
     part = Part(*sums, int(metadata["step"]), float(metadata["seconds"]), joules)

@@ -78,44 +78,56 @@ def diversity(logits: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_mean)).sum(dim=2).mean(dim=1).sum()
 
 
+def expert_priors(log_pi: Tensor, focus: Tensor) -> Tensor:
+    """The prior that each expert learns under: ``log π_kc``, ``π_kc ∝ π_c v_kc``, ``[K, C]``.
+
+    An expert that counts an image of class c with weight ``v_kc`` sees the classes as often as ``π_c v_kc`` says;
+    adding the logarithm while training leaves its plain logits those of balanced classes. Where ``v_kc`` is 0 the class
+    is left out of the expert's softmax (``-inf``).
+
+    Args:
+        log_pi: ``[C]``; focus: ``v``, ``[K, C]``, 0 to 1.
+    """
+    return (log_pi + focus.log()).log_softmax(dim=1)
+
+
 def dqroute(
     outputs: ExpertOutputs,
     labels: Tensor,
     detectors: DetectorBank,
-    log_pi: Tensor,
+    log_priors: Tensor,
+    focus: Tensor,
     class_weights: Tensor,
     image_weights: Tensor,
     tau: float,
     detector_weight: float,
-    nesting: str,
 ) -> Tensor:
     """The joint loss: every expert's classification and every detector, in one sum, end to end.
 
-    ``L = Σ_k mean_b w_{y_b} CE_k(z_k + τ log π, y_b) + μ · Σ_k BCE(s_k, [y ∈ S_k])``
+    ``L = Σ_k mean_b v_{k,y_b} w_{y_b} CE(z_k + τ log π_k, y_b) + μ · Σ_k BCE(s_k, [y ∈ S_k])``
+
+    ``v_kc`` is 1 for the expert's own classes ``S_k`` and less outside: what makes the experts differ. At 0 outside, an
+    expert's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only, the literal reading; at 1 all
+    experts learn alike and are nested through their detectors alone.
 
     The paper trains experts and detectors jointly; the terms' form and weights are our choice. A sum over experts,
-    not a mean: each expert then learns as fast as it would alone, and weight decay weighs on it no more.
+    not a mean: each expert then learns as fast as it would alone, and weight decay weighs on it no more. Each is
+    divided by the whole batch, also where most of it does not count.
 
     Args:
         outputs: of the network; labels: ``[B]``.
         detectors: the experts' detectors.
-        log_pi: ``[C]``; class_weights: ``w``, ``[C]``; image_weights: ``[C]``, of the detectors' loss.
+        log_priors: ``[K, C]``, see :func:`expert_priors`; focus: ``v``, ``[K, C]``, 0 to 1, 1 inside ``S_k``.
+        class_weights: ``w``, ``[C]``; image_weights: ``[C]``, of the detectors' loss.
         tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
         detector_weight: μ.
-        nesting: ``"soft"``: every expert learns all classes and is nested through its detector. ``"hard"``: expert
-            k's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only (the literal reading);
-            its loss is still divided by the whole batch, as the others' are.
     """
     terms = []
-    for logits, members in zip(outputs.logits, detectors.members, strict=True):
-        adjusted = logits + tau * log_pi
-        if nesting == "hard":
-            adjusted = adjusted.masked_fill(~members, -torch.inf)
-            # An outsider has no logit of its own here; any member stands in, and the mask below drops the term.
-            mine = members[labels]
-            target = torch.where(mine, labels, members.float().argmax())
-            losses = F.cross_entropy(adjusted, target, reduction="none") * mine
-        else:
-            losses = F.cross_entropy(adjusted, labels, reduction="none")
-        terms.append((losses * class_weights[labels]).mean())
+    for logits, log_prior_k, v in zip(outputs.logits, log_priors, focus, strict=True):
+        left_out = v == 0
+        adjusted = (logits + tau * log_prior_k.masked_fill(left_out, 0)).masked_fill(left_out, -torch.inf)
+        # An image of a class left out has no logit of its own here; any other stands in, and its weight of 0 drops it.
+        target = torch.where(left_out[labels], v.argmax(), labels)
+        losses = F.cross_entropy(adjusted, target, reduction="none")
+        terms.append((losses * (v * class_weights)[labels]).mean())
     return torch.stack(terms).sum() + detector_weight * detectors.loss(detectors(outputs), labels, image_weights)

@@ -167,13 +167,16 @@ class DQRoute(Method):
         prior: the frequency prior, ``"inverse"`` or ``"effective"``.
         start: share of the training after which the class weights count.
         experts: ``K``, nested as :func:`~dqroute.long_tail.nested_class_sets` says.
-        nesting: ``"soft"`` or ``"hard"``; see :func:`~dqroute.losses.dqroute`.
+        outsiders: 0 to 1, what an image of other classes counts in an expert's classification term, beside 1 for one of
+            its own; see :func:`~dqroute.losses.dqroute`.
         detector: a name from :data:`~dqroute.detectors.DETECTORS`; detector_weight: μ of the joint loss.
         tau: strength of the prior in the classification terms.
         fusion: a name from :data:`~dqroute.routing.FUSIONS`; temperature: of the detectors' confidences there.
         classifier: ``"linear"`` or ``"cosine"``.
     """
 
+    focus: Tensor
+    log_priors: Tensor
     image_weights: Tensor
     class_weights: Tensor
     prior: Tensor
@@ -191,7 +194,7 @@ class DQRoute(Method):
         prior: str = "inverse",
         start: float = 0.6,
         experts: int = 3,
-        nesting: str = "soft",
+        outsiders: float = 1.0,
         detector: str = "energy",
         detector_weight: float = 1 / 3,
         tau: float = 1.0,
@@ -203,10 +206,9 @@ class DQRoute(Method):
         self.alpha, self.start = checked_range("alpha", alpha, 0, 1), checked_range("start", start, 0, 1)
         self.strength, self.tau = checked_range("strength", strength, 0), checked_range("tau", tau, 0)
         self.detector_weight = checked_range("detector_weight", detector_weight, 0)
-        self.nesting = choose("nesting", nesting, ("soft", "hard"))
-        if nesting == "hard" and fusion != "restricted":
+        if checked_range("outsiders", outsiders, 0, 1) == 0 and fusion != "restricted":
             raise ValueError(
-                "with nesting='hard' an expert's logits outside its classes are untrained; use fusion='restricted'"
+                "with outsiders=0 an expert's logits outside its classes are untrained; use fusion='restricted'"
             )
         self.fusion, self.temperature = choose("fusion rule", fusion, FUSIONS), checked_temperature(temperature)
         counts = problem.counts
@@ -214,6 +216,9 @@ class DQRoute(Method):
         widths = self.network.features, self.network.shared_features
         self.detectors = DetectorBank(detector, sets, len(counts), *widths)
         self.tracker = DifficultyTracker(len(counts), lam, gamma, smoothing, memory)
+        focus = torch.where(self.detectors.members, 1.0, float(outsiders))
+        self.register_buffer("focus", focus)
+        self.register_buffer("log_priors", losses.expert_priors(self.log_pi, focus))
         self.register_buffer("prior", frequency_prior(counts, prior))
         self.register_buffer("class_weights", torch.ones(len(counts)))
         self.register_buffer("image_weights", counts.float().mean() / counts.float())
@@ -230,12 +235,12 @@ class DQRoute(Method):
             outputs,
             labels,
             self.detectors,
-            self.log_pi,
+            self.log_priors,
+            self.focus,
             self.class_weights,
             self.image_weights,
             self.tau,
             self.detector_weight,
-            self.nesting,
         )
 
     def observe(self, outputs: ExpertOutputs, labels: Tensor) -> None:

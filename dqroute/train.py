@@ -32,6 +32,7 @@ from dqroute.evaluate import score
 from dqroute.files import write_atomically, write_json, write_tensors
 from dqroute.locking import LOCK, only_process
 from dqroute.method import METHODS, Method, Problem, method_options
+from dqroute.optimizer import Updates
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
 from dqroute.settings import Settings, setting_names, training_settings
@@ -92,7 +93,7 @@ def fit(
         "method": method,
         "revision": METHODS[method].revision,
         "options": method_options(method) | options,
-        "training": vars(settings).copy(),
+        "training": settings.decisive(),
         "seed": seed,
         "data": data.identity,
         "augmentation": vars(data.augmentation).copy(),
@@ -136,14 +137,7 @@ class Training:
         self.run, self.data, self.settings, self.device = run, data, settings, device
         keep_freed_memory()
         self.model: Method = run.new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.momentum > 0,
-            fused=True,
-        )
+        self.updates = Updates(self.model, settings)
         self.batches = batches_of(data, settings.batch_size, device)
         self.records: list[dict[str, Any]] = []
         self.part = Part.empty(device)
@@ -223,8 +217,8 @@ class Training:
         if part.step:
             go_on(self.generators, self.device)
         for images, labels in self.batches.epoch(seed, part.step):
-            rate = settings.rate(epoch + (part.step + 1) / len(self.batches))
-            loss, hits = self.step(images, labels, rate)
+            share = settings.share(epoch + (part.step + 1) / len(self.batches))
+            loss, hits = self.step(images, labels, share)
             # Summed on the device: reading a number off it every step would make it wait.
             part.loss_sum += loss * len(labels)
             part.right += hits
@@ -262,25 +256,21 @@ class Training:
                 f"{self.run.folder}"
             )
 
-    def step(self, images: Tensor, labels: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    def step(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; nothing in it waits for a GPU.
 
         Args:
-            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``; rate: the learning rate.
+            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``; share: of the peak learning rates.
 
         Returns:
             The loss, and how many images the mean of the experts had right, both left on the device.
         """
         model, settings = self.model, self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         with precision_context(settings.precision, self.device):
             network = self.whole_batch if len(labels) == settings.batch_size else model.network
             outputs = network(model.normalise(images))
         loss = model.loss(outputs, labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        self.updates.step(loss, share)
         with torch.no_grad():
             model.observe(outputs, labels)
             return loss.detach(), (outputs.logits.mean(dim=0).argmax(dim=1) == labels).sum()
@@ -303,7 +293,7 @@ class Training:
         # Records first: a checkpoint ahead of its records could not be resumed, records ahead are cut.
         write_atomically(self.run.folder / "epochs.jsonl", lines.encode())
         digest, done = self.run.settings["digest"], len(self.records)
-        write_checkpoint(self.run.checkpoint_file, digest, self.model, self.optimizer, done, self.part)
+        write_checkpoint(self.run.checkpoint_file, digest, self.model, self.updates, done, self.part)
         self.saved = time.monotonic()
         if self.told_to_end() and done < self.settings.epochs:
             print(f"told to end: {self.run.folder} is saved and goes on when asked for again", file=sys.stderr)
@@ -316,7 +306,7 @@ class Training:
             ValueError: if the checkpoint is damaged or belongs to another run.
         """
         path, digest = self.run.checkpoint_file, self.run.settings["digest"]
-        done, self.part, self.generators = read_checkpoint(path, digest, self.model, self.optimizer)
+        done, self.part, self.generators = read_checkpoint(path, digest, self.model, self.updates)
         if done > len(self.run.epochs):
             raise ValueError(
                 f"{self.run.folder} has {len(self.run.epochs)} records of the {done} epochs in its checkpoint; "

@@ -84,9 +84,9 @@ def test_within_an_epoch_it_is_saved_as_often_as_asked(tiny, tmp_path, quick, mo
     """A clock that moves on by half a minute whenever it is read, and it is read once a step."""
     original, written = train.write_checkpoint, []
 
-    def write(path, digest, model, optimizer, epochs, part):
+    def write(path, digest, model, updates, epochs, part):
         written.append((epochs, part.step))
-        original(path, digest, model, optimizer, epochs, part)
+        original(path, digest, model, updates, epochs, part)
 
     monkeypatch.setattr(train, "write_checkpoint", write)
     settings = quick | {"batch_size": 16, "epochs": 1}

@@ -23,14 +23,16 @@ def case(seed=0, batch=6, scale=2.0, experts=None):
     return (scale * torch.randn(shape, generator=generator)).requires_grad_(), torch.arange(batch) % 3
 
 
-def joint(logits, labels, nesting="soft", class_weights=None, image_weights=None, tau=1.0, mu=1.0):
+def joint(logits, labels, outsiders=1.0, class_weights=None, image_weights=None, tau=1.0, mu=1.0):
     """The DQRoute loss with energy detectors."""
     detectors = DetectorBank("energy", SETS, 3, 4, 4)
     outputs = ExpertOutputs(logits, torch.zeros(3, len(labels), 4), torch.zeros(len(labels), 4))
     ones = torch.ones(3)
     weights = ones if class_weights is None else class_weights
     images = ones if image_weights is None else image_weights
-    return losses.dqroute(outputs, labels, detectors, losses.log_prior(COUNTS), weights, images, tau, mu, nesting)
+    focus = torch.where(detectors.members, 1.0, outsiders)
+    priors = losses.expert_priors(losses.log_prior(COUNTS), focus)
+    return losses.dqroute(outputs, labels, detectors, priors, focus, weights, images, tau, mu)
 
 
 def test_log_prior_by_hand():
@@ -143,9 +145,20 @@ def test_dqroute_hard_by_hand():
 
     Expert 1: -ln 0.8 and -ln 0.04. Expert 2, classes 1 and 2: label 2 alone, -ln(0.04 / 0.20). Expert 3: -ln 1 = 0.
     """
-    loss = joint(torch.zeros(3, 2, 3), torch.tensor([0, 2]), "hard", mu=0.0)
+    loss = joint(torch.zeros(3, 2, 3), torch.tensor([0, 2]), 0.0, mu=0.0)
     expected = -(math.log(0.8) + math.log(0.04)) / 2 - math.log(0.2) / 2
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_dqroute_between_by_hand():
+    """Zero logits, labels 0 and 2, outsiders ½, μ = 0. Priors 80:16:4; for expert 2 40:16:4; for expert 3 40:8:4.
+
+    Expert 1: -ln 80/100 and -ln 4/100. Expert 2: ½ · -ln 40/60 and -ln 4/60. Expert 3: ½ · -ln 40/52 and -ln 4/52.
+    """
+    loss = joint(torch.zeros(3, 2, 3), torch.tensor([0, 2]), 0.5, mu=0.0)
+    outsider = math.log(80 / 100) + 0.5 * math.log(40 / 60) + 0.5 * math.log(40 / 52)
+    own = math.log(4 / 100) + math.log(4 / 60) + math.log(4 / 52)
+    assert loss.item() == pytest.approx(-(outsider + own) / 2, rel=1e-5)
 
 
 def test_soft_without_prior_weights_and_detectors_is_the_sum_of_cross_entropies():
@@ -156,7 +169,7 @@ def test_soft_without_prior_weights_and_detectors_is_the_sum_of_cross_entropies(
 
 def test_hard_experts_learn_nothing_outside_their_classes():
     z, y = case(experts=3)
-    loss = joint(z, y, "hard", mu=0.0)
+    loss = joint(z, y, 0.0, mu=0.0)
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(z.grad).all()
     assert (z.grad[1][:, 0] == 0).all() and (z.grad[2][:, :2] == 0).all()
@@ -167,15 +180,15 @@ def test_hard_experts_learn_nothing_outside_their_classes():
 
 def test_hard_with_a_batch_of_outsiders_only_is_finite():
     z, _ = case(experts=3, batch=2)
-    loss = joint(z, torch.tensor([0, 0]), "hard")
+    loss = joint(z, torch.tensor([0, 0]), 0.0)
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(z.grad).all()
 
 
-@given(st.integers(0, 300), st.sampled_from(["soft", "hard"]), st.floats(0.01, 200))
-def test_the_joint_loss_and_its_gradient_are_finite(seed, nesting, scale):
+@given(st.integers(0, 300), st.sampled_from([0.0, 0.2, 1.0]), st.floats(0.01, 200))
+def test_the_joint_loss_and_its_gradient_are_finite(seed, outsiders, scale):
     z, y = case(seed, scale=scale, experts=3)
-    loss = joint(z, y, nesting)
+    loss = joint(z, y, outsiders)
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(z.grad).all()
 

@@ -44,7 +44,8 @@ def test_presets_say_what_the_page_says():
     paper = PRESETS["paper"]
     assert (paper.epochs, paper.backbone, paper.schedule, paper.warmup) == (200, "resnet32", "step", 5.0)
     assert (paper.lr, paper.momentum, paper.weight_decay, paper.batch_size) == (0.1, 0.9, 5e-4, 128)
-    assert PRESETS["laptop"] == Settings()
+    assert paper.optimizer == "sgd"
+    assert PRESETS["laptop"] == Settings(optimizer="muon")
 
 
 def test_changes_apply_and_none_means_as_the_preset_has_it():

@@ -95,7 +95,7 @@ def test_training_learns(tiny, runs_dir, quick):
 
 def test_one_step_is_that_of_sgd_by_hand(tiny, runs_dir, quick):
     """One batch of all images, one epoch at a constant rate, no momentum: w - lr (∂L/∂w + decay · w)."""
-    settings = quick | {"batch_size": 1000, "momentum": 0.0, "weight_decay": 0.01, "lr": 0.1}
+    settings = quick | {"optimizer": "sgd", "batch_size": 1000, "momentum": 0.0, "weight_decay": 0.01, "lr": 0.1}
     run = dq.fit("cross-entropy", tiny, epochs=1, schedule="step", warmup=0, runs_dir=runs_dir, **settings)
     model = run.new_model().to(memory_format=torch.channels_last).train()
     batches = Batches(tiny.train, tiny.augmentation, 1000, torch.device("cpu"))
@@ -203,7 +203,11 @@ def test_a_seed_that_is_no_whole_number_is_refused(tiny, runs_dir, quick, seed):
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 3])
-@pytest.mark.parametrize(("method", "options"), [("dqroute", {"start": 0.5}), ("ldam", {"start": 0.5})])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("dqroute", {"start": 0.5}), ("ldam", {"start": 0.5}), ("dqroute", {"start": 0.5, "optimizer": "muon"})],
+    ids=["dqroute", "ldam", "dqroute by muon"],
+)
 def test_an_interrupted_run_resumes_to_the_last_bit(tiny, tmp_path, quick, monkeypatch, at, method, options):
     """Four epochs; the deferred weights switch on at the third."""
     whole = dq.fit(method, tiny, epochs=4, runs_dir=tmp_path / "whole", **options, **quick)
