@@ -34,12 +34,16 @@ class Part:
     right: Tensor
     step: int = 0
     seconds: float = 0.0
-    joules: float | None = None
+    joules: float | None = 0.0
 
     @classmethod
     def empty(cls, device: torch.device) -> Part:
         """Of an epoch that has not begun."""
         return cls(torch.zeros((), device=device), torch.zeros((), device=device))
+
+    def add_energy(self, joules: float | None) -> None:
+        """Count what was taken since the last time; once it is not known, the sum is not."""
+        self.joules = None if joules is None or self.joules is None else self.joules + joules
 
 
 def write_checkpoint(path: Path, digest: str, model: Method, updates: Updates, epochs: int, part: Part) -> None:

@@ -17,10 +17,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -31,6 +32,9 @@ from dqroute.locking import only_process
 from dqroute.long_tail import ShotGroups
 from dqroute.method import METHODS, Method, Problem
 from dqroute.report import Report
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 
@@ -220,3 +224,39 @@ def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
     folders = [path.parent for path in sorted(root.glob("**/provenance.json"))]
     runs = [Run(folder) for folder in folders if (folder / "settings.json").is_file()]
     return [run for run in runs if run.finished]
+
+
+def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
+    """What run folders tell, one row a run.
+
+    Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set that are not
+    the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the test accuracies in %, if the
+    run was evaluated; ``minutes`` of training; ``kilojoules`` of the processors, if the machine told; ``commit``, and
+    whether the code was ``clean``; ``device``, ``finished`` and ``folder``.
+
+    Args:
+        runs: a folder, below which all finished runs are taken; runs; or None for the default folder.
+    """
+    # Here, because pandas takes half a second to import and training does without.
+    import pandas as pd
+
+    found = find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else list(runs)
+    asked = [run.settings["options"] | run.settings["training"] | run.settings["data"] for run in found]
+    values: dict[str, set[str]] = {}
+    for settings in asked:
+        for name, value in settings.items():
+            values.setdefault(name, set()).add(json.dumps(canonical(value), sort_keys=True))
+    differing = [name for name in values if len(values[name]) > 1 and name not in ("name", "seed")]
+    rows = []
+    for run, settings in zip(found, asked, strict=True):
+        made, report, machine = run.provenance, run.report(), run.provenance.get("machine", {})
+        energy = made.get("cpu_joules")
+        row = {"method": run.method, "data": run.settings["data"]["name"], "seed": run.seed}
+        row |= {name: settings.get(name) for name in differing}
+        for group in ("overall", "many", "medium", "few"):
+            accuracy = getattr(report, group) if report else None
+            row[group] = None if accuracy is None else 100 * accuracy
+        row |= {"minutes": run.seconds / 60, "kilojoules": None if energy is None else energy / 1e3}
+        row |= {"commit": made.get("commit"), "clean": made.get("clean"), "device": machine.get("device")}
+        rows.append(row | {"finished": made.get("finished"), "folder": str(run.folder)})
+    return pd.DataFrame(rows)

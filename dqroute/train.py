@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dqroute.checks import checked_range, checked_seed
 from dqroute.cost import operations
 from dqroute.data.image_set import ImageSet
 from dqroute.data.streaming import batches_of
+from dqroute.energy import EnergyMeter
 from dqroute.engine import (
     compiled,
     keep_freed_memory,
@@ -33,6 +35,7 @@ from dqroute.files import write_atomically, write_json, write_tensors
 from dqroute.locking import LOCK, only_process
 from dqroute.method import METHODS, Method, Problem, method_options
 from dqroute.optimizer import Updates
+from dqroute.processes import Processes, joined, together
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
 from dqroute.settings import Settings, setting_names, training_settings
@@ -60,7 +63,8 @@ def fit(
     """Train a method, or find the run if it was trained before, or go on where it was interrupted.
 
     Two processes that ask for the same run do not disturb each other: the second waits and finds it. SIGTERM saves the
-    training and ends the process with code 143.
+    training and ends the process with code 143. Several processes that were launched together train one run together,
+    each with a share of every batch; they have to see the same run folder. See :mod:`dqroute.processes`.
 
     Args:
         method: a name from :data:`dqroute.method.METHODS`.
@@ -86,9 +90,12 @@ def fit(
         OSError: if the run folder cannot be written; what was there is kept.
         SystemExit: after SIGTERM, when the training is saved.
     """
+    processes = joined(on_cpu=device == "cpu")
     where, seed = resolve_device(device), checked_seed(seed)
     checked_range("checkpoint_minutes", checkpoint_minutes, 0)
     settings, options = divide_changes(method, preset, {"epochs": epochs} | changes)
+    if settings.batch_size < processes.count:
+        raise ValueError(f"batch_size {settings.batch_size} does not go round {processes.count} processes; enlarge it")
     request = {
         "method": method,
         "revision": METHODS[method].revision,
@@ -101,12 +108,14 @@ def fit(
     mean, std = data.train.statistics
     network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
-    run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
-    if not run.finished:
-        with only_process(run.folder):
-            # The process waited for may have finished it.
-            if not run.finished:
-                Training(run, data, settings, where, compile).to_the_end(progress, checkpoint_minutes)
+    with processes.main_first():
+        run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
+    if processes.as_main_says(lambda: run.finished):
+        return run
+    with only_process(run.folder) if processes.main else nullcontext():
+        # The process waited for may have finished it.
+        if not processes.as_main_says(lambda: run.finished):
+            Training(run, data, settings, where, compile, processes).to_the_end(progress, checkpoint_minutes)
     return run
 
 
@@ -132,30 +141,38 @@ class Training:
     """One run in training: model, optimizer, batches, and the epoch reached."""
 
     def __init__(
-        self, run: Run, data: ImageSet, settings: Settings, device: torch.device, compile: bool | None = None
+        self,
+        run: Run,
+        data: ImageSet,
+        settings: Settings,
+        device: torch.device,
+        compile: bool | None = None,
+        processes: Processes = Processes(),  # noqa: B008
     ) -> None:
-        self.run, self.data, self.settings, self.device = run, data, settings, device
+        self.run, self.data, self.settings, self.device, self.processes = run, data, settings, device, processes
         keep_freed_memory()
         self.model: Method = run.new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.updates = Updates(self.model, settings)
-        self.batches = batches_of(data, settings.batch_size, device)
+        self.batches = batches_of(data, settings.batch_size, device, (processes.rank, processes.count))
         self.records: list[dict[str, Any]] = []
         self.part = Part.empty(device)
         self.generators: dict[str, Tensor] = {}
         self.told_to_end: Callable[[], bool] = lambda: False
         self.pause, self.saved = math.inf, time.monotonic()
-        # A process killed while writing leaves its half-written file.
-        for partial in run.folder.glob(".*.partial"):
-            partial.unlink()
+        if processes.main:
+            # A process killed while writing leaves its half-written file.
+            for partial in run.folder.glob(".*.partial"):
+                partial.unlink()
         bf16 = uses_bf16(settings.precision, device)
         if compile is None:
             steps = settings.epochs * len(self.batches)
             # A backward pass counts as two forward passes.
             total = 3 * operations(self.model.network, data.shape) * settings.epochs * len(data.train)
-            compile = worth_compiling(total, steps, device, bf16)
+            compile = processes.count == 1 and worth_compiling(total, steps, device, bf16)
         described = provenance(device) | {
             "compiled": compile,
             "precision": "bf16" if bf16 else "fp32",
+            "processes": processes.count,
             "data_fingerprint": data.fingerprint(),
         }
         if run.checkpoint_file.is_file():
@@ -169,7 +186,11 @@ class Training:
             # The first start keeps its place; each further one may have had other code and another machine.
             described = before | {"resumed": [*before.get("resumed", []), described]}
             compile = before.get("compiled", False)
-        write_json(run.folder / "provenance.json", described)
+        if compile and processes.count > 1:
+            raise ValueError("a compiled network is trained by one process; leave compile out, or launch one process")
+        if processes.main:
+            write_json(run.folder / "provenance.json", described)
+        self.together = together(self.model, device, settings.precision) if processes.count > 1 else None
         # Compiled for whole batches only; the last, smaller one of an epoch takes the network as it is.
         self.whole_batch = compiled(self.model.network, device) if compile else self.model.network
 
@@ -184,30 +205,50 @@ class Training:
         with (
             told_to_end() as self.told_to_end,
             tqdm(
-                total=settings.epochs, initial=len(self.records), desc=name, unit="epoch", disable=not progress
+                total=settings.epochs,
+                initial=len(self.records),
+                desc=name,
+                unit="epoch",
+                disable=not (progress and self.processes.main),
             ) as bar,
         ):
             for epoch in range(len(self.records), settings.epochs):
-                with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-                    record = self.epoch(epoch)
+                try:
+                    with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                        record = self.epoch(epoch)
+                except RuntimeError:
+                    if self.told_to_end() and not self.processes.main:
+                        # The main process has saved the training and left, and could not be spoken to any more.
+                        raise SystemExit(EXIT_CODE) from None
+                    raise
                 self.records.append(record)
                 self.part = Part.empty(self.device)
-                self.checkpoint()
+                if self.processes.main:
+                    self.checkpoint()
                 bar.set_postfix_str(f"loss {record['loss']:.3f}, {record['images_per_second']:,.0f} images/s", False)
                 bar.update()
-            write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
-            finished = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
-            write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
-            self.run.checkpoint_file.unlink(missing_ok=True)
-            # Who still waits for the lock or comes later finds the run finished and has no need of it.
-            (self.run.folder / LOCK).unlink(missing_ok=True)
+            if self.processes.main:
+                self.finish()
+            self.processes.wait()
             if self.told_to_end():
                 raise SystemExit(EXIT_CODE)
+
+    def finish(self) -> None:
+        """Leave the weights, and what belongs to a finished run."""
+        write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
+        finished: dict[str, Any] = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
+        energy = [record.get("cpu_joules") for record in self.records]
+        if None not in energy:
+            finished["cpu_joules"] = round(sum(energy), 1)
+        write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
+        self.run.checkpoint_file.unlink(missing_ok=True)
+        # Who still waits for the lock or comes later finds the run finished and has no need of it.
+        (self.run.folder / LOCK).unlink(missing_ok=True)
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its record."""
         settings, model, part = self.settings, self.model, self.part
-        started = time.perf_counter() - part.seconds
+        started, meter = time.perf_counter() - part.seconds, EnergyMeter()
         model.train()
         model.start_epoch(epoch / settings.epochs)
         # One seed for an epoch, far from those of the same run's other epochs and of other runs.
@@ -220,11 +261,13 @@ class Training:
             share = settings.share(epoch + (part.step + 1) / len(self.batches))
             loss, hits = self.step(images, labels, share)
             # Summed on the device: reading a number off it every step would make it wait.
-            part.loss_sum += loss * len(labels)
+            part.loss_sum += loss * self.batches.sizes[part.step]
             part.right += hits
             part.step += 1
-            if self.told_to_end() or time.monotonic() - self.saved >= self.pause:
+            # All processes have the same state; the main one saves it, and its end is the others'.
+            if self.processes.main and (self.told_to_end() or time.monotonic() - self.saved >= self.pause):
                 part.seconds = time.perf_counter() - started
+                part.add_energy(meter.since_last())
                 self.check_numbers(epoch)
                 self.checkpoint()
         self.check_numbers(epoch)
@@ -239,6 +282,9 @@ class Training:
             "seconds": round(seconds, 3),
             "images_per_second": round(images_seen / seconds, 1),
         }
+        part.add_energy(meter.since_last())
+        if part.joules is not None:
+            record["cpu_joules"] = round(part.joules, 1)
         return record | self.validation() | model.diagnostics()
 
     def check_numbers(self, epoch: int) -> None:
@@ -260,16 +306,20 @@ class Training:
         """One step of the optimizer; nothing in it waits for a GPU.
 
         Args:
-            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``; share: of the peak learning rates.
+            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``, this process's share of the batch.
+            share: of the peak learning rates.
 
         Returns:
             The loss, and how many images the mean of the experts had right, both left on the device.
         """
         model, settings = self.model, self.settings
-        with precision_context(settings.precision, self.device):
-            network = self.whole_batch if len(labels) == settings.batch_size else model.network
-            outputs = network(model.normalise(images))
-        loss = model.loss(outputs, labels)
+        if self.together is not None:
+            outputs, labels, loss = self.together(images, labels, self.batches.sizes[self.part.step])
+        else:
+            with precision_context(settings.precision, self.device):
+                network = self.whole_batch if len(labels) == settings.batch_size else model.network
+                outputs = network(model.normalise(images))
+            loss = model.loss(outputs, labels)
         self.updates.step(loss, share)
         with torch.no_grad():
             model.observe(outputs, labels)
@@ -277,7 +327,7 @@ class Training:
 
     def validation(self) -> dict[str, Any]:
         """Accuracies on the validation split, if there is one. They are drawn, and choose nothing here."""
-        if self.data.val is None:
+        if self.data.val is None or not self.processes.main:
             return {}
         prediction = self.model.predict(self.data.val)
         report = score(prediction, self.data.val, self.data.groups, self.model.class_sets().cpu(), "val")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import socket
 from pathlib import Path
 
 import torch
@@ -48,11 +50,11 @@ def make_tiny(val: int | None = 5) -> ImageSet:
 
 
 # What differs between two runs that are the same otherwise.
-MEASURED = ("seconds", "images_per_second")
+MEASURED = ("seconds", "images_per_second", "cpu_joules")
 
 
 def records(run: dq.Run) -> list[dict]:
-    """The epochs' records without what is measured with a clock."""
+    """The epochs' records without what is measured of time and energy."""
     return [{name: value for name, value in record.items() if name not in MEASURED} for record in run.epochs]
 
 
@@ -78,6 +80,31 @@ def start(folder: Path, **settings) -> multiprocessing.Process:
     process = context.Process(target=train, args=(folder, settings))
     process.start()
     return process
+
+
+def train_together(rank: int, count: int, port: int, folder: Path, runs: list[tuple[str, dict]]) -> None:
+    """What each process of :func:`start_together` does."""
+    torch.set_num_threads(1)
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+    os.environ |= address | ranks
+    for method, settings in runs:
+        dq.fit(method, make_tiny(), runs_dir=folder, **QUICK | settings)
+
+
+def start_together(count: int, folder: Path, runs: list[tuple[str, dict]]) -> list[multiprocessing.Process]:
+    """Start processes that train runs together, as ``accelerate launch`` does."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["training"])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    processes = [
+        context.Process(target=train_together, args=(rank, count, port, folder, runs)) for rank in range(count)
+    ]
+    for process in processes:
+        process.start()
+    return processes
 
 
 def run_in(folder: Path) -> dq.Run:
