@@ -34,7 +34,7 @@ from dqroute.method import METHODS, Method, Problem
 from dqroute.report import Report
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas
 
 FORMAT = 1
 
@@ -226,7 +226,7 @@ def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
     return [run for run in runs if run.finished]
 
 
-def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
+def table(runs: str | Path | Iterable[Run] | None = None) -> pandas.DataFrame:
     """What run folders tell, one row a run.
 
     Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set that are not
@@ -238,7 +238,7 @@ def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
         runs: a folder, below which all finished runs are taken; runs; or None for the default folder.
     """
     # Here, because pandas takes half a second to import and training does without.
-    import pandas as pd
+    import pandas
 
     found = find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else list(runs)
     asked = [run.settings["options"] | run.settings["training"] | run.settings["data"] for run in found]
@@ -259,4 +259,4 @@ def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
         row |= {"minutes": run.seconds / 60, "kilojoules": None if energy is None else energy / 1e3}
         row |= {"commit": made.get("commit"), "clean": made.get("clean"), "device": machine.get("device")}
         rows.append(row | {"finished": made.get("finished"), "folder": str(run.folder)})
-    return pd.DataFrame(rows)
+    return pandas.DataFrame(rows)

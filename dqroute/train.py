@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -242,8 +242,9 @@ class Training:
             finished["cpu_joules"] = round(sum(energy), 1)
         write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
         self.run.checkpoint_file.unlink(missing_ok=True)
-        # Who still waits for the lock or comes later finds the run finished and has no need of it.
-        (self.run.folder / LOCK).unlink(missing_ok=True)
+        # Who still waits for the lock or comes later finds the run finished and has no need of it. Windows keeps it.
+        with suppress(OSError):
+            (self.run.folder / LOCK).unlink(missing_ok=True)
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its record."""

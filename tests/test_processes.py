@@ -17,7 +17,7 @@ from dqroute.data.batches import share_of
 from dqroute.locking import LOCK
 from dqroute.processes import Processes, over_all_processes
 
-# Neither batches of 37 nor the last one of 11 divide by two or three; few steps, because rounding grows from step to step.
+# Neither 37 nor the last batch's 11 divide by two or three; few steps, because rounding grows from step to step.
 SETTINGS = {"epochs": 2, "batch_size": 37, "lr": 0.02, "warmup": 0, "optimizer": "sgd"}
 RUNS = [
     ("dqroute", SETTINGS | {"start": 0.5, "detector": "linear", "alpha": 1.0}, 1e-5),

@@ -15,7 +15,7 @@ SETTINGS = {"epochs": 1, "backbone": "resnet8", "batch_size": 64, "precision": "
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     """A finished, evaluated run on scanned digits, drawn with settings that are not the defaults."""
-    data = dq.load("digits", imbalance=10, seed=3, val=3)
+    data = dq.load("digits", imbalance=10, seed=3, val=3, n_max=40)
     run = dq.fit("dqroute", data, seed=1, runs_dir=tmp_path_factory.mktemp("runs"), progress=False, **SETTINGS)
     dq.evaluate(run, device="cpu")
     return run
