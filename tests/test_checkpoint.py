@@ -129,23 +129,23 @@ def test_killed_at_twenty_random_moments_a_run_ends_as_one_never_interrupted(tin
 
     Every fourth process is killed while it starts, the others some steps after they went on.
     """
-    chance, settings = random.Random(0), {"epochs": 25, "batch_size": 16, "start": 0.3}
+    chance, settings = random.Random(0), {"epochs": 30, "batch_size": 40, "start": 0.3}
     whole = dq.fit("dqroute", tiny, runs_dir=tmp_path / "whole", **quick | settings)
-    steps, places = -(-len(tiny.train) // 16), []
+    steps, places = -(-len(tiny.train) // 40), []
     for number in range(20):
         epochs, step = progress(tmp_path / "cut")
-        wanted = divmod(epochs * steps + step + chance.randint(1, 8), steps)
+        wanted = divmod(epochs * steps + step + chance.randint(1, 3), steps)
         process = start(tmp_path / "cut", checkpoint_minutes=0, **settings)
         limit = time.monotonic() + 60
         while number % 4 and progress(tmp_path / "cut") < wanted and process.is_alive() and time.monotonic() < limit:
             time.sleep(0.001)
         # A step with its checkpoint takes some 20 ms: any moment of it, the writing too.
-        time.sleep(chance.uniform(0, 0.02 if number % 4 else 0.5))
+        time.sleep(chance.uniform(0, 0.02 if number % 4 else 0.3))
         process.kill()
         process.join()
         assert process.exitcode == -signal.SIGKILL
         places.append(progress(tmp_path / "cut"))
-    assert places == sorted(places) and len(set(places)) >= 15 and sum(step > 0 for _, step in places) >= 10
+    assert places == sorted(places) and len(set(places)) >= 15 and sum(step > 0 for _, step in places) >= 5
     left = run_in(tmp_path / "cut")
     assert not left.finished
     process = start(tmp_path / "cut", **settings)
