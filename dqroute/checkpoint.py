@@ -91,9 +91,9 @@ def read_checkpoint(path: Path, digest: str, model: Method, updates: Updates) ->
         raise ValueError(f"{path} belongs to another network ({error}); {remedy}") from error
     updates.resume(below("momentum."))
     device = model.mean.device
-    sums = (tensors[f"part.{name}"].to(device) for name in ("loss_sum", "right"))
+    loss_sum, right = (tensors[f"part.{name}"].to(device) for name in ("loss_sum", "right"))
     joules = float(metadata["joules"]) if "joules" in metadata else None
-    part = Part(*sums, int(metadata["step"]), float(metadata["seconds"]), joules)
+    part = Part(loss_sum, right, int(metadata["step"]), float(metadata["seconds"]), joules)
     return int(metadata["epochs"]), part, below("random.")
 
 

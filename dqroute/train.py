@@ -237,9 +237,8 @@ class Training:
         """Leave the weights, and what belongs to a finished run."""
         write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
         finished: dict[str, Any] = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
-        energy = [record.get("cpu_joules") for record in self.records]
-        if None not in energy:
-            finished["cpu_joules"] = round(sum(energy), 1)
+        if all("cpu_joules" in record for record in self.records):
+            finished["cpu_joules"] = round(sum(record["cpu_joules"] for record in self.records), 1)
         write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
         self.run.checkpoint_file.unlink(missing_ok=True)
         # Who still waits for the lock or comes later finds the run finished and has no need of it. Windows keeps it.
