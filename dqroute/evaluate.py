@@ -14,6 +14,7 @@ from dqroute.engine import resolve_device
 from dqroute.files import write_json
 from dqroute.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.prediction import Prediction
+from dqroute.processes import is_main
 from dqroute.report import Report
 from dqroute.runs import Run
 
@@ -42,7 +43,8 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     model = run.model.to(where)
     prediction = model.predict(data.splits[split])
     report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
-    write_json(run.folder / f"report-{split}.json", report.to_json())
+    if is_main():
+        write_json(run.folder / f"report-{split}.json", report.to_json())
     return report
 
 

@@ -26,11 +26,23 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
         raise OSError(
             error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another runs_dir"
         ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a rename outlast a power cut, too; where a folder cannot be synchronised (Windows), nothing happens."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:
