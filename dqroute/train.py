@@ -28,6 +28,7 @@ from dqroute.evaluate import score
 from dqroute.files import read_tensors, write_atomically, write_json, write_tensors
 from dqroute.method import METHODS, Method, Problem, method_options
 from dqroute.optimizer import Updates
+from dqroute.pretrained import Pretrained, read_pretrained, start_from
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
 from dqroute.settings import Settings, setting_names, training_settings
@@ -57,7 +58,7 @@ def fit(
         data: from :func:`dqroute.load`.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
-        preset: ``"laptop"`` or ``"paper"``; see :data:`dqroute.settings.PRESETS`.
+        preset: ``"laptop"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see :data:`dqroute.settings.PRESETS`.
         runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: whether to compile the network; None compiles where the training is long enough to repay it, see
@@ -75,11 +76,13 @@ def fit(
     """
     where, seed = resolve_device(device), checked_seed(seed)
     settings, options = divide_changes(method, preset, {"epochs": epochs} | changes)
+    weights = read_pretrained(settings.pretrained, settings.backbone, data.shape[0]) if settings.pretrained else None
     request = {
         "method": method,
         "revision": METHODS[method].revision,
         "options": method_options(method) | options,
-        "training": settings.decisive(),
+        # What the weights are, not where they lie.
+        "training": settings.decisive() | ({"pretrained": weights.identity} if weights else {}),
         "seed": seed,
         "data": data.identity,
         "augmentation": vars(data.augmentation).copy(),
@@ -89,7 +92,7 @@ def fit(
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
     run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
     if not run.finished:
-        Training(run, data, settings, where, compile).to_the_end(progress)
+        Training(run, data, settings, where, compile, weights).to_the_end(progress)
     return run
 
 
@@ -115,11 +118,20 @@ class Training:
     """One run in training: model, optimizer, batches, and the epoch reached."""
 
     def __init__(
-        self, run: Run, data: ImageSet, settings: Settings, device: torch.device, compile: bool | None = None
+        self,
+        run: Run,
+        data: ImageSet,
+        settings: Settings,
+        device: torch.device,
+        compile: bool | None = None,
+        weights: Pretrained | None = None,
     ) -> None:
         self.run, self.data, self.settings, self.device = run, data, settings, device
         keep_freed_memory()
-        self.model: Method = run.new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = run.new_model()
+        if weights is not None:
+            start_from(model.network, weights)
+        self.model: Method = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.updates = Updates(self.model, settings)
         self.batches = batches_of(data, settings.batch_size, device)
         self.records: list[dict[str, Any]] = []
