@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ class Updates:
         return self.sgd.state[self.others[name]]
 
 
-def by_rate(tensors: dict[str, Tensor], trunk_lr: float) -> list[dict[str, Any]]:
+def by_rate(tensors: Mapping[str, Tensor], trunk_lr: float) -> list[dict[str, Any]]:
     """Tensors by parameter name as an optimizer's groups: the trunk's apart from the rest if its rate is another."""
     groups: dict[float, list[Tensor]] = {}
     for name, tensor in tensors.items():

@@ -61,7 +61,7 @@ class Settings:
         choose("optimizer", self.optimizer, ("sgd", "muon"))
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or value < 1:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
             # A number out of an array would not go into the run's settings.json.
             object.__setattr__(self, name, int(value))
@@ -76,7 +76,7 @@ class Settings:
         }
         for name, high in ranges.items():
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value <= high:
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= high:
                 raise ValueError(f"{name} must lie between 0 and {high:g}; got {value!r}")
         if self.pretrained == "" or not isinstance(self.pretrained, (str, os.PathLike, type(None))):
             raise ValueError(f"pretrained is None, 'imagenet' or a safetensors file; got {self.pretrained!r}")

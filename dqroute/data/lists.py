@@ -304,7 +304,7 @@ def folders_of_classes(train: Listing) -> tuple[str, ...] | None:
         before = folders.setdefault(label, folder)
         if before != folder:
             folders[label] = os.path.commonpath([before, folder])
-    if len(folders) == 1 or len(set(folders.values())) < len(folders):
+    if len(folders) == 1 or "" in folders.values() or len(set(folders.values())) < len(folders):
         return None
     shared = os.path.commonpath(list(folders.values()))
     names = tuple(os.path.relpath(folders[label], shared or None) for label in sorted(folders))
