@@ -35,6 +35,7 @@ from dqroute.files import write_atomically, write_json, write_tensors
 from dqroute.locking import LOCK, only_process
 from dqroute.method import METHODS, Method, Problem, method_options
 from dqroute.optimizer import Updates
+from dqroute.pretrained import Pretrained, read_pretrained, start_from
 from dqroute.processes import Processes, joined, together
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
@@ -71,7 +72,7 @@ def fit(
         data: from :func:`dqroute.load`.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
-        preset: ``"laptop"`` or ``"paper"``; see :data:`dqroute.settings.PRESETS`.
+        preset: ``"laptop"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see :data:`dqroute.settings.PRESETS`.
         runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: whether to compile the network; None compiles where the training is long enough to repay it, see
@@ -96,7 +97,9 @@ def fit(
     settings, options = divide_changes(method, preset, {"epochs": epochs} | changes)
     if settings.batch_size < processes.count:
         raise ValueError(f"batch_size {settings.batch_size} does not go round {processes.count} processes; enlarge it")
-    request = request_of(method, settings, options, seed, data.identity, vars(data.augmentation).copy())
+    weights = read_pretrained(settings.pretrained, settings.backbone, data.shape[0]) if settings.pretrained else None
+    augmentation, started_from = vars(data.augmentation).copy(), weights.identity if weights else None
+    request = request_of(method, settings, options, seed, data.identity, augmentation, started_from)
     mean, std = data.train.statistics
     network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
@@ -107,7 +110,7 @@ def fit(
     with only_process(run.folder) if processes.main else nullcontext():
         # The process waited for may have finished it.
         if not processes.as_main_says(lambda: run.finished):
-            Training(run, data, settings, where, compile, processes).to_the_end(progress, checkpoint_minutes)
+            Training(run, data, settings, where, compile, processes, weights).to_the_end(progress, checkpoint_minutes)
     return run
 
 
@@ -118,18 +121,21 @@ def request_of(
     seed: int,
     identity: dict[str, Any],
     augmentation: dict[str, Any],
+    pretrained: str | None = None,
 ) -> dict[str, Any]:
     """Everything that decides a run's result, JSON-ready; its digest names the run folder.
 
     Args:
         options: the method's own, the others being as it has them.
         identity, augmentation: of the :class:`~dqroute.data.ImageSet`.
+        pretrained: identity of the weights that the training starts from.
     """
     return {
         "method": method,
         "revision": METHODS[method].revision,
         "options": method_options(method) | options,
-        "training": settings.decisive(),
+        # What the weights are, not where they lie.
+        "training": settings.decisive() | ({"pretrained": pretrained} if pretrained else {}),
         "seed": seed,
         "data": identity,
         "augmentation": augmentation,
@@ -165,10 +171,14 @@ class Training:
         device: torch.device,
         compile: bool | None = None,
         processes: Processes = Processes(),  # noqa: B008
+        weights: Pretrained | None = None,
     ) -> None:
         self.run, self.data, self.settings, self.device, self.processes = run, data, settings, device, processes
         keep_freed_memory()
-        self.model: Method = run.new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = run.new_model()
+        if weights is not None:
+            start_from(model.network, weights)
+        self.model: Method = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.updates = Updates(self.model, settings)
         self.batches = batches_of(data, settings.batch_size, device, (processes.rank, processes.count))
         self.records: list[dict[str, Any]] = []
