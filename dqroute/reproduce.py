@@ -28,7 +28,9 @@ from dqroute.evaluate import differences, evaluate
 from dqroute.files import read_tensors
 from dqroute.method import METHODS
 from dqroute.parameters import as_options
+from dqroute.pretrained import read_pretrained
 from dqroute.runs import Run
+from dqroute.settings import Settings
 from dqroute.train import fit
 
 TOLERANCE = 0.01
@@ -51,21 +53,35 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     return data
 
 
-def train_again(run: Run, data: ImageSet, runs_dir: Path, device: str = "auto", progress: bool = True) -> Run:
+def train_again(
+    run: Run,
+    data: ImageSet,
+    runs_dir: Path,
+    device: str = "auto",
+    progress: bool = True,
+    pretrained: str | None = None,
+) -> Run:
     """The run trained anew, and evaluated where it was.
 
     Args:
         run: an earlier one; data: its data set.
         runs_dir: where the new one goes; not where the earlier one is.
+        pretrained: where the weights are that it started from, if it did; its settings know only which they were.
 
     Raises:
-        ValueError: if the new run would be the earlier one.
+        ValueError: if the new run would be the earlier one, or started from other weights.
     """
     if run.folder.resolve().parents[1] == runs_dir.resolve():
         raise ValueError(f"{runs_dir} holds the run itself; name another folder for the new one")
     settings = run.settings
     compiled = run.provenance.get("compiled", False)
-    asked = settings["options"] | settings["training"] | {"compile": compiled, "device": device, "progress": progress}
+    # What a run's settings leave out had its default in Settings, whatever a preset has today.
+    training = vars(Settings()) | settings["training"] | {"pretrained": pretrained}
+    started_from = settings["training"].get("pretrained")
+    given = read_pretrained(pretrained, training["backbone"], data.shape[0]).identity if pretrained else None
+    if given != started_from:
+        raise ValueError(f"{run.folder} started from the weights {started_from}, got {given}; see --pretrained")
+    asked = settings["options"] | training | {"compile": compiled, "device": device, "progress": progress}
     again = fit(run.method, data, seed=run.seed, runs_dir=runs_dir, **asked)
     for split in ("test", "val"):
         if run.report(split) is not None:
@@ -174,6 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs-dir", type=Path, help="where the new run goes; by default it is not kept")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="default: %(default)s")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--pretrained", help="the weights it started from: imagenet, or a safetensors file")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="dqroute-") as scratch:
         try:
@@ -181,7 +198,9 @@ def main(arguments: list[str] | None = None) -> int:
             if not run.finished:
                 parser.error(f"{run.folder} is not finished; there is nothing to compare with")
             data = data_of(run, chosen.data, as_options(chosen.options))
-            again = train_again(run, data, chosen.runs_dir or Path(scratch), chosen.device)
+            again = train_again(
+                run, data, chosen.runs_dir or Path(scratch), chosen.device, pretrained=chosen.pretrained
+            )
         except (OSError, ValueError, TypeError) as error:
             parser.error(str(error))
         agrees, lines = verdict(run, again, chosen.tolerance)

@@ -36,6 +36,25 @@ def test_the_command_makes_the_run_again_and_finds_it_identical(original, capsys
     assert not [line for line in rest if not line.startswith("the code had changes")]
 
 
+def test_what_a_run_leaves_out_is_not_filled_in_from_a_preset(tmp_path, capsys):
+    """Trained by SGD, which its settings do not name, while today's preset trains by Muon."""
+    data = dq.load("digits", imbalance=10, n_max=40)
+    settings = SETTINGS | {"optimizer": "sgd", "runs_dir": tmp_path, "progress": False}
+    run = dq.fit("cross-entropy", data, **settings)
+    assert "optimizer" not in run.settings["training"]
+    assert main([str(run.folder), "digits", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("identical: all ")
+
+
+def test_weights_to_start_from_are_those_of_the_run_or_refused(copy, capsys):
+    settings = read_json(copy.folder / "settings.json")
+    settings["training"]["pretrained"] = "0123456789"
+    write_json(copy.folder / "settings.json", settings)
+    with pytest.raises(SystemExit):
+        main([str(copy.folder), "digits", "--device", "cpu"])
+    assert "started from the weights 0123456789, got None; see --pretrained" in capsys.readouterr().err
+
+
 def test_it_says_what_differs_and_ends_with_1(copy, capsys, tmp_path):
     """A folder whose numbers and circumstances were not what its settings give."""
     report = read_json(copy.folder / "report-test.json")
