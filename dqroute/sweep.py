@@ -33,6 +33,13 @@ from dqroute.runs import Run, default_runs_dir
 from dqroute.task import TOPIC, Known, RunFailed, carry_out, know
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+LOCAL = {
+    # A task goes to a worker when the worker is free, not before: another may be free earlier.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # A killed worker starts anew. On a busy machine that takes longer than Dask's 15 s, after which the new one would be
+    # closed with a run in its hands, and never replaced.
+    "distributed.deploy.lost-worker-timeout": "1h",
+}
 
 
 class RowRun(Run):
@@ -148,19 +155,17 @@ def connected(scheduler: Any, workers: int | None) -> Iterator[Client]:
     if workers is not None and workers < 1:
         raise ValueError(f"a sweep needs at least 1 worker; got {workers}")
     workers = workers or (1 if torch.cuda.is_available() else CPU_COUNT)
-    # A task goes to a worker when the worker is free, not before: the next one may be free earlier.
-    with dask.config.set({"distributed.scheduler.worker-saturation": 1.0}):
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            # The training runs in a kernel beside the worker, where Dask does not see its memory.
-            memory_limit=None,
-            # What fails is told in the sweep's own lines.
-            silence_logs=logging.CRITICAL,
-            dashboard_address="127.0.0.1:0",
-            env={name: os.environ.get(name, str(max(1, CPU_COUNT // workers))) for name in THREADS},
-        )
-    with cluster, Client(cluster) as client:
+    cluster = {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        # The training runs in a kernel beside the worker, where Dask does not see its memory.
+        "memory_limit": None,
+        # What fails is told in the sweep's own lines.
+        "silence_logs": logging.CRITICAL,
+        "dashboard_address": "127.0.0.1:0",
+        "env": {name: os.environ.get(name, str(max(1, CPU_COUNT // workers))) for name in THREADS},
+    }
+    with dask.config.set(LOCAL), LocalCluster(**cluster) as local, Client(local) as client:
         yield client
 
 

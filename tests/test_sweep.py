@@ -131,7 +131,7 @@ def kill_in_training(process, runs_dir):
         if started := re.search(r"start +digits · ([\w-]+) · seed 0: process (\d+) on ", line):
             break
     method, worker = started[1], psutil.Process(int(started[2]))
-    until = time.monotonic() + 300
+    until = time.monotonic() + 900
     while not list(runs_dir.glob(f"digits/{method}-*/checkpoint.safetensors")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
@@ -155,15 +155,14 @@ def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(swee
     sound = {"data": ["digits"], "methods": methods, "settings": [{"epochs": 6}]}
     process = sweep(sound | {"data": ["digits", f"folder:{tmp_path / 'nowhere'}"]})
     killed, before_kill = kill_in_training(process, runs_dir)
-    output = before_kill + process.communicate(timeout=500)[0]
+    output = before_kill + process.communicate(timeout=1200)[0]
     print(output)
 
     assert process.returncode == 1
-    # On a machine short of time Dask may give up a worker that nobody killed: again at least once.
-    assert told(output) == {"start": 4, "again": max(1, told(output)["again"]), "done": 2, "failed": 2}
+    assert told(output) == {"start": 4, "again": 1, "done": 2, "failed": 2}
     runs = find_runs(runs_dir)
     assert [run.method for run in runs] == methods
-    assert killed in {run.method for run in runs if run.provenance.get("resumed")}
+    assert {run.method for run in runs if run.provenance.get("resumed")} == {killed}
     assert all(len(run.epochs) == 6 and run.report() for run in runs)
     table, failures = output.split("accuracy on test images")[1].split("\n2 failed\n")
     for method in methods:
@@ -179,7 +178,7 @@ def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(swee
     # Once more, without what cannot work: both runs are found, nothing is written, and the table is the same.
     before = {path: path.stat().st_mtime_ns for path in runs_dir.rglob("*")}
     process = sweep(sound)
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0
     assert told(output) == {"found": 2}
     assert output.split("accuracy on test images")[1].strip() == table.strip()
