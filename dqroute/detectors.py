@@ -40,6 +40,10 @@ class Detector(nn.Module):
         """Log-odds ``[B]``."""
         raise NotImplementedError
 
+    def learns(self, outputs: ExpertOutputs) -> Tensor:
+        """The log-odds ``[B]`` that the loss trains; those of :meth:`forward` unless a detector says otherwise."""
+        return self(outputs)
+
 
 class EnergyDetector(Detector):
     """Free energy of the expert's own classes against the rest, in its own classifier.
@@ -56,12 +60,11 @@ class EnergyDetector(Detector):
         sides = torch.stack([members, ~members], dim=1).float()
         self.register_buffer("sides", sides, persistent=False)
 
-    def reads(self, outputs: ExpertOutputs) -> Tensor:
-        """The logits whose energies are compared, ``[B, C]``."""
-        return outputs.logits[self.expert]
-
     def forward(self, outputs: ExpertOutputs) -> Tensor:
-        logits = self.reads(outputs)
+        return self.energies(outputs.logits[self.expert])
+
+    def energies(self, logits: Tensor) -> Tensor:
+        """The difference of the two energies of logits ``[B, C]``, ``[B]``."""
         # Both sums in one product: a quarter of the time of two logsumexps over picked columns, which counts with
         # thousands of classes. Log-odds end at ±87, where the smaller sum leaves float32.
         relative = (logits - logits.detach().amax(dim=1, keepdim=True)).exp()
@@ -70,17 +73,20 @@ class EnergyDetector(Detector):
 
 
 class ConsensusDetector(EnergyDetector):
-    """The same energies in the mean of all experts' logits: whose image it is, the experts decide together.
+    """Each expert learns to tell its own images as with ``energy``; whose an image is, they then judge together.
 
     ``s_k(x) = log Σ_{c∈S_k} exp z̄_c - log Σ_{c∉S_k} exp z̄_c``, ``z̄`` the mean over the experts that ran. Our choice:
     every expert alone is a noisier judge. The sets being nested and the judge being one, ``σ(s_k)`` never grows with k.
     """
 
-    def reads(self, outputs: ExpertOutputs) -> Tensor:
+    def forward(self, outputs: ExpertOutputs) -> Tensor:
         if outputs.ran is None:
-            return outputs.logits.mean(dim=0)
+            return self.energies(outputs.logits.mean(dim=0))
         # The logits of an expert that did not run are zero.
-        return outputs.logits.sum(dim=0) / outputs.ran.sum(dim=0)[:, None].clamp_min(1)
+        return self.energies(outputs.logits.sum(dim=0) / outputs.ran.sum(dim=0)[:, None].clamp_min(1))
+
+    def learns(self, outputs: ExpertOutputs) -> Tensor:
+        return self.energies(outputs.logits[self.expert])
 
 
 class MaxSoftmaxDetector(Detector):
@@ -171,12 +177,15 @@ class DetectorBank(nn.Module):
 
     def forward(self, outputs: ExpertOutputs) -> Tensor:
         """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes."""
+        return self._rows(outputs, {k: detector(outputs) for k, detector in self.detectors.items()})
+
+    def learns(self, outputs: ExpertOutputs) -> Tensor:
+        """The log-odds ``[K, B]`` that :meth:`loss` trains."""
+        return self._rows(outputs, {k: d.learns(outputs) for k, d in self.detectors.items() if isinstance(d, Detector)})
+
+    def _rows(self, outputs: ExpertOutputs, log_odds: dict[str, Tensor]) -> Tensor:
         everything = outputs.logits.new_full(outputs.logits.shape[1:2], torch.inf)
-        rows = [
-            self.detectors[str(k)](outputs) if str(k) in self.detectors else everything
-            for k in range(len(self.members))
-        ]
-        return torch.stack(rows)
+        return torch.stack([log_odds.get(str(k), everything) for k in range(len(self.members))])
 
     def before(self, shared: Tensor) -> Tensor:
         """The same from the pooled trunk ``[B, D0]`` alone, before any expert has run: what sparse routing asks.

@@ -14,6 +14,7 @@ from dqroute.engine import resolve_device
 from dqroute.files import write_json
 from dqroute.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.prediction import Prediction
+from dqroute.processes import is_main
 from dqroute.report import Report
 from dqroute.runs import Run
 
@@ -32,21 +33,40 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     """
     choose("split", split, ("test", "val"))
     data = data or run.data
-    if data is not None and data.identity != run.settings["data"]:
-        raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
+    if data is not None:
+        check_data(run, data)
     known = run.report(split)
     if known is not None:
         return known
-    if data is None:
-        raise ValueError(f"{run!r} was opened from its folder; pass the image set too: dq.evaluate(run, data)")
-    if split not in data.splits:
-        raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
+    data = data_of(run, data, split)
     where = resolve_device(device)
     model = run.model.to(where)
     prediction = model.predict(data.splits[split])
     report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
-    write_json(run.folder / f"report-{split}.json", report.to_json())
+    if is_main():
+        write_json(run.folder / f"report-{split}.json", report.to_json())
     return report
+
+
+def check_data(run: Run, data: ImageSet) -> None:
+    """Raise ValueError unless these are the data of the run."""
+    if data.identity != run.settings["data"]:
+        raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
+
+
+def data_of(run: Run, data: ImageSet | None, split: str) -> ImageSet:
+    """The image set to evaluate a run on: the one given, or the one it was trained on in this process.
+
+    Raises:
+        ValueError: if there is none, if it is not that of the run, or if it has no such split.
+    """
+    data = data or run.data
+    if data is None:
+        raise ValueError(f"{run!r} was opened from its folder; pass the image set too, as in dq.evaluate(run, data)")
+    check_data(run, data)
+    if split not in data.splits:
+        raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
+    return data
 
 
 def differences(data: ImageSet, run: Run) -> str:

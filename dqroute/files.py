@@ -26,11 +26,23 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
         raise OSError(
             error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another runs_dir"
         ) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a rename outlast a power cut, too; where a folder cannot be synchronised (Windows), nothing happens."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -72,8 +84,13 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(
+    path: Path, remedy: str = "remove the run's folder to train it again"
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read safetensors: tensors and metadata. Nothing is unpickled.
+
+    Args:
+        path: of the file; remedy: what to do if it is damaged, for the message.
 
     Raises:
         ValueError: naming the file, if it is truncated or something else.
@@ -82,6 +99,4 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} is truncated or not a safetensors file ({error}); remove the run's folder to train it again"
-        ) from error
+        raise ValueError(f"{path} is truncated or not a safetensors file ({error}); {remedy}") from error

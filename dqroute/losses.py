@@ -144,4 +144,4 @@ def dqroute(
         target = torch.where(left_out[labels], v.argmax(), labels)
         losses = F.cross_entropy(adjusted, target, reduction="none")
         terms.append((losses * (v * class_weights)[labels]).mean())
-    return torch.stack(terms).sum() + detector_weight * detectors.loss(detectors(outputs), labels, image_weights)
+    return torch.stack(terms).sum() + detector_weight * detectors.loss(detectors.learns(outputs), labels, image_weights)

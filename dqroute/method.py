@@ -96,7 +96,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def start_epoch(self, progress: float) -> None:
-        """Told before each epoch which share of the training is done, 0 to 1."""
+        """Told before each epoch which share of the training is done, 0 to 1; again, when one is gone on with."""
         self.progress = progress
 
     def observe(self, outputs: ExpertOutputs, labels: Tensor) -> None:

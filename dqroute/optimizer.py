@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +21,7 @@ class Updates:
 
     Args:
         model: whose parameters change.
-        settings: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``kernel_lr``, ``kernel_decay``.
+        settings: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``kernel_lr``, ``kernel_decay``, ``trunk_lr``.
     """
 
     def __init__(self, model: nn.Module, settings: Settings) -> None:
@@ -27,7 +30,7 @@ class Updates:
         self.kernels = {n: p for n, p in model.named_parameters() if by_muon and p.ndim == 4}
         self.others = {n: p for n, p in model.named_parameters() if n not in self.kernels}
         self.sgd = torch.optim.SGD(
-            self.others.values(),
+            by_rate(self.others, settings.trunk_lr),
             lr=settings.lr,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
@@ -37,7 +40,9 @@ class Updates:
         # Each shares its kernel's memory, so that what Muon does to the matrix is done to the kernel.
         self.matrices = {n: as_matrix(p.detach()) for n, p in self.kernels.items()}
         self.muon = (
-            torch.optim.Muon(self.matrices.values(), lr=settings.kernel_lr, weight_decay=settings.kernel_decay)
+            torch.optim.Muon(
+                by_rate(self.matrices, settings.trunk_lr), lr=settings.kernel_lr, weight_decay=settings.kernel_decay
+            )
             if self.matrices
             else None
         )
@@ -47,12 +52,14 @@ class Updates:
         for parameter in (*self.others.values(), *self.kernels.values()):
             parameter.grad = None
         loss.backward()
-        self.sgd.param_groups[0]["lr"] = self.settings.lr * share
+        for group in self.sgd.param_groups:
+            group["lr"] = self.settings.lr * share * group["factor"]
         self.sgd.step()
         if self.muon is not None:
             for name, kernel in self.kernels.items():
                 self.matrices[name].grad = None if kernel.grad is None else as_matrix(kernel.grad)
-            self.muon.param_groups[0]["lr"] = self.settings.kernel_lr * share
+            for group in self.muon.param_groups:
+                group["lr"] = self.settings.kernel_lr * share * group["factor"]
             self.muon.step()
 
     def momenta(self) -> dict[str, Tensor]:
@@ -75,6 +82,15 @@ class Updates:
         if name in self.kernels and self.muon is not None:
             return self.muon.state[self.matrices[name]]
         return self.sgd.state[self.others[name]]
+
+
+def by_rate(tensors: Mapping[str, Tensor], trunk_lr: float) -> list[dict[str, Any]]:
+    """Tensors by parameter name as an optimizer's groups: the trunk's apart from the rest if its rate is another."""
+    groups: dict[float, list[Tensor]] = {}
+    for name, tensor in tensors.items():
+        factor = trunk_lr if name.startswith("network.trunk.") else 1.0
+        groups.setdefault(factor, []).append(tensor)
+    return [{"params": members, "factor": factor} for factor, members in groups.items()]
 
 
 def as_matrix(kernel: Tensor) -> Tensor:

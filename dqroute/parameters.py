@@ -50,7 +50,7 @@ def distinct(what: str, values: list[Any]) -> list[Any]:
     return values
 
 
-def as_options(value: Any) -> dict[str, Any]:
+def as_options(value: Any, what: str = "options") -> dict[str, Any]:
     """A dictionary as it is, and one written as JSON: for ``papermill -p options '{"size": 64}'``.
 
     Raises:
@@ -61,5 +61,5 @@ def as_options(value: Any) -> dict[str, Any]:
     except ValueError:
         options = None
     if not isinstance(options, dict):
-        raise ValueError(f"options are written as JSON, such as '{{\"size\": 64}}'; got {value!r}")
+        raise ValueError(f"{what} are written as JSON, such as '{{\"size\": 64}}'; got {value!r}")
     return options

@@ -8,10 +8,11 @@ title: the text around it says what to see.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
@@ -27,6 +28,8 @@ from dqroute.long_tail import GROUP_NAMES
 from dqroute.report import Report
 from dqroute.runs import Run
 from dqroute.tables import COLUMNS, accuracies, half_interval
+from dqroute.tradeoff import GRID, Point
+from dqroute.tradeoff import curve as height_of
 
 GROUP_COLOURS = {"many": "#1b3a6b", "medium": "#2a9d8f", "few": "#f2a541"}
 EXPERT_COLOURS = ("#3d3d3d", "#a23b72", "#eba6c5", "#c9d6df")
@@ -140,6 +143,23 @@ def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
     sns.move_legend(
         ax, "lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(methods), 4), title=None, frameon=False
     )
+    return figure
+
+
+def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]]) -> Figure:
+    """Overall against few-shot accuracy, a line a method: the mean over its runs, as far as all of them reach.
+
+    A dot marks where the method stands by itself, without a further correction for the prior.
+    """
+    figure, (ax,) = new_figure(height=3.6)
+    for method, style in method_styles(curves).items():
+        heights = np.stack([height_of(points) for points in curves[method]]).mean(axis=0)
+        ax.plot(100 * GRID, 100 * heights, label=method, **style)
+        own = [next(point for point in points if point.shift == 0) for points in curves[method]]
+        few, overall = (100 * np.mean([getattr(point, name) for point in own]) for name in ("few", "overall"))
+        ax.plot(few, overall, "o", color=style["color"])
+    ax.set(xlabel="few-shot accuracy, %", ylabel="overall accuracy, %")
+    figure.legend(loc="outside upper center", ncols=min(len(curves), 3), frameon=False)
     return figure
 
 

@@ -6,7 +6,8 @@ asked for again is found. All files are JSON or safetensors; nothing is pickled.
     settings.json        what was asked: method, options, training settings, seed, data set, class counts
     provenance.json      code version, packages, machine, pixels' fingerprint; "finished" when the training is
     epochs.jsonl         one line an epoch: loss, accuracy, rate, seconds, and what the method tells of itself
-    checkpoint.safetensors   after each epoch, until the run is finished
+    checkpoint.safetensors   the state after each epoch, and every few minutes, until the run is finished
+    .lock                held by the process that trains the run, until it is finished
     weights.safetensors  the trained network
     report-test.json     the evaluation (and report-val.json)
 """
@@ -16,19 +17,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dqroute.checks import choose
 from dqroute.data.image_set import ImageSet
 from dqroute.files import read_json, read_json_lines, read_tensors, write_json
+from dqroute.locking import only_process
 from dqroute.long_tail import ShotGroups
 from dqroute.method import METHODS, Method, Problem
 from dqroute.report import Report
+
+if TYPE_CHECKING:
+    import pandas
 
 FORMAT = 1
 
@@ -59,6 +65,16 @@ def canonical(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def digest_of(request: dict[str, Any]) -> str:
+    """Ten hexadecimal digits that tell requests apart."""
+    return hashlib.sha256(json.dumps(canonical(request), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def folder_of(runs_dir: Path, request: dict[str, Any], data_name: str) -> Path:
+    """Where the run of a request lies, or would lie."""
+    return runs_dir / data_name / f"{request['method']}-seed{request['seed']}-{digest_of(request)}"
 
 
 def build(request: dict[str, Any], problem: Problem) -> Method:
@@ -106,15 +122,24 @@ class Run:
             request: everything that decides the result, JSON-ready: method, options, training, seed, data.
 
         Raises:
-            ValueError: if the method refuses its options or the network's settings; no folder is made then.
+            ValueError: if the method refuses its options or the network's settings (no folder is made then), or if the
+                folder's settings are no longer those it was made for.
         """
-        digest = hashlib.sha256(json.dumps(canonical(request), sort_keys=True).encode()).hexdigest()[:10]
-        folder = runs_dir / data.name / f"{request['method']}-seed{request['seed']}-{digest}"
+        folder = folder_of(runs_dir, request, data.name)
+        head = {"format": FORMAT, "digest": digest_of(request)}
         if not (folder / "settings.json").is_file():
             build(request, problem)
             described = {"problem": problem_to_json(problem), "class_names": list(data.class_names)}
-            write_json(folder / "settings.json", {"format": FORMAT, "digest": digest} | request | described)
-        return cls(folder, data)
+            with only_process(folder):
+                write_json(folder / "settings.json", head | request | described)
+        run = cls(folder, data)
+        changed = [name for name in request if canonical(run.settings.get(name)) != canonical(request[name])]
+        if changed or run.settings.get("digest") != head["digest"]:
+            raise ValueError(
+                f"{folder / 'settings.json'} was changed after the run was made ({', '.join(changed) or 'digest'} "
+                "differs); restore it, or remove the folder to train the run again"
+            )
+        return run
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"{len(self.epochs)} epochs so far"
@@ -137,7 +162,7 @@ class Run:
 
     @property
     def checkpoint_file(self) -> Path:
-        """Where the state after the last epoch lies until the run is finished."""
+        """Where the latest state of the training lies until the run is finished."""
         return self.folder / "checkpoint.safetensors"
 
     @property
@@ -209,3 +234,39 @@ def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
     folders = [path.parent for path in sorted(root.glob("**/provenance.json"))]
     runs = [Run(folder) for folder in folders if (folder / "settings.json").is_file()]
     return [run for run in runs if run.finished]
+
+
+def table(runs: str | Path | Iterable[Run] | None = None) -> pandas.DataFrame:
+    """What run folders tell, one row a run.
+
+    Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set that are not
+    the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the test accuracies in %, if the
+    run was evaluated; ``minutes`` of training; ``kilojoules`` of the processors, if the machine told; ``commit``, and
+    whether the code was ``clean``; ``device``, ``finished`` and ``folder``.
+
+    Args:
+        runs: a folder, below which all finished runs are taken; runs; or None for the default folder.
+    """
+    # Here, because pandas takes half a second to import and training does without.
+    import pandas
+
+    found = find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else list(runs)
+    asked = [run.settings["options"] | run.settings["training"] | run.settings["data"] for run in found]
+    values: dict[str, set[str]] = {}
+    for settings in asked:
+        for name, value in settings.items():
+            values.setdefault(name, set()).add(json.dumps(canonical(value), sort_keys=True))
+    differing = [name for name in values if len(values[name]) > 1 and name not in ("name", "seed")]
+    rows = []
+    for run, settings in zip(found, asked, strict=True):
+        made, report, machine = run.provenance, run.report(), run.provenance.get("machine", {})
+        energy = made.get("cpu_joules")
+        row = {"method": run.method, "data": run.settings["data"]["name"], "seed": run.seed}
+        row |= {name: settings.get(name) for name in differing}
+        for group in ("overall", "many", "medium", "few"):
+            accuracy = getattr(report, group) if report else None
+            row[group] = None if accuracy is None else 100 * accuracy
+        row |= {"minutes": run.seconds / 60, "kilojoules": None if energy is None else energy / 1e3}
+        row |= {"commit": made.get("commit"), "clean": made.get("clean"), "device": machine.get("device")}
+        rows.append(row | {"finished": made.get("finished"), "folder": str(run.folder)})
+    return pandas.DataFrame(rows)

@@ -1,7 +1,8 @@
-"""The settings of a training run: one dataclass, two presets, and an error for everything unknown."""
+"""The settings of a training run: one dataclass, a few presets, and an error for everything unknown."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields, replace
 from math import cos, pi
 from numbers import Integral
@@ -10,6 +11,8 @@ from typing import Any
 from dqroute.checks import choose
 
 MUON_SETTINGS = ("optimizer", "kernel_lr", "kernel_decay")
+# Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
+IF_SAID = {"pretrained": None, "trunk_lr": 1.0}
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,9 @@ class Settings:
         shared_depth: stages the experts share.
         branch_width: factor on the width of the later stages of a CIFAR ResNet.
         precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the hardware computes in it.
+        pretrained: weights to start from: None for random ones, ``"imagenet"`` for torchvision's, or the path of a
+            safetensors file; see :func:`dqroute.pretrained.read_pretrained`.
+        trunk_lr: factor on the learning rate of the shared stages, from 0 to 1.
     """
 
     epochs: int = 12
@@ -46,6 +52,8 @@ class Settings:
     optimizer: str = "sgd"
     kernel_lr: float = 0.05
     kernel_decay: float = 0.05
+    pretrained: str | None = None
+    trunk_lr: float = 1.0
 
     def __post_init__(self) -> None:
         choose("schedule", self.schedule, ("cosine", "step"))
@@ -53,7 +61,7 @@ class Settings:
         choose("optimizer", self.optimizer, ("sgd", "muon"))
         for name in ("epochs", "batch_size"):
             value = getattr(self, name)
-            if not isinstance(value, Integral) or value < 1:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
             # A number out of an array would not go into the run's settings.json.
             object.__setattr__(self, name, int(value))
@@ -64,15 +72,24 @@ class Settings:
             "warmup": self.epochs,
             "kernel_lr": 1e3,
             "kernel_decay": 1,
+            "trunk_lr": 1,
         }
         for name, high in ranges.items():
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value <= high:
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= high:
                 raise ValueError(f"{name} must lie between 0 and {high:g}; got {value!r}")
+        if self.pretrained == "" or not isinstance(self.pretrained, (str, os.PathLike, type(None))):
+            raise ValueError(f"pretrained is None, 'imagenet' or a safetensors file; got {self.pretrained!r}")
+        if isinstance(self.pretrained, os.PathLike):
+            object.__setattr__(self, "pretrained", os.fspath(self.pretrained))
 
     def decisive(self) -> dict[str, Any]:
         """What decides the result, as plain values; Muon's settings only where it is used."""
-        return {n: v for n, v in vars(self).items() if self.optimizer == "muon" or n not in MUON_SETTINGS}
+        return {
+            n: v
+            for n, v in vars(self).items()
+            if (self.optimizer == "muon" or n not in MUON_SETTINGS) and not (n in IF_SAID and v == IF_SAID[n])
+        }
 
     def rate(self, epoch: float) -> float:
         """The learning rate after ``t`` epochs, a fraction allowed: ``lr`` times :meth:`share`."""
@@ -100,6 +117,23 @@ PRESETS = {
     # the authors' own code: no rotation in the augmentation, linear classifiers unless asked otherwise, and ×0.1 at
     # the steps for all methods, where LDAM and RIDE take ×0.01.
     "paper": Settings(epochs=200, backbone="resnet32", schedule="step", warmup=5.0),
+    # The field's schedule for ImageNet-LT: ResNeXt-50 (backbone="resnet50" for the other), 180 epochs of cosine,
+    # rate 0.1 at 256 images a step; experts own stages 3 and 4, at full width, where RIDE and SADE reduce them.
+    "imagenet-lt": Settings(
+        epochs=180, batch_size=256, warmup=0.0, backbone="resnext50_32x4d", shared_depth=2, weight_decay=5e-4
+    ),
+    # The field's schedule for Places-LT: ResNet-152 pretrained on ImageNet, 30 epochs, a tenth of the rate for the
+    # shared stages. The rates fall along a cosine, where SADE takes steps.
+    "places-lt": Settings(
+        epochs=30,
+        lr=0.01,
+        warmup=0.0,
+        weight_decay=4e-4,
+        backbone="resnet152",
+        shared_depth=2,
+        pretrained="imagenet",
+        trunk_lr=0.1,
+    ),
 }
 
 

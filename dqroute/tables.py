@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 
 import pandas as pd
 from scipy import stats
 
 from dqroute.runs import Run
+from dqroute.tradeoff import Point, area, overall_at
 
+FEW = (0.1, 0.15, 0.2, 0.25)  # few-shot accuracies at which methods are compared
 COLUMNS = ("overall", "many", "medium", "few")
 
 
@@ -86,6 +88,26 @@ def paired_differences(runs: Iterable[Run], reference: str, split: str = "test")
         rows[f"{method} − {reference}"] = difference.groupby("group", sort=False).apply(with_interval)
     table = pd.DataFrame(rows).T
     return table.reindex(columns=[column for column in COLUMNS if column in table])
+
+
+def trade_offs(
+    curves: Mapping[str, Sequence[Sequence[Point]]], at: Sequence[float] = FEW, span: tuple[float, float] = (0.1, 0.25)
+) -> pd.DataFrame:
+    """Overall accuracy in % at equal few-shot accuracies, mean over runs ± half the 95 % interval; a row a method.
+
+    Args:
+        curves: of each method one curve a run, see :mod:`dqroute.curves`.
+        at: the few-shot accuracies, 0 to 1; span: of the mean height in the last column.
+
+    A method whose curve does not reach so far in one of its runs has ``"–"`` there.
+    """
+    rows = {}
+    for method, runs in curves.items():
+        heights = {f"few {100 * few:.0f} %": [overall_at(run, few) for run in runs] for few in at}
+        heights[f"mean {100 * span[0]:.0f} to {100 * span[1]:.0f} %"] = [area(run, *span) for run in runs]
+        columns = {name: 100 * pd.Series(values) for name, values in heights.items()}
+        rows[method] = {name: "–" if values.hasnans else with_interval(values) for name, values in columns.items()}
+    return pd.DataFrame(rows).T
 
 
 def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:

@@ -1,10 +1,14 @@
-"""The training loop: any method, any image set, resumable after every epoch."""
+"""The training loop: any method, any image set, resumable after any step."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dqroute.checks import checked_seed
+from dqroute.checkpoint import Part, go_on, read_checkpoint, write_checkpoint
+from dqroute.checks import checked_range, checked_seed
 from dqroute.cost import operations
 from dqroute.data.image_set import ImageSet
 from dqroute.data.streaming import batches_of
+from dqroute.energy import EnergyMeter
 from dqroute.engine import (
     compiled,
     keep_freed_memory,
@@ -25,12 +31,16 @@ from dqroute.engine import (
     worth_compiling,
 )
 from dqroute.evaluate import score
-from dqroute.files import read_tensors, write_atomically, write_json, write_tensors
+from dqroute.files import write_atomically, write_json, write_tensors
+from dqroute.locking import LOCK, only_process
 from dqroute.method import METHODS, Method, Problem, method_options
 from dqroute.optimizer import Updates
+from dqroute.pretrained import Pretrained, read_pretrained, start_from
+from dqroute.processes import Processes, joined, together
 from dqroute.provenance import now, provenance
 from dqroute.runs import Run, default_runs_dir
 from dqroute.settings import Settings, setting_names, training_settings
+from dqroute.termination import EXIT_CODE, told_to_end
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -47,21 +57,28 @@ def fit(
     runs_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     compile: bool | None = None,
+    checkpoint_minutes: float = 10,
     progress: bool = True,
     **changes: Any,
 ) -> Run:
     """Train a method, or find the run if it was trained before, or go on where it was interrupted.
+
+    Two processes that ask for the same run do not disturb each other: the second waits and finds it. SIGTERM saves the
+    training and ends the process with code 143. Several processes that were launched together train one run together,
+    each with a share of every batch; they have to see the same run folder. See :mod:`dqroute.processes`.
 
     Args:
         method: a name from :data:`dqroute.method.METHODS`.
         data: from :func:`dqroute.load`.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
-        preset: ``"laptop"`` or ``"paper"``; see :data:`dqroute.settings.PRESETS`.
+        preset: ``"laptop"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see :data:`dqroute.settings.PRESETS`.
         runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: whether to compile the network; None compiles where the training is long enough to repay it, see
             :func:`dqroute.engine.worth_compiling`. Results differ by rounding. A run goes on as it was begun.
+        checkpoint_minutes: how often the training is saved within an epoch; it is after every epoch in any case. What
+            was saved goes on to the same result, on a CPU to the last bit.
         progress: whether to show a progress bar.
         changes: any field of :class:`~dqroute.settings.Settings` and any option of the method.
 
@@ -71,26 +88,58 @@ def fit(
     Raises:
         ValueError: for unknown names and values out of range.
         NonFiniteLoss: if the loss becomes NaN or infinite; what was done before that epoch is kept.
-        OSError: if the run folder cannot be written.
+        OSError: if the run folder cannot be written; what was there is kept.
+        SystemExit: after SIGTERM, when the training is saved.
     """
+    processes = joined(on_cpu=device == "cpu")
     where, seed = resolve_device(device), checked_seed(seed)
+    checked_range("checkpoint_minutes", checkpoint_minutes, 0)
     settings, options = divide_changes(method, preset, {"epochs": epochs} | changes)
-    request = {
-        "method": method,
-        "revision": METHODS[method].revision,
-        "options": method_options(method) | options,
-        "training": settings.decisive(),
-        "seed": seed,
-        "data": data.identity,
-        "augmentation": vars(data.augmentation).copy(),
-    }
+    if settings.batch_size < processes.count:
+        raise ValueError(f"batch_size {settings.batch_size} does not go round {processes.count} processes; enlarge it")
+    weights = read_pretrained(settings.pretrained, settings.backbone, data.shape[0]) if settings.pretrained else None
+    augmentation, started_from = vars(data.augmentation).copy(), weights.identity if weights else None
+    request = request_of(method, settings, options, seed, data.identity, augmentation, started_from)
     mean, std = data.train.statistics
     network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
-    run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
-    if not run.finished:
-        Training(run, data, settings, where, compile).to_the_end(progress)
+    with processes.main_first():
+        run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
+    if processes.as_main_says(lambda: run.finished):
+        return run
+    with only_process(run.folder) if processes.main else nullcontext():
+        # The process waited for may have finished it.
+        if not processes.as_main_says(lambda: run.finished):
+            Training(run, data, settings, where, compile, processes, weights).to_the_end(progress, checkpoint_minutes)
     return run
+
+
+def request_of(
+    method: str,
+    settings: Settings,
+    options: dict[str, Any],
+    seed: int,
+    identity: dict[str, Any],
+    augmentation: dict[str, Any],
+    pretrained: str | None = None,
+) -> dict[str, Any]:
+    """Everything that decides a run's result, JSON-ready; its digest names the run folder.
+
+    Args:
+        options: the method's own, the others being as it has them.
+        identity, augmentation: of the :class:`~dqroute.data.ImageSet`.
+        pretrained: identity of the weights that the training starts from.
+    """
+    return {
+        "method": method,
+        "revision": METHODS[method].revision,
+        "options": method_options(method) | options,
+        # What the weights are, not where they lie.
+        "training": settings.decisive() | ({"pretrained": pretrained} if pretrained else {}),
+        "seed": seed,
+        "data": identity,
+        "augmentation": augmentation,
+    }
 
 
 def divide_changes(method: str, preset: str, changes: dict[str, Any]) -> tuple[Settings, dict[str, Any]]:
@@ -115,26 +164,42 @@ class Training:
     """One run in training: model, optimizer, batches, and the epoch reached."""
 
     def __init__(
-        self, run: Run, data: ImageSet, settings: Settings, device: torch.device, compile: bool | None = None
+        self,
+        run: Run,
+        data: ImageSet,
+        settings: Settings,
+        device: torch.device,
+        compile: bool | None = None,
+        processes: Processes = Processes(),  # noqa: B008
+        weights: Pretrained | None = None,
     ) -> None:
-        self.run, self.data, self.settings, self.device = run, data, settings, device
+        self.run, self.data, self.settings, self.device, self.processes = run, data, settings, device, processes
         keep_freed_memory()
-        self.model: Method = run.new_model().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = run.new_model()
+        if weights is not None:
+            start_from(model.network, weights)
+        self.model: Method = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.updates = Updates(self.model, settings)
-        self.batches = batches_of(data, settings.batch_size, device)
+        self.batches = batches_of(data, settings.batch_size, device, (processes.rank, processes.count))
         self.records: list[dict[str, Any]] = []
-        # A process killed while writing leaves its half-written file.
-        for partial in run.folder.glob(".*.partial"):
-            partial.unlink()
+        self.part = Part.empty(device)
+        self.generators: dict[str, Tensor] = {}
+        self.told_to_end: Callable[[], bool] = lambda: False
+        self.pause, self.saved = math.inf, time.monotonic()
+        if processes.main:
+            # A process killed while writing leaves its half-written file.
+            for partial in run.folder.glob(".*.partial"):
+                partial.unlink()
         bf16 = uses_bf16(settings.precision, device)
         if compile is None:
             steps = settings.epochs * len(self.batches)
             # A backward pass counts as two forward passes.
             total = 3 * operations(self.model.network, data.shape) * settings.epochs * len(data.train)
-            compile = worth_compiling(total, steps, device, bf16)
+            compile = processes.count == 1 and worth_compiling(total, steps, device, bf16)
         described = provenance(device) | {
             "compiled": compile,
             "precision": "bf16" if bf16 else "fp32",
+            "processes": processes.count,
             "data_fingerprint": data.fingerprint(),
         }
         if run.checkpoint_file.is_file():
@@ -148,84 +213,140 @@ class Training:
             # The first start keeps its place; each further one may have had other code and another machine.
             described = before | {"resumed": [*before.get("resumed", []), described]}
             compile = before.get("compiled", False)
-        write_json(run.folder / "provenance.json", described)
+        if compile and processes.count > 1:
+            raise ValueError("a compiled network is trained by one process; leave compile out, or launch one process")
+        if processes.main:
+            write_json(run.folder / "provenance.json", described)
+        self.together = together(self.model, device, settings.precision) if processes.count > 1 else None
         # Compiled for whole batches only; the last, smaller one of an epoch takes the network as it is.
         self.whole_batch = compiled(self.model.network, device) if compile else self.model.network
 
-    def to_the_end(self, progress: bool) -> None:
-        """Train the epochs that are left, then leave the weights."""
+    def to_the_end(self, progress: bool, checkpoint_minutes: float = 10) -> None:
+        """Train what is left, then leave the weights.
+
+        Raises:
+            SystemExit: after SIGTERM, when the checkpoint is written, or the run finished.
+        """
         settings, name = self.settings, f"{self.run.method} seed {self.run.seed}"
-        with tqdm(
-            total=settings.epochs, initial=len(self.records), desc=name, unit="epoch", disable=not progress
-        ) as bar:
+        self.pause, self.saved = 60 * checkpoint_minutes, time.monotonic()
+        with (
+            told_to_end() as self.told_to_end,
+            tqdm(
+                total=settings.epochs,
+                initial=len(self.records),
+                desc=name,
+                unit="epoch",
+                disable=not (progress and self.processes.main),
+            ) as bar,
+        ):
             for epoch in range(len(self.records), settings.epochs):
-                with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-                    record = self.epoch(epoch)
+                try:
+                    with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                        record = self.epoch(epoch)
+                except RuntimeError:
+                    if self.told_to_end() and not self.processes.main:
+                        # The main process has saved the training and left, and could not be spoken to any more.
+                        raise SystemExit(EXIT_CODE) from None
+                    raise
                 self.records.append(record)
-                self.checkpoint()
+                self.part = Part.empty(self.device)
+                if self.processes.main:
+                    self.checkpoint()
                 bar.set_postfix_str(f"loss {record['loss']:.3f}, {record['images_per_second']:,.0f} images/s", False)
                 bar.update()
+            if self.processes.main:
+                self.finish()
+            self.processes.wait()
+            if self.told_to_end():
+                raise SystemExit(EXIT_CODE)
+
+    def finish(self) -> None:
+        """Leave the weights, and what belongs to a finished run."""
         write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
-        finished = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
+        finished: dict[str, Any] = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
+        if all("cpu_joules" in record for record in self.records):
+            finished["cpu_joules"] = round(sum(record["cpu_joules"] for record in self.records), 1)
         write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
         self.run.checkpoint_file.unlink(missing_ok=True)
+        # Who still waits for the lock or comes later finds the run finished and has no need of it. Windows keeps it.
+        with suppress(OSError):
+            (self.run.folder / LOCK).unlink(missing_ok=True)
 
     def epoch(self, epoch: int) -> dict[str, Any]:
-        """Train one epoch and return its record."""
-        started = time.perf_counter()
-        settings, model = self.settings, self.model
+        """Train one epoch, or what is left of it, and return its record."""
+        settings, model, part = self.settings, self.model, self.part
+        started, meter = time.perf_counter() - part.seconds, EnergyMeter()
         model.train()
         model.start_epoch(epoch / settings.epochs)
-        loss_sum = torch.zeros((), device=self.device)
-        right = torch.zeros((), device=self.device)
         # One seed for an epoch, far from those of the same run's other epochs and of other runs.
         seed = (self.run.seed * 1_000_003 + epoch) % 2**63
         # For methods that draw from the global generators: an interrupted run then draws the same numbers again.
         torch.manual_seed(seed)
-        batches = self.batches.epoch(seed)
-        for step, (images, labels) in enumerate(batches):
-            loss, hits = self.step(images, labels, settings.share(epoch + (step + 1) / len(self.batches)))
+        if part.step:
+            go_on(self.generators, self.device)
+        for images, labels in self.batches.epoch(seed, part.step):
+            share = settings.share(epoch + (part.step + 1) / len(self.batches))
+            loss, hits = self.step(images, labels, share)
             # Summed on the device: reading a number off it every step would make it wait.
-            loss_sum += loss * len(labels)
-            right += hits
-        # The weights too: a step may spoil them after the last finite loss.
-        weights = torch.stack([parameter.detach().sum() for parameter in model.parameters()]).sum()
-        if not torch.isfinite(loss_sum + weights):
-            what = f"loss of {self.run.method} became {loss_sum.item()}"
-            if torch.isfinite(loss_sum):
-                what = f"weights of {self.run.method} became {weights.item()}"
-            raise NonFiniteLoss(
-                f"the {what} in epoch {epoch + 1} of {settings.epochs} "
-                f"(lr {settings.lr:g}); lower lr or lengthen warmup. The {epoch} epochs before are kept in "
-                f"{self.run.folder}"
-            )
+            part.loss_sum += loss * self.batches.sizes[part.step]
+            part.right += hits
+            part.step += 1
+            # All processes have the same state; the main one saves it, and its end is the others'.
+            if self.processes.main and (self.told_to_end() or time.monotonic() - self.saved >= self.pause):
+                part.seconds = time.perf_counter() - started
+                part.add_energy(meter.since_last())
+                self.check_numbers(epoch)
+                self.checkpoint()
+        self.check_numbers(epoch)
         model.end_epoch()
         images_seen = len(self.data.train)
         seconds = time.perf_counter() - started
         record = {
             "epoch": epoch + 1,
-            "loss": loss_sum.item() / images_seen,
-            "accuracy": right.item() / images_seen,
+            "loss": part.loss_sum.item() / images_seen,
+            "accuracy": part.right.item() / images_seen,
             "rate": settings.rate(epoch + 1),
             "seconds": round(seconds, 3),
             "images_per_second": round(images_seen / seconds, 1),
         }
+        part.add_energy(meter.since_last())
+        if part.joules is not None:
+            record["cpu_joules"] = round(part.joules, 1)
         return record | self.validation() | model.diagnostics()
+
+    def check_numbers(self, epoch: int) -> None:
+        """Raise NonFiniteLoss if the loss of the epoch so far, or a weight, is no number any more."""
+        loss_sum = self.part.loss_sum
+        # The weights too: a step may spoil them after the last finite loss.
+        weights = torch.stack([parameter.detach().sum() for parameter in self.model.parameters()]).sum()
+        if not torch.isfinite(loss_sum + weights):
+            what = f"loss of {self.run.method} became {loss_sum.item()}"
+            if torch.isfinite(loss_sum):
+                what = f"weights of {self.run.method} became {weights.item()}"
+            raise NonFiniteLoss(
+                f"the {what} in epoch {epoch + 1} of {self.settings.epochs} "
+                f"(lr {self.settings.lr:g}); lower lr or lengthen warmup. The {epoch} epochs before are kept in "
+                f"{self.run.folder}"
+            )
 
     def step(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; nothing in it waits for a GPU.
 
         Args:
-            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``; share: of the peak learning rates.
+            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``, this process's share of the batch.
+            share: of the peak learning rates.
 
         Returns:
             The loss, and how many images the mean of the experts had right, both left on the device.
         """
         model, settings = self.model, self.settings
-        with precision_context(settings.precision, self.device):
-            network = self.whole_batch if len(labels) == settings.batch_size else model.network
-            outputs = network(model.normalise(images))
-        loss = model.loss(outputs, labels)
+        if self.together is not None:
+            outputs, labels, loss = self.together(images, labels, self.batches.sizes[self.part.step])
+        else:
+            with precision_context(settings.precision, self.device):
+                network = self.whole_batch if len(labels) == settings.batch_size else model.network
+                outputs = network(model.normalise(images))
+            loss = model.loss(outputs, labels)
         self.updates.step(loss, share)
         with torch.no_grad():
             model.observe(outputs, labels)
@@ -233,21 +354,27 @@ class Training:
 
     def validation(self) -> dict[str, Any]:
         """Accuracies on the validation split, if there is one. They are drawn, and choose nothing here."""
-        if self.data.val is None:
+        if self.data.val is None or not self.processes.main:
             return {}
         prediction = self.model.predict(self.data.val)
         report = score(prediction, self.data.val, self.data.groups, self.model.class_sets().cpu(), "val")
         return {"val": {name: getattr(report, name) for name in ("overall", "many", "medium", "few")}}
 
     def checkpoint(self) -> None:
-        """Write model and optimizer, then the records; either is whole at any moment."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"momentum.{name}": held for name, held in self.updates.momenta().items()}
-        metadata = {"epochs": str(len(self.records)), "digest": self.run.settings["digest"]}
+        """Write the records, then the state; either is whole at any moment.
+
+        Raises:
+            SystemExit: if the process was told to end meanwhile, and epochs are left.
+        """
         lines = "".join(json.dumps(record) + "\n" for record in self.records)
         # Records first: a checkpoint ahead of its records could not be resumed, records ahead are cut.
         write_atomically(self.run.folder / "epochs.jsonl", lines.encode())
-        write_tensors(self.run.checkpoint_file, tensors, metadata)
+        digest, done = self.run.settings["digest"], len(self.records)
+        write_checkpoint(self.run.checkpoint_file, digest, self.model, self.updates, done, self.part)
+        self.saved = time.monotonic()
+        if self.told_to_end() and done < self.settings.epochs:
+            print(f"told to end: {self.run.folder} is saved and goes on when asked for again", file=sys.stderr)
+            raise SystemExit(EXIT_CODE)
 
     def resume(self) -> None:
         """Take up the state of the last checkpoint.
@@ -255,16 +382,8 @@ class Training:
         Raises:
             ValueError: if the checkpoint is damaged or belongs to another run.
         """
-        tensors, metadata = read_tensors(self.run.checkpoint_file)
-        if metadata.get("digest") != self.run.settings["digest"]:
-            raise ValueError(
-                f"{self.run.checkpoint_file} belongs to another run; remove {self.run.folder} to train it again"
-            )
-        prefixes = ("model.", "momentum.")
-        state, momenta = ({k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in prefixes)
-        self.model.load_state_dict(state)
-        self.updates.resume(momenta)
-        done = int(metadata["epochs"])
+        path, digest = self.run.checkpoint_file, self.run.settings["digest"]
+        done, self.part, self.generators = read_checkpoint(path, digest, self.model, self.updates)
         if done > len(self.run.epochs):
             raise ValueError(
                 f"{self.run.folder} has {len(self.run.epochs)} records of the {done} epochs in its checkpoint; "

@@ -9,10 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+from training import QUICK, make_tiny
 
 import dqroute as dq
-from dqroute.data.image_set import Augmentation, ImageSet, Split
-from dqroute.long_tail import exponential_counts, shot_groups
+from dqroute.data.image_set import ImageSet
 from dqroute.method import Problem
 
 # The networks are tiny, and other work may share the cores: more threads only cost.
@@ -20,41 +20,6 @@ torch.set_num_threads(1)
 # A slow moment of the machine is not a failure of a property.
 hypothesis.settings.register_profile("dqroute", deadline=None)
 hypothesis.settings.load_profile("dqroute")
-
-# Small and exact: what every test that trains passes to ``dq.fit``.
-QUICK = {"backbone": "resnet8", "batch_size": 64, "precision": "fp32", "progress": False, "device": "cpu"}
-
-
-def make_tiny(val: int | None = 5) -> ImageSet:
-    """Scanned digits at 8x8: 40 training images of digit 0 down to 4 of digit 9, 20 test images a class.
-
-    Args:
-        val: validation images a class, or None for no validation split.
-    """
-    from sklearn.datasets import load_digits
-
-    source = load_digits()
-    images = torch.from_numpy(source.images * 15).to(torch.uint8)[:, None]
-    labels = torch.from_numpy(source.target).long()
-    counts = exponential_counts(40, 10, 10)
-    indices: dict[str, list[torch.Tensor]] = {"train": [], "test": [], "val": []}
-    for c, n in enumerate(counts.tolist()):
-        members = (labels == c).nonzero().flatten()
-        indices["test"].append(members[:20])
-        indices["val"].append(members[20:25])
-        indices["train"].append(members[25 : 25 + n])
-    parts = {name: torch.cat(chosen) for name, chosen in indices.items()}
-    splits = {name: Split(images[index], labels[index]) for name, index in parts.items()}
-    return ImageSet(
-        name="tiny",
-        train=splits["train"],
-        test=splits["test"],
-        val=splits["val"] if val else None,
-        class_names=tuple("0123456789"),
-        groups=shot_groups(counts),
-        augmentation=Augmentation(padding=1, flip=False),
-        identity={"name": "tiny", "version": 1, "imbalance": 10.0, "val": val},
-    )
 
 
 @pytest.fixture(scope="session")

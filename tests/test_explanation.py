@@ -28,12 +28,15 @@ def test_an_explanation_agrees_with_the_prediction(run, tiny):
 
 
 def test_the_experts_opinions_fuse_to_the_answer(run, tiny):
-    """``p = softmax(Σ_k g_k z_k)``, by hand from the experts' logits and the weights told."""
+    """By hand from the experts' logits and the weights told: each ring has its expert's weight, shared out among its
+    classes by the expert's own logits."""
     image = tiny.test.images[33]
     told, logits = dq.explain(run, image), run.model.outputs(image[None]).logits[:, 0]
-    weights = torch.tensor([opinion.weight for opinion in told.experts])
-    fused = (weights[:, None] * logits).sum(dim=0).softmax(dim=0)
-    assert fused.max().item() == pytest.approx(told.probability, rel=1e-4)
+    sets = run.model.class_sets()
+    inner = torch.cat([sets[1:], torch.zeros_like(sets[:1])])
+    shares = [z[ring].softmax(dim=0) for z, ring in zip(logits, sets & ~inner, strict=True)]
+    best = max(o.weight * share.max().item() for o, share in zip(told.experts, shares, strict=True))
+    assert best == pytest.approx(told.probability, rel=1e-4)
     for opinion, z in zip(told.experts, logits, strict=True):
         assert opinion.probability == pytest.approx(z.softmax(dim=0).max().item(), rel=1e-4)
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import dqroute as dq
+from dqroute.method import METHODS
 from dqroute.optimizer import Updates, as_matrix
 from dqroute.settings import Settings
 
@@ -92,3 +93,21 @@ def test_a_prediction_sees_what_muon_did(tiny, runs_dir, quick):
     kernel = next(p for p in model.parameters() if p.ndim == 4)
     as_matrix(kernel.detach()).mul_(-1)
     assert not torch.equal(before, model.predict(tiny.val).probabilities)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_the_trunk_takes_its_own_share_of_every_rate(optimizer, problem, batch):
+    """From the same weights, one step with the trunk at a quarter moves it a quarter as far, and the rest as before."""
+    images, labels = batch
+    moved = {}
+    for factor in (1.0, 0.25):
+        torch.manual_seed(0)
+        model = METHODS["cross-entropy"](problem)
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        updates = Updates(model, Settings(optimizer=optimizer, weight_decay=0, kernel_decay=0, trunk_lr=factor))
+        updates.step(model.loss(model(images), labels), 1.0)
+        moved[factor] = {name: p.detach() - before[name] for name, p in model.named_parameters()}
+    for name, whole in moved[1.0].items():
+        share = 0.25 if name.startswith("network.trunk.") else 1.0
+        assert whole.any(), name
+        torch.testing.assert_close(moved[0.25][name], share * whole, atol=1e-6, rtol=1e-4)

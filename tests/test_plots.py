@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +16,7 @@ from dqroute.coverage import coverage_curve
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.long_tail import shot_groups
 from dqroute.tables import accuracies, half_interval
+from dqroute.tradeoff import Point
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +230,15 @@ def test_accuracy_by_coverage_is_a_line_a_curve():
     assert list(line.get_xdata()) == [50, 100] and list(line.get_ydata()) == [100, 50]
     assert legend_texts(ax.get_legend()) == ["test"]
     assert "%" in ax.get_xlabel() and "%" in ax.get_ylabel()
+
+
+def test_trade_offs_end_where_a_run_ends_and_mark_where_the_method_stands():
+    """Two runs from few-shot 0 to 20 % and to 40 %: the mean line ends at 20 %; the dot is at shift 0."""
+    first = [Point(0.0, 0.4, 0.5, 0.3, 0.0), Point(1.0, 0.3, 0.3, 0.3, 0.2)]
+    second = [Point(0.0, 0.44, 0.5, 0.3, 0.1), Point(1.0, 0.3, 0.3, 0.3, 0.4)]
+    (ax,) = plots.trade_offs({"one": [first, second]}).axes
+    drawn, dot = ax.get_lines()
+    reached = drawn.get_xdata()[~np.isnan(drawn.get_ydata())]
+    assert (reached.min(), reached.max()) == pytest.approx((10, 20))
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == pytest.approx((5, 42))
+    assert "few-shot" in ax.get_xlabel() and "overall" in ax.get_ylabel()

@@ -12,7 +12,7 @@ import dqroute as dq
 from dqroute.files import write_tensors
 from dqroute.long_tail import shot_groups
 from dqroute.method import Problem
-from dqroute.runs import FORMAT, Run, default_runs_dir, find_runs, problem_from_json, problem_to_json
+from dqroute.runs import FORMAT, Run, default_runs_dir, find_runs, problem_from_json, problem_to_json, table
 
 REQUEST = {
     "method": "cross-entropy",
@@ -200,3 +200,25 @@ def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path, train
     monkeypatch.setenv("DQROUTE_RUNS", str(trained[0].folder.parent))
     assert default_runs_dir() == trained[0].folder.parent
     assert len(find_runs()) == len(trained)
+
+
+def test_the_table_has_a_row_a_run_and_the_settings_that_differ(trained, tiny, runs_dir, quick):
+    other = dq.fit("dqroute", tiny, seed=1, epochs=1, alpha=1, runs_dir=runs_dir, **quick)
+    frame = table([*trained, other])
+    assert list(frame["method"]) == ["cross-entropy", "dqroute"] * 2 + ["dqroute"]
+    assert list(frame["seed"]) == [0, 0, 1, 1, 1] and set(frame["data"]) == {"tiny"}
+    # "lr" is the same in all; "alpha" is dqroute's alone, and its runs differ in it.
+    assert "lr" not in frame and list(frame["epochs"]) == [2, 2, 2, 2, 1]
+    assert list(frame["alpha"])[1::2] == [0.5, 0.5] and frame["alpha"].iloc[4] == 1
+    assert list(frame["overall"])[:4] == [100 * run.report().overall for run in trained]
+    assert frame["overall"].isna().tolist() == [False] * 4 + [True]
+    assert list(frame["minutes"]) == [run.seconds / 60 for run in [*trained, other]]
+    assert list(frame["folder"]) == [str(run.folder) for run in [*trained, other]]
+    assert list(frame["commit"]) == [run.provenance.get("commit") for run in [*trained, other]]
+    assert set(frame["device"]) == {"cpu"}
+
+
+def test_the_table_of_a_folder_is_that_of_its_runs(trained):
+    folder = trained[0].folder.parents[1]
+    assert table(folder).equals(table(find_runs(folder))) and len(table(folder)) == len(trained)
+    assert len(table([])) == 0

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from dqroute.report import Report
-from dqroute.tables import accuracies, half_interval, paired_differences, summary, with_interval
+from dqroute.tables import accuracies, half_interval, paired_differences, summary, trade_offs, with_interval
+from dqroute.tradeoff import Point
 
 T_2, T_1 = 4.30265, 12.7062  # the 97.5 % points of Student's t with 2 and with 1 degree of freedom
 
@@ -119,3 +120,15 @@ def test_real_runs_make_both_tables(trained):
     table = summary(trained)
     assert list(table.index) == ["cross-entropy", "dqroute"] and table["seeds"].tolist() == [2, 2]
     assert list(paired_differences(trained, "cross-entropy").index) == ["dqroute − cross-entropy"]
+
+
+def line(height):
+    """A curve from few-shot accuracy 0 to 40 %, falling from a height by a quarter of what few-shot accuracy gains."""
+    return [Point(shift, height - 0.25 * shift, 0.0, 0.0, shift) for shift in (0.0, 0.4)]
+
+
+def test_trade_offs_by_hand():
+    """At few 20 % lines from 30, 32, 34 % stand at 25, 27, 29; from 10 to 20 % at 26.25, 28.25, 30.25 in the mean."""
+    table = trade_offs({"a": [line(0.3), line(0.32), line(0.34)]}, at=(0.2, 0.5), span=(0.1, 0.2))
+    assert table.loc["a", "few 20 %"] == "27.0 ± 5.0" and table.loc["a", "mean 10 to 20 %"] == "28.2 ± 5.0"
+    assert table.loc["a", "few 50 %"] == "–"

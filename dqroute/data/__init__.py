@@ -17,6 +17,7 @@ from dqroute.data.file_split import FileSplit
 from dqroute.data.folder import folder
 from dqroute.data.glyphs import glyphs
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
+from dqroute.data.lists import imagenet_lt, list_set, places_lt
 from dqroute.data.splits import checked_val
 
 __all__ = ["DATA_SETS", "Augmentation", "FileSplit", "ImageSet", "ResizedCrop", "Split", "load", "read_images"]
@@ -27,6 +28,9 @@ DATA_SETS: dict[str, Callable[..., ImageSet]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
     "folder": folder,
+    "list": list_set,
+    "imagenet-lt": imagenet_lt,
+    "places-lt": places_lt,
 }
 
 SHARED = ("imbalance", "seed", "groups", "val")
@@ -45,9 +49,10 @@ def load(
     """Load an image set and draw its long-tailed training split.
 
     Args:
-        name: one of :data:`~dqroute.data.DATA_SETS`, or ``"folder:PATH"``.
+        name: one of :data:`~dqroute.data.DATA_SETS`; ``"folder:PATH"``, ``"list:PATH"``, ``"places-lt:PATH"`` and so
+            on also tell where the images are.
         imbalance: largest over smallest class, at least 1; None takes all images there are. The default depends on
-            the set: 100 for glyphs and CIFAR, None for digits and folders.
+            the set: 100 for glyphs and CIFAR, None for the others.
         seed: decides which training images are drawn (and, for glyphs, what they look like).
         root: where the set lies on disk, for sets that do.
         groups: ``"auto"``, ``"shots"``, ``"thirds"`` or ``"imbalance-100"``, see
@@ -61,11 +66,11 @@ def load(
         TypeError: for an option that the set does not have.
         FileNotFoundError: if the set is not on disk.
     """
-    if name.startswith("folder:"):
+    if ":" in name:
+        whole, (name, path) = name, name.split(":", 1)
         if root is not None:
-            raise ValueError(f"{name!r} names its folder; leave root out, or use load('folder', root=...)")
-        name, root = name.split(":", 1)
-        root = root or None
+            raise ValueError(f"{whole!r} names its folder; leave root out, or use load({name!r}, root=...)")
+        root = path or None
     choose("data set", name, [*DATA_SETS, "folder:PATH"])
     build = DATA_SETS[name]
     if root is not None:

@@ -25,6 +25,12 @@ def batch_sizes(n: int, batch_size: int) -> list[int]:
     return [*sizes[:-2], sizes[-2] + 1] if len(sizes) > 1 and sizes[-1] == 1 else sizes
 
 
+def share_of(part: Tensor, share: tuple[int, int]) -> Tensor:
+    """What one of several processes takes of a batch: of ``(1, 3)`` the second third, to one image."""
+    rank, count = share
+    return part.tensor_split(count)[rank] if count > 1 else part
+
+
 class Batches:
     """An endless supply of epochs over one split.
 
@@ -33,25 +39,40 @@ class Batches:
         augmentation: what may be done to the images.
         batch_size: the last batch of an epoch may be smaller, or one image larger.
         device: where images are kept and batches are made.
+        share: which part of each batch is made; see :func:`share_of`.
+
+    Attributes:
+        sizes: images of each batch of an epoch, all shares together.
     """
 
-    def __init__(self, split: Split, augmentation: Augmentation, batch_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        split: Split,
+        augmentation: Augmentation,
+        batch_size: int,
+        device: torch.device,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         pad = augmentation.padding
         images = torch.nn.functional.pad(split.images, (pad, pad, pad, pad))
         self.images = images.permute(0, 2, 3, 1).contiguous().to(device)
         self.labels = split.labels.to(device)
         self.height, self.width = split.images.shape[2:]
-        self.augmentation, self.device = augmentation, device
-        self._sizes = batch_sizes(len(self.labels), batch_size)
+        self.augmentation, self.device, self.share = augmentation, device, share
+        self.sizes = batch_sizes(len(self.labels), batch_size)
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return len(self._sizes)
+        return len(self.sizes)
 
-    def epoch(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch: uint8 ``[B, channels, H, W]`` (channels last in memory) and labels ``[B]``.
 
         Order and augmentation depend on the seed alone, so an interrupted training goes on as if it had not been.
+
+        Args:
+            seed: of order and augmentation.
+            first: the batch to begin with, where an epoch is gone on with.
         """
         generator = torch.Generator().manual_seed(seed)
         n, pad = len(self.labels), self.augmentation.padding
@@ -63,7 +84,8 @@ class Batches:
         down = torch.arange(self.height, device=self.device)
         across = torch.arange(self.width, device=self.device)
         # Positions in the shuffled order, batch by batch.
-        for part in torch.arange(n, device=self.device).split(self._sizes):
+        for part in torch.arange(n, device=self.device).split(self.sizes)[first:]:
+            part = share_of(part, self.share)
             index = order[part]
             rows = top[part, None] + down
             columns = left[part, None] + across

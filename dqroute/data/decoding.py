@@ -33,16 +33,17 @@ def read_images(files: Sequence[str | os.PathLike[str]], size: int) -> Tensor:
     paths = [Path(file).absolute() for file in files]
     if not paths:
         raise ValueError("no files were given to read")
-    return decode(paths, size, Path(os.path.commonpath([path.parent for path in paths])))
+    base = Path(os.path.commonpath([path.parent for path in paths]))
+    return decode([path.relative_to(base).as_posix() for path in paths], size, base)
 
 
-def decode(files: Sequence[Path], side: int, base: Path, *, exact: bool = False) -> Tensor:
+def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) -> Tensor:
     """Read images in a few threads.
 
     Args:
-        files: what to read.
+        names: of the files to read, below ``base``.
         side: side of the result in pixels; other images are cropped to a centred square and resized.
-        base: folder that file names in messages are relative to.
+        base: the folder.
         exact: refuse images of another size instead of resizing them.
 
     Returns:
@@ -51,21 +52,22 @@ def decode(files: Sequence[Path], side: int, base: Path, *, exact: bool = False)
     Raises:
         ValueError: if files cannot be read (the first five are named), or differ in size when ``exact``.
     """
-    images = torch.empty(len(files), 3, side, side, dtype=torch.uint8)
+    images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
 
     def read_chunk(start: int) -> list[tuple[Path, Exception]]:
         failures = []
-        for index in range(start, min(start + CHUNK, len(files))):
+        for index in range(start, min(start + CHUNK, len(names))):
+            file = base / names[index]
             # Damaged files raise almost anything: OSError, SyntaxError, ValueError, struct.error, EOFError.
             try:
-                pixels = read_rgb(files[index], side, exact=exact)
+                pixels = read_rgb(file, side, exact=exact)
                 images[index] = torch.from_numpy(pixels).permute(2, 0, 1)
             except Exception as error:
-                failures.append((files[index], error))
+                failures.append((file, error))
         return failures
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        failures = [failure for part in pool.map(read_chunk, range(0, len(files), CHUNK)) for failure in part]
+        failures = [failure for part in pool.map(read_chunk, range(0, len(names), CHUNK)) for failure in part]
     other_size = [(file, error) for file, error in failures if isinstance(error, OtherSizeError)]
     unreadable = [(file, error) for file, error in failures if not isinstance(error, OtherSizeError)]
     if unreadable:
@@ -114,14 +116,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
 
 
-def common_side(files: Sequence[Path], base: Path) -> int:
+def common_side(names: Sequence[str], base: Path) -> int:
     """The side of the first readable image, if that is a square; :func:`decode` checks the others.
 
     Raises:
         ValueError: if it is no square, or none of the first images can be read.
     """
     failures: list[tuple[Path, Exception]] = []
-    for file in files[:CHUNK]:
+    for file in [base / name for name in names[:CHUNK]]:
         try:
             with Image.open(file) as image:
                 width, height = image.size

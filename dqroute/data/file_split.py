@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dqroute.data.decoding import decode, named, read_rgb, them
+from dqroute.data.decoding import decode, read_rgb
+from dqroute.data.file_sizes import entries
+from dqroute.data.names import Names
 from dqroute.data.pixels import pixel_statistics
 from dqroute.data.reading import read_ahead
 from dqroute.data.splits import generator
@@ -24,18 +26,18 @@ CHUNK = 256
 class FileSplit:
     """What :class:`~dqroute.data.Split` is for a set that fits into memory, for one that does not.
 
-    Memory holds the files' names and a few batches of pictures. Where images are looked at as they are, in
+    Memory holds the files' names, packed, and a few batches of pictures. Where images are looked at as they are, in
     evaluation and prediction, they are centred squares; training takes random parts of the whole picture.
 
     Attributes:
         base: the folder that names are relative to.
-        names: of ``N`` image files, with ``/`` between folders.
+        names: of ``N`` image files, with ``/`` between folders; :class:`~dqroute.data.names.Names` takes least memory.
         labels: int64 ``[N]``, class indices.
         size: side in pixels that images have once read.
     """
 
     base: Path = field(repr=False)
-    names: tuple[str, ...] = field(repr=False)
+    names: Sequence[str] = field(repr=False)
     labels: Tensor
     size: int
 
@@ -65,7 +67,7 @@ class FileSplit:
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Some images, centred squares: uint8 ``[len(indices), 3, size, size]``."""
-        return decode([self.file(int(i)) for i in indices], self.size, self.base)
+        return decode([self.names[int(i)] for i in indices], self.size, self.base)
 
     def chunks(self, number: int = CHUNK) -> Iterator[Tensor]:
         """All images in order, centred squares, ``number`` at a time: uint8 ``[number, 3, size, size]``.
@@ -93,20 +95,9 @@ class FileSplit:
         """What a fingerprint is taken over: names and sizes of the files, the images' side, the labels.
 
         Raises:
-            ValueError: naming files that are gone.
+            FileNotFoundError: naming files that are gone.
         """
-        gone: list[tuple[Path, Exception]] = []
-        for index, name in enumerate(self.names):
-            try:
-                yield entry(name, self.file(index))
-            except OSError as error:
-                gone.append((self.file(index), error))
-        if gone:
-            raise ValueError(f"cannot read {named(gone, self.base)}; restore {them(gone)}, or load the set again")
+        names = self.names if isinstance(self.names, Names) else Names(self.names)
+        yield from entries(self.base, [names], "restore what is missing, or load the set again")
         yield f"{self.size}\n".encode()
         yield self.labels.contiguous().numpy().tobytes()
-
-
-def entry(name: str, file: Path) -> bytes:
-    """A file's line in a digest: its name within the set, and its size in bytes."""
-    return f"{name}\0{file.stat().st_size}\n".encode(errors="surrogateescape")

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from dqroute.data.decoding import EXTENSIONS, check_memory, common_side, decode, fits_memory
-from dqroute.data.file_split import FileSplit, entry
-from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
-from dqroute.data.splits import class_groups, long_tailed_split
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The images of one part of a tree: files in sorted order, and int64 ``[N]`` class indices."""
-
-    files: list[Path]
-    labels: Tensor
+from dqroute.data.decoding import EXTENSIONS, them
+from dqroute.data.image_set import ImageSet
+from dqroute.data.listing import Listing, listed, set_of_files
+from dqroute.data.names import Names
 
 
 def folder(
@@ -66,52 +54,27 @@ def folder(
     """
     if root is None:
         raise ValueError('the folder set needs a path: load("folder:PATH") or load("folder", root=PATH)')
-    if size is not None and size < 1:
-        raise ValueError(f"size is the side of the images in pixels, at least 1; got {size}")
     base = Path(root).expanduser()
     parts = {part: class_folders(base, part) for part in parts_of(base)}
     class_names = tuple(parts["train"])
     check_classes(parts)
-    listings = {part: listing(base, part, class_names) for part in parts}
-    if "val" in listings and val is not None:
+    if "val" in parts and val is not None:
         raise ValueError(f"{base} has a val folder already; leave val={val} out, or move that folder away")
-
-    split = long_tailed_split(
-        listings["train"].labels, class_names, imbalance=imbalance, val=val, seed=seed, n_max=n_max, order=order
-    )
-    chosen = {"train": taken(listings["train"], split.train), "test": listings["test"]}
-    if split.val is not None:
-        chosen["val"] = taken(listings["train"], split.val)
-    elif "val" in listings:
-        chosen["val"] = listings["val"]
-    everything = [file for part in chosen.values() for file in part.files]
-    side = common_side(everything, base) if size is None else size
-    if stream is None:
-        stream = not fits_memory(len(everything), side)
-    splits: dict[str, Any] = left(chosen, base, side) if stream else read(chosen, base, side, exact=size is None)
-    return ImageSet(
+    return set_of_files(
         # The folder's own name, not its path: it stands in captions and in the name of the run folders.
-        name=base.resolve().name,
-        train=splits["train"],
-        val=splits.get("val"),
-        test=splits["test"],
-        class_names=class_names,
-        groups=class_groups(split, groups),
-        augmentation=ResizedCrop() if stream else Augmentation(padding=max(1, side // 8), flip=True),
-        identity={
-            "name": "folder",
-            "version": 1,
-            "files": digest(listings, base),
-            "imbalance": imbalance,
-            "seed": seed,
-            "val": val,
-            "groups": groups,
-            "size": side,
-            "n_max": n_max,
-            "order": order,
-        }
-        # Not where it is False, so that sets in memory keep the identity they had before there was a choice.
-        | ({"stream": True} if stream else {}),
+        base.resolve().name,
+        base,
+        {part: listing(base, part, class_names) for part in parts},
+        class_names,
+        imbalance=imbalance,
+        seed=seed,
+        groups=groups,
+        val=val,
+        size=size,
+        stream=stream,
+        n_max=n_max,
+        order=order,
+        identity={"name": "folder", "version": 1},
     )
 
 
@@ -127,19 +90,26 @@ def parts_of(base: Path) -> list[str]:
     return ["train", "test"] + (["val"] if (base / "val").is_dir() else [])
 
 
-def class_folders(base: Path, part: str) -> dict[str, Path]:
-    """Class folders of one part by name, sorted."""
-    folders = {
-        entry.name: Path(entry.path)
-        for entry in sorted(os.scandir(base / part), key=lambda entry: entry.name)
-        if entry.is_dir() and not entry.name.startswith(".")
-    }
+def class_folders(base: Path, part: str) -> list[str]:
+    """Names of the class folders of one part, sorted."""
+    with os.scandir(base / part) as found:
+        visible = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    refuse_dead_links(base, visible)
+    folders = [entry.name for entry in visible if entry.is_dir()]
     if not folders:
         raise ValueError(f"{base / part} has no class folder; expected {part}/<class>/*")
     return folders
 
 
-def check_classes(parts: dict[str, dict[str, Path]]) -> None:
+def refuse_dead_links(base: Path, entries: Iterable[os.DirEntry[str]]) -> None:
+    """Raise ValueError for links that lead nowhere or in a circle: without them the set would silently be smaller."""
+    dead = [Path(e.path).relative_to(base).as_posix() for e in entries if e.is_symlink() and not os.path.exists(e.path)]
+    if dead:
+        links, lead = ("links", "lead") if len(dead) > 1 else ("a link", "leads")
+        raise ValueError(f"{base} has {links} that {lead} nowhere: {listed(dead)}; mend or remove {them(dead)}")
+
+
+def check_classes(parts: dict[str, list[str]]) -> None:
     """Raise ValueError unless test has exactly the classes of train, and val no others."""
     train = parts["train"]
     for part in parts:
@@ -157,58 +127,27 @@ def check_classes(parts: dict[str, dict[str, Path]]) -> None:
 
 def listing(base: Path, part: str, class_names: Sequence[str]) -> Listing:
     """The image files of one part, class by class."""
-    found: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(class_names):
-        place = base / part / name
-        images = sorted(
-            entry.name
-            for entry in (os.scandir(place) if place.is_dir() else ())
-            if not entry.name.startswith(".") and entry.name.lower().endswith(EXTENSIONS) and entry.is_file()
-        )
-        if not images and part != "val":
-            raise ValueError(
-                f"class {name!r} has no image in {part} ({', '.join(EXTENSIONS)}); add images or remove the class"
-            )
-        found += [place / image for image in images]
-        labels += [label] * len(images)
-    return Listing(found, torch.tensor(labels, dtype=torch.int64))
+    counts: list[int] = []
+
+    def names() -> Iterator[str]:
+        for name in class_names:
+            images = images_of(base, base / part / name)
+            if not images and part != "val":
+                raise ValueError(
+                    f"class {name!r} has no image in {part} ({', '.join(EXTENSIONS)}); add images or remove the class"
+                )
+            counts.append(len(images))
+            yield from (f"{part}/{name}/{image}" for image in images)
+
+    packed = Names(names())
+    return Listing(packed, torch.arange(len(class_names)).repeat_interleave(torch.tensor(counts)))
 
 
-def taken(pool: Listing, indices: Tensor) -> Listing:
-    """The part of a listing at the given indices."""
-    return Listing([pool.files[i] for i in indices.tolist()], pool.labels[indices])
-
-
-def left(chosen: dict[str, Listing], base: Path, side: int) -> dict[str, FileSplit]:
-    """What was chosen, left in its files."""
-    return {
-        part: FileSplit(base, tuple(file.relative_to(base).as_posix() for file in listing.files), listing.labels, side)
-        for part, listing in chosen.items()
-    }
-
-
-def read(chosen: dict[str, Listing], base: Path, side: int, *, exact: bool) -> dict[str, Split]:
-    """Decode what was chosen, all parts to one size; with ``exact``, refuse images of another."""
-    everything = [file for part in chosen.values() for file in part.files]
-    check_memory(len(everything), side)
-    images = decode(everything, side, base, exact=exact)
-    lengths = [len(part.files) for part in chosen.values()]
-    return {
-        part: Split(pixels, chosen[part].labels) for part, pixels in zip(chosen, images.split(lengths), strict=True)
-    }
-
-
-def digest(listings: dict[str, Listing], base: Path) -> str:
-    """SHA-256 over the relative names and byte sizes of all images there are to choose from."""
-    total = hashlib.sha256()
-    for part in sorted(listings):
-        for file in listings[part].files:
-            total.update(entry(file.relative_to(base).as_posix(), file))
-    return total.hexdigest()
-
-
-def listed(names: Sequence[str]) -> str:
-    """Up to five names and how many more there are."""
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(repr(name) for name in names[:5]) + more
+def images_of(base: Path, place: Path) -> list[str]:
+    """Names of the image files of one class, sorted; none if there is no such folder."""
+    if not place.is_dir():
+        return []
+    with os.scandir(place) as found:
+        images = [e for e in found if not e.name.startswith(".") and e.name.lower().endswith(EXTENSIONS)]
+    refuse_dead_links(base, images)
+    return sorted(entry.name for entry in images if entry.is_file())

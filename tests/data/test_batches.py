@@ -143,3 +143,24 @@ def test_the_split_itself_is_left_alone():
 def test_pixels_lie_with_channels_last():
     images, _ = next(Batches(numbered(), Augmentation(1, True), 4, CPU).epoch(0))
     assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_shares_of_several_processes_make_up_the_batches_of_one(count):
+    augmentation = Augmentation(padding=1, flip=True, cutout=2)
+    one = list(Batches(numbered(22), augmentation, 4, CPU).epoch(3, first=1))
+    shares = [
+        list(Batches(numbered(22), augmentation, 4, CPU, (rank, count)).epoch(3, first=1)) for rank in range(count)
+    ]
+    for (images, labels), *parts in zip(one, *shares, strict=True):
+        assert torch.equal(torch.cat([part for part, _ in parts]), images)
+        assert torch.equal(torch.cat([part for _, part in parts]), labels)
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_an_epoch_gone_on_with_has_the_batches_that_were_left(first):
+    whole = list(Batches(numbered(), Augmentation(1, True), 4, CPU).epoch(7))
+    rest = list(Batches(numbered(), Augmentation(1, True), 4, CPU).epoch(7, first))
+    assert len(rest) == len(whole) - first
+    for (images, labels), (again, same) in zip(whole[first:], rest, strict=True):
+        assert torch.equal(images, again) and torch.equal(labels, same)

@@ -82,7 +82,8 @@ def test_the_fingerprint_follows_names_sizes_and_labels_and_not_the_place(photo_
     file.write_bytes(content)
     file.rename(file.with_name("other.jpg"))
     assert loaded(moved).fingerprint() != before
-    with pytest.raises(ValueError, match=r"cannot read train/.*No such file.*; restore it, or load the set again"):
+    message = r"1 of 13 files is missing below .*: train/.*No such file.*; restore .* or load the set again"
+    with pytest.raises(FileNotFoundError, match=message):
         list(dataclasses.replace(data.train, base=moved).content())
 
 

@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 from photos import save_picture
+from training import assert_same_run
 
 import dqroute as dq
 from dqroute.data import FileSplit, ResizedCrop, load
@@ -13,7 +14,6 @@ from dqroute.data.streaming import StreamedBatches, batches_of
 from dqroute.train import Training
 
 CPU = torch.device("cpu")
-TIMES = ("seconds", "images_per_second")
 
 
 @pytest.fixture
@@ -86,6 +86,13 @@ def test_an_image_set_gets_the_batches_of_its_kind(data, tiny):
     assert isinstance(batches_of(tiny, 4, CPU), Batches)
 
 
+def test_an_epoch_gone_on_with_has_the_batches_that_were_left(split):
+    whole, rest = (list(StreamedBatches(split, ResizedCrop(), 4, CPU).epoch(3, first)) for first in (0, 1))
+    assert len(rest) == len(whole) - 1
+    for (images, labels), (again, same) in zip(whole[1:], rest, strict=True):
+        assert torch.equal(images, again) and torch.equal(labels, same)
+
+
 def test_an_epoch_left_early_leaves_no_thread(split):
     for _ in StreamedBatches(split, ResizedCrop(), 2, CPU).epoch(0):
         assert readers()
@@ -93,21 +100,12 @@ def test_an_epoch_left_early_leaves_no_thread(split):
     assert not readers()
 
 
-def records(run):
-    return [{name: value for name, value in record.items() if name not in TIMES} for record in run.epochs]
-
-
-def assert_same_run(a, b):
-    assert records(a) == records(b)
-    for name, value in a.model.state_dict().items():
-        assert torch.equal(value, b.model.state_dict()[name]), name
-
-
 def fit(data, folder, quick, **changes):
     return dq.fit("dqroute", data, runs_dir=folder, **quick | {"epochs": 3, "batch_size": 4} | changes)
 
 
-def test_training_from_files_resumes_as_if_uninterrupted_and_is_evaluated(data, tmp_path, quick, monkeypatch):
+@pytest.mark.parametrize("minutes", [0, 10], ids=["each step saved", "each epoch saved"])
+def test_training_from_files_resumes_as_if_uninterrupted_and_is_evaluated(data, tmp_path, quick, monkeypatch, minutes):
     whole = fit(data, tmp_path / "whole", quick)
     original = Training.step
     steps = []
@@ -121,7 +119,7 @@ def test_training_from_files_resumes_as_if_uninterrupted_and_is_evaluated(data, 
     with monkeypatch.context() as patch:
         patch.setattr(Training, "step", step)
         with pytest.raises(KeyboardInterrupt):
-            fit(data, tmp_path / "parts", quick)
+            fit(data, tmp_path / "parts", quick, checkpoint_minutes=minutes)
     parts = fit(data, tmp_path / "parts", quick)
     assert "resumed" in parts.provenance and "val" in parts.epochs[0]
     assert_same_run(whole, parts)

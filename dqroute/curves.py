@@ -1,0 +1,65 @@
+"""The trade-off curve of a run, computed once and kept in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from dqroute.data.image_set import ImageSet
+from dqroute.evaluate import data_of
+from dqroute.files import read_json, write_json
+from dqroute.runs import Run
+from dqroute.tradeoff import Point, trade_off
+
+Curve = list[Point]
+
+
+def trade_off_of(run: Run, data: ImageSet | None = None, *, split: str = "test") -> dict[str, Curve]:
+    """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.tradeoff`; found again in the run's folder.
+
+    Args:
+        run: a finished run.
+        data: the image set; by default the one the run was trained on in this process.
+        split: ``"test"``, or ``"val"`` for choices.
+
+    Returns:
+        The points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, the mean of its experts' logits.
+
+    Raises:
+        ValueError: if the data are not those of the run, or have no such split.
+    """
+    path = run.folder / f"tradeoff-{split}.json"
+    if path.is_file():
+        return {name: [Point(*point) for point in points] for name, points in read_json(path).items()}
+    chosen = data_of(run, data, split)
+    model = run.model
+    log_p: dict[str, list[torch.Tensor]] = {"routed": [], "plain mean": []}
+    with torch.no_grad():
+        for images in chosen.splits[split].chunks(256):
+            outputs = model.outputs(images)
+            log_p["routed"].append(model.fuse(outputs).log_probability)
+            log_p["plain mean"].append(outputs.logits.mean(dim=0))
+    labels = chosen.splits[split].labels
+    curves = {name: trade_off(torch.cat(rows), labels, chosen.groups, model.log_pi) for name, rows in log_p.items()}
+    write_json(path, {name: [rounded(point) for point in points] for name, points in curves.items()})
+    return curves
+
+
+def curves_by_method(
+    runs: Iterable[Run], split: str = "test", plain_mean_of: str = "dqroute"
+) -> dict[str, list[Curve]]:
+    """The routed curves of each method, one a run; of one method the plain mean of its experts beside it."""
+    found: dict[str, list[Curve]] = {}
+    for run in runs:
+        curves = trade_off_of(run, split=split)
+        found.setdefault(run.method, []).append(curves["routed"])
+        if run.method == plain_mean_of:
+            found.setdefault(f"{run.method}, plain mean", []).append(curves["plain mean"])
+    return found
+
+
+def rounded(point: Sequence[float]) -> list[Any]:
+    """A point as plain values; six digits tell a hundred thousand images apart."""
+    return [round(value, 6) for value in point]

@@ -1,0 +1,43 @@
+"""What the processors take, where the system tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Linux's counters of the processors' packages (RAPL), one folder each; often readable by the administrator only.
+COUNTERS = Path("/sys/class/powercap")
+
+
+class EnergyMeter:
+    """Adds up the energy of the machine's processor packages: the whole machine's, whatever else runs on it.
+
+    Graphics processors and the rest of the machine are not in it. Nothing is estimated: where a counter cannot be read
+    there is no number.
+
+    Args:
+        folder: where the counters are.
+    """
+
+    def __init__(self, folder: Path = COUNTERS) -> None:
+        # A package is intel-rapl:0; its parts, intel-rapl:0:1, are in it already. AMD's carry the same name.
+        self.counters = sorted(folder.glob("intel-rapl:[0-9]*/energy_uj"))
+        self.counters = [counter for counter in self.counters if counter.parent.name.count(":") == 1]
+        self.last = self.read()
+
+    def read(self) -> list[tuple[int, int]] | None:
+        """Each counter in microjoules and the number at which it starts again; None where there is none to read."""
+        try:
+            found = [(int(c.read_text()), int((c.parent / "max_energy_range_uj").read_text())) for c in self.counters]
+        except (OSError, ValueError):
+            return None
+        return found or None
+
+    def since_last(self) -> float | None:
+        """Joules since the last call, or since the beginning; a counter starts again within half an hour or more.
+
+        None where no counter can be read.
+        """
+        before, self.last = self.last, self.read()
+        if before is None or self.last is None:
+            return None
+        return sum((now - then) % most for (now, most), (then, _) in zip(self.last, before, strict=True)) / 1e6

@@ -1,0 +1,40 @@
+"""One process at a time in a run folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Have the folder to oneself; wait, with one line that says so, while another process has it.
+
+    The lock is the operating system's and ends with the process that holds it, however that ends: the file that a
+    killed process leaves behind blocks nobody.
+
+    Raises:
+        OSError: naming the folder and the remedy, if the lock cannot be made there.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout:
+            print(f"another process is making {folder}; waiting for it", file=sys.stderr, flush=True)
+            lock.acquire(poll_interval=0.1)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot write {folder / LOCK} ({error.strerror}); free some space or choose another runs_dir"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
