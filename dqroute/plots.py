@@ -90,6 +90,10 @@ def by_class(
             style = {"marker": GROUP_MARKERS[name], "color": GROUP_COLOURS[name], "linestyle": "", "markersize": 4}
             ax.plot(x[members].tolist(), y[members].tolist(), label=name, **style)
         ax.set(xlabel=xlabel, **axes)
+        if ax.get_xscale() == "log":
+            ax.xaxis.set_major_formatter("{x:,g}")
+        if ax.get_yscale() == "log":
+            ax.yaxis.set_major_formatter("{x:,g}")
         ax.set_title(panel, loc="left", fontsize="medium")
     low, high = min(ax.get_ylim()[0] for ax in drawn), max(ax.get_ylim()[1] for ax in drawn)
     for ax in drawn:

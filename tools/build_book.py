@@ -2,7 +2,8 @@
 
 The chapters train their small networks while the book is built, into book/runs/chapters; the pages on results read
 book/results and benchmarks/results. Jupyter Book keeps executed notebooks by their cells alone, so a change in the
-package or in the results would go unseen: the executed notebooks and the chapters' runs are dropped when either changed.
+package or in the results would go unseen: the executed notebooks and the chapters' runs are dropped when either
+changed.
 """
 
 from __future__ import annotations
