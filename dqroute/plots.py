@@ -87,7 +87,12 @@ def by_class(
     for ax, (panel, (x, y, groups)) in zip(drawn, panels.items(), strict=True):
         for name in GROUP_NAMES:
             members = list(groups[name])
-            style = {"marker": GROUP_MARKERS[name], "color": GROUP_COLOURS[name], "linestyle": "", "markersize": 4}
+            style: dict[str, Any] = {
+                "marker": GROUP_MARKERS[name],
+                "color": GROUP_COLOURS[name],
+                "linestyle": "",
+                "markersize": 4,
+            }
             ax.plot(x[members].tolist(), y[members].tolist(), label=name, **style)
         ax.set(xlabel=xlabel, **axes)
         if ax.get_xscale() == "log":
@@ -118,6 +123,8 @@ def lines(
     for name, (x, y) in curves.items():
         ax.plot(x, y, label=name, **styles[name])
     ax.set(xlabel=xlabel, ylabel=ylabel, **axes)
+    if ax.get_xscale() == "log":
+        ax.xaxis.set_major_formatter("{x:,g}")
     figure.legend(loc="outside upper center", ncols=min(len(curves), 4), frameon=False)
     return figure
 
@@ -128,7 +135,7 @@ def trade_offs(curves: Mapping[str, Sequence[Point]]) -> Figure:
     figure = lines(coordinates, "accuracy on few-shot classes, %", "accuracy overall, %")
     for line, points in zip(figure.axes[0].lines[:], curves.values(), strict=True):
         (plain,) = [p for p in points if p.shift == 0]
-        style = {"marker": "o", "markersize": 7, "markeredgecolor": "white", "color": line.get_color()}
+        style: dict[str, Any] = {"marker": "o", "markersize": 7, "markeredgecolor": "white", "color": line.get_color()}
         figure.axes[0].plot([100 * plain.few], [100 * plain.overall], linestyle="", **style)
     return figure
 

@@ -219,8 +219,7 @@ def svg(figure: Figure, alt: str) -> str:
     """
     file = io.StringIO()
     # Text as text, and no random ids: the same figure gives the same bytes.
-    style = {"svg.fonttype": "none", "svg.hashsalt": "dqroute", "font.sans-serif": ["DejaVu Sans"]}
-    with plt.rc_context(style):
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dqroute", "font.sans-serif": ["DejaVu Sans"]}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
     text = file.getvalue()
