@@ -1,9 +1,11 @@
 """The book's figures, in one style.
 
 Style guide. Many, medium and few have fixed colours, and so have experts 1 to 3; both run from dark to light, so
-that they stay in order in grey print, and no pair is told apart by red against green alone. Methods differ in
-colour and dash. Axes carry their quantity and unit. Grid lines are faint, frames are left off, no figure has a
-title: the text around it says what to see.
+that they stay in order in grey print, and no pair is told apart by red against green alone. Where groups are drawn as
+points, their shapes differ too. Methods differ in colour and dash. Axes carry their quantity and unit. Grid lines are
+faint, frames are left off, no figure has a title: the text around it says what to see. A figure is 7 inches wide, the
+width of the page's column, and on white ground also where the page is dark. Each has an alternative text: in a
+notebook under ``mystnb.image.alt`` of its cell's metadata, in a moving figure the sentence below it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from torch import Tensor
 from dqroute.coverage import Coverage
 from dqroute.data.image_set import ImageSet
 from dqroute.explanation import Explanation
-from dqroute.long_tail import GROUP_NAMES
+from dqroute.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.report import Report
 from dqroute.runs import Run
 from dqroute.tables import COLUMNS, accuracies, half_interval
@@ -32,6 +34,7 @@ from dqroute.tradeoff import GRID, Point
 from dqroute.tradeoff import curve as height_of
 
 GROUP_COLOURS = {"many": "#1b3a6b", "medium": "#2a9d8f", "few": "#f2a541"}
+GROUP_MARKERS = {"many": "o", "medium": "s", "few": "^"}
 EXPERT_COLOURS = ("#3d3d3d", "#a23b72", "#eba6c5", "#c9d6df")
 DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
 
@@ -47,8 +50,18 @@ def new_figure(columns: int = 1, width: float = 7.0, height: float = 3.0) -> tup
 
 def class_counts(data: ImageSet) -> Figure:
     """Training images per class, most frequent first, coloured by shot group; the vertical axis is logarithmic."""
+    return profile(data.counts, data.groups)
+
+
+def profile(counts: Tensor, groups: ShotGroups, top: float | None = None) -> Figure:
+    """Images per class, as :func:`class_counts` draws them.
+
+    Args:
+        counts: ``[C]``; groups: shot groups.
+        top: upper end of the vertical axis, in images; None fits it to the counts.
+    """
     figure, (ax,) = new_figure(height=2.6)
-    counts, group = data.counts, data.groups.of_class()
+    group = groups.of_class()
     order = torch.argsort(counts, descending=True, stable=True)
     for index, name in enumerate(GROUP_NAMES):
         ranks = (group[order] == index).nonzero().flatten()
@@ -56,11 +69,68 @@ def class_counts(data: ImageSet) -> Figure:
         ax.bar(ranks.tolist(), counts[order][ranks].tolist(), width=1.0, color=GROUP_COLOURS[name], label=label)
     ax.set(xlabel="class, by rank of frequency", ylabel="training images", yscale="log", xlim=(-1, len(counts)))
     # From one image up, so that the height of a bar starts at a number that means something.
-    ax.set_ylim(bottom=1)
+    ax.set_ylim(bottom=1, top=top)
     ax.yaxis.set_major_formatter("{x:,.0f}")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="x", visible=False)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="upper right")
+    return figure
+
+
+def by_class(
+    panels: Mapping[str, tuple[Tensor, Tensor, ShotGroups]], xlabel: str, ylabel: str, height: float = 3.0, **axes: Any
+) -> Figure:
+    """Two numbers of each class, a point a class, in the colour and shape of its shot group; panels side by side.
+
+    Args:
+        panels: by name, the horizontal and the vertical values, ``[C]`` each, and the shot groups.
+        xlabel, ylabel: of all panels, with units.
+        height: of the figure, in inches.
+        axes: for every panel's ``Axes.set``, such as ``xscale="log"``.
+    """
+    figure, drawn = new_figure(len(panels), height=height)
+    for ax, (panel, (x, y, groups)) in zip(drawn, panels.items(), strict=True):
+        for name in GROUP_NAMES:
+            members = list(groups[name])
+            style: dict[str, Any] = {
+                "marker": GROUP_MARKERS[name],
+                "color": GROUP_COLOURS[name],
+                "linestyle": "",
+                "markersize": 4,
+            }
+            ax.plot(x[members].tolist(), y[members].tolist(), label=name, **style)
+        ax.set(xlabel=xlabel, **axes)
+        if ax.get_xscale() == "log":
+            ax.xaxis.set_major_formatter("{x:,g}")
+        if ax.get_yscale() == "log":
+            ax.yaxis.set_major_formatter("{x:,g}")
+        ax.set_title(panel, loc="left", fontsize="medium")
+    low, high = min(ax.get_ylim()[0] for ax in drawn), max(ax.get_ylim()[1] for ax in drawn)
+    for ax in drawn:
+        ax.set_ylim(low, high)
+    drawn[0].set_ylabel(ylabel)
+    handles, labels = drawn[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+    return figure
+
+
+def lines(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str, **axes: Any
+) -> Figure:
+    """A line a name, each in its own colour and dash.
+
+    Args:
+        curves: horizontal and vertical values by name.
+        xlabel, ylabel: with units; axes: for ``Axes.set``, such as ``yscale="log"``.
+    """
+    figure, (ax,) = new_figure()
+    styles = method_styles(curves)
+    for name, (x, y) in curves.items():
+        ax.plot(x, y, label=name, **styles[name])
+    ax.set(xlabel=xlabel, ylabel=ylabel, **axes)
+    if ax.get_xscale() == "log":
+        ax.xaxis.set_major_formatter("{x:,g}")
+    figure.legend(loc="outside upper center", ncols=min(len(curves), 4), frameon=False)
     return figure
 
 

@@ -36,8 +36,8 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 LOCAL = {
     # A task goes to a worker when the worker is free, not before: another may be free earlier.
     "distributed.scheduler.worker-saturation": 1.0,
-    # A killed worker starts anew. On a busy machine that takes longer than Dask's 15 s, after which the new one would be
-    # closed with a run in its hands, and never replaced.
+    # A killed worker starts anew. On a busy machine that takes longer than Dask's 15 s, after which the new one would
+    # be closed with a run in its hands, and never replaced.
     "distributed.deploy.lost-worker-timeout": "1h",
 }
 

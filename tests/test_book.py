@@ -1,8 +1,11 @@
-"""The built book in a real browser: every page opens, is searchable, fits a phone and asks nobody else for anything."""
+"""The built book in a real browser: every page opens, moves, is searchable, fits a phone and asks nobody else."""
 
 from __future__ import annotations
 
 import functools
+import itertools
+import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -12,11 +15,14 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from browser import find_browser, on_build_server
+from bs4 import BeautifulSoup
 from build_book import RESULTS, ROOT, build_book
 
 pytestmark = pytest.mark.slow
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+# Executed alone, each in a kernel of its own, while the book is built.
+CHAPTERS = ["book/long_tail.html", "book/difficulty.html"]
 PAGES = [f"{name}.html" for name in [TOC["root"], *(chapter["file"] for chapter in TOC["chapters"])]]
 FLAGS = [
     "--no-sandbox",
@@ -44,12 +50,28 @@ def results_before() -> dict[str, int]:
     return published()
 
 
+def processor_seconds() -> float:
+    """What the processes started from here have used so far; other than by the clock, nobody else's work counts."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 @pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory, results_before: dict[str, int]) -> Path:
-    """The book, built from nothing; a warning is an error."""
+def built(tmp_path_factory: pytest.TempPathFactory, results_before: dict[str, int]) -> tuple[Path, float]:
+    """The book's folder, built from nothing, a warning being an error; and the processor seconds it took."""
     output = tmp_path_factory.mktemp("book")
+    before = processor_seconds()
     assert build_book(output, everything=True).returncode == 0, "the book does not build; its log is above"
-    return output / "_build" / "html"
+    return output / "_build" / "html", processor_seconds() - before
+
+
+@pytest.fixture(scope="module")
+def html(built: tuple[Path, float]) -> Path:
+    return built[0]
+
+
+def soup_of(page: Path) -> BeautifulSoup:
+    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +128,28 @@ def test_book_builds_without_warnings(html):
     assert not missing
 
 
-def test_building_trains_nothing(html, results_before):
-    """Every run that a page shows is among the published ones; else publish it: `make book`, then commit."""
+def test_building_leaves_the_published_results_alone(html, results_before):
+    """The chapters train in a folder of their own, the other pages nothing: every run that they show is published."""
     assert published() == results_before
+
+
+def test_building_from_nothing_takes_ten_minutes_of_two_cores(built):
+    assert built[1] < 2 * 600
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_page_is_small(html, path):
+    """Under 3 MB with its pictures, the theme's own files left out."""
+    page = html / path
+    pictures = {os.path.normpath(page.parent / image["src"]) for image in soup_of(page).select("article img[src]")}
+    assert page.stat().st_size + sum(os.path.getsize(picture) for picture in pictures) < 3_000_000
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_picture_has_an_alternative_text(html, path):
+    """A picture without one is given its file's name."""
+    texts = [image.get("alt", "") for image in soup_of(html / path).select("article img")]
+    assert [text for text in texts if len(text) < 20 or "_images/" in text] == []
 
 
 def test_no_page_shows_a_path_of_this_machine(html):
@@ -118,12 +159,10 @@ def test_no_page_shows_a_path_of_this_machine(html):
 
 def test_no_page_loads_from_another_host(html):
     """Also what a browser asks for only later: scripts, styles and images named in the pages."""
-    from bs4 import BeautifulSoup
-
     loaded = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
     strangers = set()
     for page in html.rglob("*.html"):
-        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        soup = soup_of(page)
         for tag, attribute in loaded.items():
             addresses = (element.get(attribute, "") for element in soup.find_all(tag))
             strangers |= {(page.name, a) for a in addresses if a.startswith(("http:", "https:", "//"))}
@@ -170,3 +209,36 @@ def test_search_finds_difficulty(visit):
 def test_page_fits_a_phone(visit, path):
     page = visit(path, width=390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("path", CHAPTERS)
+def test_moving_parts_answer_to_the_keyboard(visit, path):
+    """Every position of every control is reached by keys alone, and shows the frame that the table has for it."""
+    page = visit(path)
+    parts = page.locator(".moving").all()
+    assert parts
+    for part in parts:
+        table = json.loads(part.locator("script[type='application/json']").text_content())
+        controls = part.locator("input, select").all()
+        assert [part.page.locator(f"label[for='{c.get_attribute('id')}']").inner_text() for c in controls]
+        positions = itertools.product(*(range(len(names)) for names in table["names"]))
+        for frame, places in zip(table["frames"], positions, strict=True):
+            for control, place, names in zip(controls, places, table["names"], strict=True):
+                move_by_keys(control, place)
+                if control.get_attribute("type") == "range":
+                    assert control.get_attribute("aria-valuetext") == names[place]
+            drawing, sentence = frame
+            assert part.locator(".moving-answer").inner_text() == sentence
+            assert part.locator(".moving-drawing svg").get_attribute("aria-label") == sentence
+            assert part.locator(".moving-drawing svg text").count() == drawing.count("</text>")
+    assert page.problems == []
+    assert page.strangers == set()
+
+
+def move_by_keys(control, place: int) -> None:
+    """Focus a control and press arrows until it stands at a place."""
+    control.focus()
+    while (now := int(control.input_value())) != place:
+        control.press("ArrowRight" if now < place else "ArrowLeft")
+        assert int(control.input_value()) != now, "an arrow key did not move it"

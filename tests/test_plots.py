@@ -153,6 +153,40 @@ def luminance(colour):
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
+def test_profiles_of_different_sets_can_share_an_axis(tiny):
+    low, high = (plots.profile(counts, tiny.groups, top=500).axes[0] for counts in (tiny.counts, tiny.counts * 10))
+    assert low.get_ylim() == high.get_ylim() == (1, 500)
+
+
+def test_by_class_is_a_point_a_class_in_its_groups_colour_and_shape(tiny):
+    x, y = tiny.counts, torch.arange(10.0)
+    panels = {"a": (x, y, tiny.groups), "b": (x, 2 * y, tiny.groups)}
+    figure = plots.by_class(panels, "images", "weight", xscale="log")
+    figure.canvas.draw()
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["a", "b"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["images", "images"] and figure.axes[0].get_ylabel() == "weight"
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
+    for ax, factor in zip(figure.axes, (1, 2), strict=True):
+        assert ax.get_xscale() == "log"
+        for line, name in zip(ax.lines, ("many", "medium", "few"), strict=True):
+            members = list(tiny.groups[name])
+            assert same_color(line.get_color(), plots.GROUP_COLOURS[name])
+            assert line.get_marker() == plots.GROUP_MARKERS[name]
+            assert list(line.get_xdata()) == x[members].tolist()
+            assert list(line.get_ydata()) == (factor * y[members]).tolist()
+    assert legend_texts(figure.legends[0]) == ["many", "medium", "few"]
+    assert len(set(plots.GROUP_MARKERS.values())) == 3
+
+
+def test_lines_are_named_and_take_the_axes_settings():
+    figure = plots.lines({"a": ([1, 2], [3, 4]), "b": ([1, 2], [5, 60])}, "epoch", "ratio", yscale="log")
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("epoch", "ratio", "log")
+    assert [list(line.get_ydata()) for line in ax.lines] == [[3, 4], [5, 60]]
+    assert legend_texts(figure.legends[0]) == ["a", "b"]
+
+
 def test_colours_stay_in_order_in_grey_print():
     for colours in (list(plots.GROUP_COLOURS.values()), list(plots.EXPERT_COLOURS)):
         greys = [luminance(colour) for colour in colours]

@@ -1,8 +1,9 @@
 """Build the book with warnings as errors. `--all` reads every page again, `--output FOLDER` builds elsewhere.
 
-The chapters read their results from book/results and benchmarks/results. Jupyter Book keeps executed notebooks by
-their cells alone, so a change in the package or in the results would go unseen: the executed notebooks are dropped
-when either changed.
+The chapters train their small networks while the book is built, into book/runs/chapters; the pages on results read
+book/results and benchmarks/results. Jupyter Book keeps executed notebooks by their cells alone, so a change in the
+package or in the results would go unseen: the executed notebooks and the chapters' runs are dropped when either
+changed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "book" / "results"
 SPEED_RESULTS = ROOT / "benchmarks" / "results"
+CHAPTER_RUNS = ROOT / "book" / "runs" / "chapters"
 
 
 def digest() -> str:
@@ -32,10 +34,11 @@ def digest() -> str:
 
 
 def drop_stale_notebooks(build: Path) -> None:
-    """Clear the cache of executed notebooks unless it was filled from the present state."""
+    """Clear the cache of executed notebooks, and what they trained, unless it was filled from the present state."""
     mark, present = build / ".executed-with", digest()
     if not mark.is_file() or mark.read_text() != present:
-        shutil.rmtree(build / ".jupyter_cache", ignore_errors=True)
+        for stale in (build / ".jupyter_cache", CHAPTER_RUNS):
+            shutil.rmtree(stale, ignore_errors=True)
         build.mkdir(parents=True, exist_ok=True)
         mark.write_text(present)
 

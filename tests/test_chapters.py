@@ -1,0 +1,61 @@
+"""The form that every chapter has. That each runs alone shows when the book is built: it has its own kernel there."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from build_book import ROOT
+
+CHAPTERS = ["long_tail", "difficulty"]
+
+
+@pytest.fixture(params=CHAPTERS)
+def cells(request) -> list[dict]:
+    """The cells of a chapter, their sources as one string each."""
+    notebook = json.loads((ROOT / "book" / f"{request.param}.ipynb").read_text(encoding="utf-8"))
+    return [cell | {"source": "".join(cell["source"])} for cell in notebook["cells"]]
+
+
+def tags(cell: dict) -> list[str]:
+    return cell["metadata"].get("tags", [])
+
+
+def test_opens_with_a_question_what_will_be_seen_and_a_picture(cells):
+    opening = cells[0]["source"]
+    assert opening.startswith("# ")
+    assert re.search(r"\*\*[^*]+\?\*\*", opening)
+    assert "At the end of this chapter you will have" in re.sub(r"\s+", " ", opening)
+    first = [cell["source"] for cell in cells[:3] if cell["cell_type"] == "code"]
+    assert any("plots." in source or "widgets.moving(" in source for source in first)
+
+
+def test_cells_are_short(cells):
+    longest = max((cell["source"] for cell in cells if cell["cell_type"] == "code"), key=lambda s: s.count("\n"))
+    assert longest.count("\n") < 15, longest
+
+
+def test_has_something_to_move(cells):
+    assert any("widgets.moving(" in cell["source"] for cell in cells)
+
+
+def test_two_or_three_exercises_each_with_a_folded_solution_that_runs(cells):
+    start = next(i for i, cell in enumerate(cells) if "## Exercises" in cell["source"])
+    exercises = [i for i, cell in enumerate(cells) if i >= start and re.search(r"^\*\*\d\.\*\*", cell["source"], re.M)]
+    assert len(exercises) in (2, 3)
+    for i in exercises:
+        assert cells[i + 1]["cell_type"] == "code" and "hide-cell" in tags(cells[i + 1])
+
+
+def test_ends_with_what_was_shown_computed_in_the_page(cells):
+    place = next(i for i, cell in enumerate(cells) if cell["source"] == "## What was shown")
+    assert cells[place + 1]["cell_type"] == "code" and "print(f" in cells[place + 1]["source"]
+    assert len(cells) - place <= 3
+
+
+def test_pictures_have_alternative_texts(cells):
+    """A figure's goes into its cell's metadata; a moving one has its sentence."""
+    for cell in cells:
+        if re.search(r"^plots\..*;$", cell["source"], re.M):
+            assert len(cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")) > 20, cell["source"]
