@@ -65,14 +65,14 @@ def test_several_processes_give_the_numbers_of_one(count, tiny, tmp_path, quick)
 
 
 def test_a_training_together_goes_on_alone_after_it_was_told_to_end(tiny, tmp_path, quick):
-    settings = {"epochs": 60, "batch_size": 16}
+    settings = {"epochs": 25}
     processes = start_together(2, tmp_path, [("cross-entropy", settings)])
     until(lambda: list(tmp_path.glob("tiny/*/epochs.jsonl")))
     for process in processes:
         os.kill(process.pid, signal.SIGTERM)
     end(processes, [143, 143])
     left = run_in(tmp_path)
-    assert left.checkpoint_file.is_file() and 1 <= len(left.epochs) < 60
+    assert left.checkpoint_file.is_file() and 1 <= len(left.epochs) < 25
     resumed = dq.fit("cross-entropy", tiny, runs_dir=tmp_path, **quick | settings)
     assert resumed.finished and resumed.epochs[: len(left.epochs)] == left.epochs
 

@@ -16,7 +16,7 @@ import dqroute as dq
 from dqroute.termination import told_to_end
 from dqroute.train import Training
 
-LONG = {"epochs": 40, "batch_size": 16}
+LONG = {"epochs": 25}
 
 
 def test_the_signal_is_noted_and_then_does_again_what_it_did():
