@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dqroute.checks import one_line
 from dqroute.files import read_tensors, write_tensors
 from dqroute.method import Method
 from dqroute.optimizer import Updates
@@ -88,7 +89,7 @@ def read_checkpoint(path: Path, digest: str, model: Method, updates: Updates) ->
     try:
         model.load_state_dict(below("model."))
     except RuntimeError as error:
-        raise ValueError(f"{path} belongs to another network ({error}); {remedy}") from error
+        raise ValueError(f"{path} belongs to another network ({one_line(error)}); {remedy}") from error
     updates.resume(below("momentum."))
     device = model.mean.device
     loss_sum, right = (tensors[f"part.{name}"].to(device) for name in ("loss_sum", "right"))

@@ -39,3 +39,8 @@ def checked_range(name: str, value: object, low: float, high: float = inf) -> fl
         bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
         raise ValueError(f"{name} must lie {bound}; got {value!r}")
     return float(value)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks, to stand within another message."""
+    return " ".join(str(error).split())

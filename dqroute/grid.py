@@ -35,7 +35,7 @@ import torch
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from dqroute.checks import checked_seed, choose
+from dqroute.checks import checked_seed, choose, one_line
 from dqroute.data import DATA_SETS, checked_imbalance, checked_val
 from dqroute.long_tail import shot_groups
 from dqroute.method import METHODS, Problem, method_options
@@ -279,8 +279,3 @@ def shown(value: Any) -> str:
     """A value in a message, cut short."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks."""
-    return " ".join(str(error).split())

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dqroute.checks import choose
+from dqroute.checks import choose, one_line
 from dqroute.data.image_set import ImageSet
 from dqroute.files import read_json, read_json_lines, read_tensors, write_json
 from dqroute.locking import only_process
@@ -213,7 +213,7 @@ class Run:
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
-            raise ValueError(f"{self.weights_file} belongs to another network: {error}") from error
+            raise ValueError(f"{self.weights_file} belongs to another network: {one_line(error)}") from error
         return model.eval()
 
     def report(self, split: str = "test") -> Report | None:

@@ -28,7 +28,8 @@ from distributed import Client, Future, LocalCluster, as_completed, wait
 
 from dqroute import tables
 from dqroute.benchmark import NOTEBOOK, parse_parameter
-from dqroute.grid import Task, one_line, read_grid
+from dqroute.checks import one_line
+from dqroute.grid import Task, read_grid
 from dqroute.runs import Run, default_runs_dir
 from dqroute.task import TOPIC, Known, RunFailed, carry_out, know
 
