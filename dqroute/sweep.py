@@ -36,8 +36,8 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 LOCAL = {
     # A task goes to a worker when the worker is free, not before: another may be free earlier.
     "distributed.scheduler.worker-saturation": 1.0,
-    # A killed worker starts anew. On a busy machine that takes longer than Dask's 15 s, after which the new one would be
-    # closed with a run in its hands, and never replaced.
+    # A killed worker starts anew. On a busy machine that takes longer than Dask's 15 s, after which the new one would
+    # be closed with a run in its hands, and never replaced.
     "distributed.deploy.lost-worker-timeout": "1h",
 }
 
@@ -155,7 +155,7 @@ def connected(scheduler: Any, workers: int | None) -> Iterator[Client]:
     if workers is not None and workers < 1:
         raise ValueError(f"a sweep needs at least 1 worker; got {workers}")
     workers = workers or (1 if torch.cuda.is_available() else CPU_COUNT)
-    cluster = {
+    cluster: dict[str, Any] = {
         "n_workers": workers,
         "threads_per_worker": 1,
         # The training runs in a kernel beside the worker, where Dask does not see its memory.
