@@ -156,7 +156,7 @@ def connected(scheduler: Any, workers: int | None) -> Iterator[Client]:
     if workers is not None and workers < 1:
         raise ValueError(f"a sweep needs at least 1 worker; got {workers}")
     workers = workers or (1 if torch.cuda.is_available() else CPU_COUNT)
-    cluster = {
+    cluster: dict[str, Any] = {
         "n_workers": workers,
         "threads_per_worker": 1,
         # The training runs in a kernel beside the worker, where Dask does not see its memory.
