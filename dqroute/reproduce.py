@@ -4,7 +4,7 @@
 another folder and compares. ``DATA`` is what :func:`dqroute.load` takes, with options in JSON where the settings cannot
 tell them:
 
-    python -m dqroute.reproduce book/results/glyphs/dqroute-seed0-c99cc6f49b glyphs
+    python -m dqroute.reproduce book/results/glyphs/dqroute-seed0-425c8e7617 glyphs
     python -m dqroute.reproduce runs/folder/ride-seed1-6bad1d6e9e folder:pictures '{"size": 64}'
 
 It ends with 0 if the numbers are identical or agree within the tolerance, and with 1 if they differ.
