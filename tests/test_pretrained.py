@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 import dqroute as dq
 from dqroute.networks import ExpertNetwork
-from dqroute.pretrained import read_pretrained, start_from
+from dqroute.pretrained import by_torchvisions_names, check_shapes, read_pretrained, start_from
 from dqroute.settings import PRESETS, Settings
 
 NAME = "resnet18-f37072fd.pth"  # what torchvision calls its weights of ResNet-18
@@ -58,8 +58,6 @@ def test_the_large_networks_take_the_weights_of_torchvisions(backbone, tmp_path)
     with torch.device("meta"):
         state = torchvision.models.get_model_builder(backbone)().state_dict()
         ours = ExpertNetwork(backbone, 365, experts=2, shared_depth=2)
-    from dqroute.pretrained import by_torchvisions_names, check_shapes
-
     given = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
     found = by_torchvisions_names(ours)
     check_shapes(given, {name: tensors[0] for name, tensors in found.items()}, "file", backbone)

@@ -4,7 +4,6 @@ What single parts do with bad input is tested beside them; here everything goes 
 """
 
 import gzip
-import os
 import struct
 import zlib
 
@@ -341,7 +340,6 @@ def test_settings_out_of_range_are_named(change):
 # --- nothing is lost ---
 
 
-@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links here")
 def test_a_file_that_goes_missing_after_loading_is_told_before_training_and_costs_no_finished_epoch(
     listed, runs_dir, quick
 ):
