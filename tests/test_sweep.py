@@ -108,39 +108,43 @@ def sweep(tmp_path):
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
         command = [sys.executable, "-m", "dqroute.sweep", str(tmp_path / "grid.yaml"), "--workers", "2"]
-        process = subprocess.Popen(
-            [*command, "--runs-dir", str(tmp_path / "runs")],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        )
+        printed = tmp_path / f"printed-{len(begun)}.txt"
+        with printed.open("w") as out:
+            process = subprocess.Popen(
+                [*command, "--runs-dir", str(tmp_path / "runs")],
+                stdout=out,
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            )
         begun.append(process)
-        return process
+        return process, printed
 
     yield begin
     for process in begun:
         process.kill()
 
 
-def kill_in_training(process, runs_dir):
-    """Kill the worker of the run that started first, once an epoch is behind it; its method and what was printed."""
-    printed = []
-    for line in process.stdout:
-        printed.append(line)
-        if started := re.search(r"start +digits · ([\w-]+) · seed 0: process (\d+) on ", line):
-            break
-    method, worker = started[1], psutil.Process(int(started[2]))
+def wait_until(happened, process):
+    """What `happened` returns once it is something; the process must be running meanwhile."""
     until = time.monotonic() + 900
-    while not list(runs_dir.glob(f"digits/{method}-*/checkpoint.safetensors")):
+    while not (result := happened()):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
+    return result
+
+
+def kill_in_training(process, printed, runs_dir):
+    """Kill the worker of the run that started first, once an epoch is behind it; returns its method."""
+    start = r"start +digits · ([\w-]+) · seed 0: process (\d+) on "
+    method, number = wait_until(lambda: re.search(start, printed.read_text()), process).groups()
+    wait_until(lambda: list(runs_dir.glob(f"digits/{method}-*/checkpoint.safetensors")), process)
+    worker = psutil.Process(int(number))
     kernels = [child for child in worker.children() if "ipykernel_launcher" in " ".join(child.cmdline())]
     worker.send_signal(signal.SIGKILL)
     # A kernel without its worker must not go on beside the one that takes its run up.
     gone, alive = psutil.wait_procs(kernels, timeout=30)
     assert len(gone) == 1 and not alive
-    return method, "".join(printed)
+    return method
 
 
 def told(output):
@@ -153,12 +157,10 @@ def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(swee
     """A worker is killed in training: its run goes on elsewhere. Two runs fail, as their image set is not there."""
     runs_dir, methods = tmp_path / "runs", ["cross-entropy", "logit-adjustment"]
     sound = {"data": ["digits"], "methods": methods, "settings": [{"epochs": 6}]}
-    process = sweep(sound | {"data": ["digits", f"folder:{tmp_path / 'nowhere'}"]})
-    killed, before_kill = kill_in_training(process, runs_dir)
-    output = before_kill + process.communicate(timeout=1200)[0]
-    print(output)
-
-    assert process.returncode == 1
+    process, printed = sweep(sound | {"data": ["digits", f"folder:{tmp_path / 'nowhere'}"]})
+    killed = kill_in_training(process, printed, runs_dir)
+    assert process.wait(timeout=1200) == 1
+    output = printed.read_text()
     assert told(output) == {"start": 4, "again": 1, "done": 2, "failed": 2}
     runs = find_runs(runs_dir)
     assert [run.method for run in runs] == methods
@@ -177,9 +179,9 @@ def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(swee
 
     # Once more, without what cannot work: both runs are found, nothing is written, and the table is the same.
     before = {path: path.stat().st_mtime_ns for path in runs_dir.rglob("*")}
-    process = sweep(sound)
-    output, _ = process.communicate(timeout=1200)
-    assert process.returncode == 0
+    process, printed = sweep(sound)
+    assert process.wait(timeout=1200) == 0
+    output = printed.read_text()
     assert told(output) == {"found": 2}
     assert output.split("accuracy on test images")[1].strip() == table.strip()
     assert {path: path.stat().st_mtime_ns for path in runs_dir.rglob("*")} == before
