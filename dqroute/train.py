@@ -111,6 +111,10 @@ def fit(
         # The process waited for may have finished it.
         if not processes.as_main_says(lambda: run.finished):
             Training(run, data, settings, where, compile, processes, weights).to_the_end(progress, checkpoint_minutes)
+    if processes.main:
+        # Who still waits for the lock or comes later finds the run finished and has no need of it. Windows keeps it.
+        with suppress(OSError):
+            (run.folder / LOCK).unlink(missing_ok=True)
     return run
 
 
@@ -268,9 +272,6 @@ class Training:
             finished["cpu_joules"] = round(sum(record["cpu_joules"] for record in self.records), 1)
         write_json(self.run.folder / "provenance.json", self.run.provenance | finished)
         self.run.checkpoint_file.unlink(missing_ok=True)
-        # Who still waits for the lock or comes later finds the run finished and has no need of it. Windows keeps it.
-        with suppress(OSError):
-            (self.run.folder / LOCK).unlink(missing_ok=True)
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its record."""

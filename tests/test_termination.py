@@ -98,7 +98,7 @@ def test_a_notebook_told_to_end_keeps_what_was_trained(tiny, tmp_path, quick):
         f"dq.fit('dqroute', make_tiny(), runs_dir={str(folder)!r}, **QUICK | {LONG!r})"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
-    with pytest.raises(CellExecutionError, match="SystemExit: 143"):
+    with pytest.raises(CellExecutionError, match=r"SystemExit.*\b143\b"):
         NotebookClient(notebook, timeout=120).execute()
     left = run_in(folder)
     assert left.checkpoint_file.is_file() and 1 <= len(left.epochs) < LONG["epochs"]

@@ -176,7 +176,7 @@ def test_a_finished_run_is_found_and_not_trained_again(tiny, runs_dir, quick, mo
 
 def test_defaults_spelled_out_are_the_same_run(tiny, runs_dir, quick):
     a = dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, **quick)
-    b = dq.fit("dqroute", tiny, epochs=1, alpha=0.5, lr=None, fusion="logits", seed=0, runs_dir=runs_dir, **quick)
+    b = dq.fit("dqroute", tiny, epochs=1, alpha=0.5, lr=None, fusion="nested", seed=0, runs_dir=runs_dir, **quick)
     assert a.folder == b.folder
 
 
