@@ -39,7 +39,7 @@ class Batches:
         augmentation: what may be done to the images.
         batch_size: the last batch of an epoch may be smaller, or one image larger.
         device: where images are kept and batches are made.
-        share: which part of each batch is made; see :func:`share_of`.
+        share: which part of each batch is made; see ``share_of``.
 
     Attributes:
         sizes: images of each batch of an epoch, all shares together.

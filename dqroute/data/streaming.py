@@ -27,7 +27,7 @@ class StreamedBatches:
         batch_size: the last batch of an epoch may be smaller, or one image larger.
         device: where batches go, as bytes; the model normalises them there.
         threads: that decode; as many as there are cores unless given.
-        share: which part of each batch is made; see :func:`~dqroute.data.batches.share_of`.
+        share: which part of each batch is made; see ``share_of`` in :mod:`dqroute.data.batches`.
 
     Attributes:
         sizes: images of each batch of an epoch, all shares together.
