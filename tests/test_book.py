@@ -145,6 +145,14 @@ def test_page_is_small(html, path):
     assert page.stat().st_size + sum(os.path.getsize(picture) for picture in pictures) < 3_000_000
 
 
+def test_every_figure_that_a_notebook_draws_is_on_its_page(html):
+    """A cell that ends in a figure, of one page that was executed; each such cell has an alternative text."""
+    notebook = json.loads((ROOT / "book" / "results.ipynb").read_text(encoding="utf-8"))
+    drawn = [cell for cell in notebook["cells"] if "image" in cell["metadata"].get("mystnb", {})]
+    pictures = soup_of(html / "book" / "results.html").select("article img[src]")
+    assert len(pictures) == len(drawn) > 0
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_every_picture_has_an_alternative_text(html, path):
     """A picture without one is given its file's name."""

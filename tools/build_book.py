@@ -52,6 +52,8 @@ def build_book(output: Path = ROOT, *, everything: bool = False) -> subprocess.C
     # Relative to the notebooks, which run in their own folder: the pages print it. The reader's own setting must not
     # replace the published runs.
     environment = os.environ | {"DQROUTE_RUNS": "results", "PYTHONUNBUFFERED": "1"}
+    # A backend chosen outside would take the notebooks' own place, and leave the pages without pictures.
+    environment.pop("MPLBACKEND", None)
     return subprocess.run(command, env=environment, text=True)
 
 
