@@ -90,9 +90,11 @@ def test_a_notebook_told_to_end_keeps_what_was_trained(tiny, tmp_path, quick):
     folder = tmp_path / "runs"
     cell = (
         f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
-        "import os, signal, threading\nimport dqroute as dq\nfrom training import QUICK, make_tiny\n"
+        "import os, pathlib, signal, threading, time, torch\n"
+        "import dqroute as dq\nfrom training import QUICK, make_tiny\n"
+        "torch.set_num_threads(1)\n"  # as many as here: sums over two threads round otherwise
         "def end():\n"
-        f"    while not list(__import__('pathlib').Path({str(folder)!r}).glob('tiny/*/epochs.jsonl')): pass\n"
+        f"    while not list(pathlib.Path({str(folder)!r}).glob('tiny/*/epochs.jsonl')): time.sleep(0.001)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "threading.Thread(target=end).start()\n"
         f"dq.fit('dqroute', make_tiny(), runs_dir={str(folder)!r}, **QUICK | {LONG!r})"
