@@ -139,7 +139,8 @@ def dqroute(
     terms = []
     for logits, log_prior_k, v in zip(outputs.logits, log_priors, focus, strict=True):
         left_out = v == 0
-        adjusted = (logits + tau * log_prior_k.masked_fill(left_out, 0)).masked_fill(left_out, -torch.inf)
+        # The -inf set apart, because τ = 0 would make NaN of it; on [C], because a pass over [B, C] costs.
+        adjusted = logits + (tau * log_prior_k.masked_fill(left_out, 0)).masked_fill(left_out, -torch.inf)
         # An image of a class left out has no logit of its own here; any other stands in, and its weight of 0 drops it.
         target = torch.where(left_out[labels], v.argmax(), labels)
         losses = F.cross_entropy(adjusted, target, reduction="none")
