@@ -117,7 +117,7 @@ def by_class(
 def lines(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str, **axes: Any
 ) -> Figure:
-    """A line a name, each in its own colour and dash.
+    """A line a name, each in its own colour and dash; shot groups have the colours they have everywhere.
 
     Args:
         curves: horizontal and vertical values by name.
@@ -126,7 +126,8 @@ def lines(
     figure, (ax,) = new_figure()
     styles = method_styles(curves)
     for name, (x, y) in curves.items():
-        ax.plot(x, y, label=name, **styles[name])
+        colour = {"color": GROUP_COLOURS[name]} if name in GROUP_COLOURS else {}
+        ax.plot(x, y, label=name, **styles[name] | colour)
     ax.set(xlabel=xlabel, ylabel=ylabel, **axes)
     if ax.get_xscale() == "log":
         ax.xaxis.set_major_formatter("{x:,g}")

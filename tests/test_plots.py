@@ -187,6 +187,12 @@ def test_lines_are_named_and_take_the_axes_settings():
     assert legend_texts(figure.legends[0]) == ["a", "b"]
 
 
+def test_lines_of_shot_groups_have_the_colours_of_the_groups():
+    figure = plots.lines({name: ([1, 2], [3, 4]) for name in ("overall", "few")}, "epoch", "accuracy, %")
+    overall, few = figure.axes[0].lines
+    assert few.get_color() == plots.GROUP_COLOURS["few"] and overall.get_color() not in plots.GROUP_COLOURS.values()
+
+
 def test_colours_stay_in_order_in_grey_print():
     for colours in (list(plots.GROUP_COLOURS.values()), list(plots.EXPERT_COLOURS)):
         greys = [luminance(colour) for colour in colours]
