@@ -16,12 +16,13 @@ from dqroute import methods as methods  # fills METHODS
 from dqroute.data import load, read_images
 from dqroute.evaluate import evaluate
 from dqroute.explanation import explain, nearest
+from dqroute.fitting import fit
 from dqroute.method import METHODS, Method, method_options, register
 from dqroute.prediction import Prediction
 from dqroute.report import Report
 from dqroute.runs import Run, find_runs
 from dqroute.serving import classify
-from dqroute.train import NonFiniteLoss, fit
+from dqroute.train import NonFiniteLoss
 
 __all__ = [
     "METHODS",

@@ -26,12 +26,12 @@ import torch
 from dqroute.data import DATA_SETS, ImageSet, load
 from dqroute.evaluate import differences, evaluate
 from dqroute.files import read_tensors
+from dqroute.fitting import fit
 from dqroute.method import METHODS
 from dqroute.parameters import as_options
 from dqroute.pretrained import read_pretrained
 from dqroute.runs import Run
 from dqroute.settings import Settings
-from dqroute.train import fit
 
 TOLERANCE = 0.01
 # What a clock or a counter measured.

@@ -11,9 +11,9 @@ import papermill
 from distributed import get_worker
 
 from dqroute.data import load
+from dqroute.fitting import divide_changes, request_of
 from dqroute.grid import Task
 from dqroute.runs import Run, folder_of
-from dqroute.train import divide_changes, request_of
 
 TOPIC = "dqroute-sweep"
 # A warning from every kernel would drown the sweep's own lines.
