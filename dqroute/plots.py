@@ -36,6 +36,11 @@ from dqroute.tradeoff import curve as height_of
 GROUP_COLOURS = {"many": "#1b3a6b", "medium": "#2a9d8f", "few": "#f2a541"}
 GROUP_MARKERS = {"many": "o", "medium": "s", "few": "^"}
 EXPERT_COLOURS = ("#3d3d3d", "#a23b72", "#eba6c5", "#c9d6df")
+# What the book is about stands out of any number of others.
+SUBJECT: dict[str, dict[str, Any]] = {
+    "dqroute": {"color": "#1c1c1c", "linestyle": "solid"},
+    "dqroute, plain mean": {"color": "#8c8c8c", "linestyle": "solid"},
+}
 DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
 
 
@@ -156,10 +161,11 @@ def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) 
 
 
 def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """A colour and a dash for each method, in order of appearance."""
+    """A colour and a dash for each method, in order of appearance; DQRoute is black, its plain mean grey."""
     names = list(dict.fromkeys(methods))
     colours = sns.color_palette("colorblind", len(names))
-    return {name: {"color": colours[i], "linestyle": DASHES[i % len(DASHES)]} for i, name in enumerate(names)}
+    styles = {name: {"color": colours[i], "linestyle": DASHES[i % len(DASHES)]} for i, name in enumerate(names)}
+    return {name: style | SUBJECT.get(name, {}) for name, style in styles.items()}
 
 
 def training_curves(runs: Sequence[Run]) -> Figure:
@@ -207,6 +213,7 @@ def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
         hue_order=methods,
         palette=palette,
         errorbar=interval if several else None,
+        err_kws={"color": "0.6"},
         ax=ax,
         edgecolor="white",
     )

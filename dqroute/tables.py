@@ -8,6 +8,7 @@ from math import sqrt
 import pandas as pd
 from scipy import stats
 
+from dqroute.cost import operations, parameter_count
 from dqroute.runs import Run
 from dqroute.tradeoff import Point, area, overall_at
 
@@ -67,6 +68,24 @@ def summary(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
     table["minutes a run"] = [f"{sum(times) / len(times):.1f}" for times in minutes.values()]
     table.index.name = table.columns.name = None
     return table
+
+
+def sizes(runs: Iterable[Run]) -> pd.DataFrame:
+    """What each method's network costs: experts, parameters, and operations of one image; a row a method.
+
+    The detectors' parameters count, where they have any; an operation is a multiplication or an addition.
+    """
+    rows = {}
+    for method, run in {run.method: run for run in runs}.items():
+        model = run.new_model()
+        height, width = model.size or (32, 32)  # runs from before the size was recorded are of CIFAR
+        shape = (model.mean.shape[1], height, width)
+        rows[method] = {
+            "experts": model.network.experts,
+            "parameters": parameter_count(model),
+            "operations an image": operations(model.network, shape),
+        }
+    return pd.DataFrame(rows).T
 
 
 def paired_differences(runs: Iterable[Run], reference: str, split: str = "test") -> pd.DataFrame:

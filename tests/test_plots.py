@@ -204,6 +204,9 @@ def test_methods_differ_in_colour_and_keep_theirs():
     assert list(styles) == list("abcdefg")
     assert len({style["color"] for style in styles.values()}) == 7
     assert styles["a"] == plots.method_styles(["a", "b"])["a"]
+    among = plots.method_styles(["a", "dqroute", "b"])
+    assert among["dqroute"] == plots.method_styles(["dqroute"])["dqroute"]
+    assert len({str(style["color"]) for style in among.values()}) == 3
 
 
 def test_speed_ratios_are_a_bar_a_network_and_job():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dqroute.report import Report
-from dqroute.tables import accuracies, half_interval, paired_differences, summary, trade_offs, with_interval
+from dqroute.tables import accuracies, half_interval, paired_differences, sizes, summary, trade_offs, with_interval
 from dqroute.tradeoff import Point
 
 T_2, T_1 = 4.30265, 12.7062  # the 97.5 % points of Student's t with 2 and with 1 degree of freedom
@@ -125,6 +125,17 @@ def test_real_runs_make_both_tables(trained):
 def line(height):
     """A curve from few-shot accuracy 0 to 40 %, falling from a height by a quarter of what few-shot accuracy gains."""
     return [Point(shift, height - 0.25 * shift, 0.0, 0.0, shift) for shift in (0.0, 0.4)]
+
+
+def test_sizes_are_those_of_the_networks(trained):
+    table = sizes(trained)
+    assert list(table.index) == ["cross-entropy", "dqroute"] and list(table["experts"]) == [1, 3]
+    for run in trained:
+        trained_numbers = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
+        assert table.loc[run.method, "parameters"] == trained_numbers
+    # The trunk is shared: three experts cost less than three networks.
+    one, three = table["operations an image"]
+    assert one < three < 3 * one
 
 
 def test_trade_offs_by_hand():

@@ -18,7 +18,7 @@ METHODS = ["cross-entropy", "logit-adjustment", "ride", "dqroute"]
 def draw(target: Path = ROOT / "book" / "assets" / "cifar-100.svg") -> Path:
     """Accuracy by shot group on CIFAR-100-LT; the same runs give the same file, byte by byte."""
     found = find_runs(ROOT / "book" / "results" / "cifar-100")
-    shown = [run for run in found if run.method in METHODS]
+    shown = [run for run in found if run.method in METHODS and run.settings["data"]["imbalance"] == 100]
     runs = sorted(shown, key=lambda run: (METHODS.index(run.method), run.seed))
     matplotlib.rcParams["svg.hashsalt"] = "dqroute"
     figure = plots.accuracy_by_group(runs)
