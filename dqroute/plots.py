@@ -397,21 +397,22 @@ def reliability(panels: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]], xlabe
         panels: by name, lines by name: the mean probability of each bin and the share that came true, ``[M]``, 0 to 1.
         xlabel, ylabel: of all panels, for numbers in %.
     """
-    figure, axes = new_figure(len(panels), height=3.6)
+    figure, axes = new_figure(len(panels), height=4.2)
     styles = method_styles(name for lines in panels.values() for name in lines)
     for ax, (panel, drawn) in zip(axes, panels.items(), strict=True):
         ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
         for name, (stated, true) in drawn.items():
-            ax.plot((100 * stated).tolist(), (100 * true).tolist(), marker="o", markersize=4, label=name, **styles[name])
+            x, y = (100 * stated).tolist(), (100 * true).tolist()
+            ax.plot(x, y, marker="o", markersize=4, label=name, **styles[name])
         ax.set(xlabel=xlabel, xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
         ax.set_title(panel, loc="left", fontsize="medium")
-        ax.legend(frameon=False)
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, fontsize="small")
     axes[0].set_ylabel(ylabel)
     return figure
 
 
 def simplex(
-    weights: Tensor, groups: Tensor, images: Tensor | None = None, apart: float = 0.075, height: float = 4.6
+    weights: Tensor, groups: Tensor, images: Tensor | None = None, apart: float = 0.09, height: float = 4.6
 ) -> Figure:
     """Images by the weights of three experts: at a corner one expert decides alone, in the middle all weigh the same.
 
@@ -420,7 +421,7 @@ def simplex(
         groups: shot group of each image, ``[N]``, 0 many, 1 medium, 2 few.
         images: uint8 ``[N, channels, H, W]``, to be drawn in the place of points, in their order, as far as there is
             room.
-        apart: least distance between two drawn images; the triangle's side is 1.
+        apart: least distance between two drawn images, across or up; the triangle's side is 1.
         height: of the figure, in inches.
     """
     corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]])
@@ -430,9 +431,10 @@ def simplex(
     if images is not None:
         taken = torch.full((1, 2), torch.inf)
         for place, group, image in zip(places, groups.tolist(), images, strict=True):
-            if (taken - place).norm(dim=1).min() >= apart:
+            if (taken - place).abs().amax(dim=1).min() >= apart:
                 taken = torch.cat([taken, place[None]])
-                picture = OffsetImage(image.permute(1, 2, 0).squeeze(-1).numpy(), zoom=20 / image.shape[-1], cmap="gray")
+                pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
+                picture = OffsetImage(pixels, zoom=20 / image.shape[-1], cmap="gray")
                 edge = {"edgecolor": GROUP_COLOURS[GROUP_NAMES[group]], "linewidth": 2}
                 ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge))
     for index, name in enumerate(GROUP_NAMES):

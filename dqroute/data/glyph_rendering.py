@@ -90,9 +90,7 @@ def character_map(name: str) -> frozenset[int]:
 
 
 @lru_cache(maxsize=2)
-def masks(
-    typefaces: tuple[str, ...], canvas: int, characters: Sequence[str] = CHARACTERS
-) -> tuple[Tensor, Tensor]:
+def masks(typefaces: tuple[str, ...], canvas: int, characters: Sequence[str] = CHARACTERS) -> tuple[Tensor, Tensor]:
     """Every character in every typeface that has it.
 
     Characters stand on one baseline, and typefaces are scaled to one cap height, so that ``c`` stays smaller than
