@@ -19,6 +19,7 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
@@ -434,7 +435,7 @@ def simplex(
             if (taken - place).abs().amax(dim=1).min() >= apart:
                 taken = torch.cat([taken, place[None]])
                 pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
-                picture = OffsetImage(pixels, zoom=20 / image.shape[-1], cmap="gray")
+                picture = OffsetImage(pixels, zoom=20 / image.shape[-1], cmap="gray", norm=Normalize(0, 255))
                 edge = {"edgecolor": GROUP_COLOURS[GROUP_NAMES[group]], "linewidth": 2}
                 ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge))
     for index, name in enumerate(GROUP_NAMES):
