@@ -19,7 +19,9 @@ import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -394,4 +396,63 @@ def accuracy_by_coverage(curves: dict[str, Coverage]) -> Figure:
         ax.plot(100 * curve.coverage, 100 * curve.accuracy, label=name, **styles[name])
     ax.set(xlabel="images answered, %", ylabel="answers that are right, %", xlim=(0, 100))
     ax.legend(frameon=False)
+    return figure
+
+
+def reliability(panels: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]], xlabel: str, ylabel: str) -> Figure:
+    """What came true against what was stated, a point a bin; on the diagonal the two agree. Panels side by side.
+
+    Args:
+        panels: by name, lines by name: the mean probability of each bin and the share that came true, ``[M]``, 0 to 1.
+        xlabel, ylabel: of all panels, for numbers in %.
+    """
+    figure, axes = new_figure(len(panels), height=4.2)
+    styles = method_styles(name for lines in panels.values() for name in lines)
+    for ax, (panel, drawn) in zip(axes, panels.items(), strict=True):
+        ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
+        for name, (stated, true) in drawn.items():
+            x, y = (100 * stated).tolist(), (100 * true).tolist()
+            ax.plot(x, y, marker="o", markersize=4, label=name, **styles[name])
+        ax.set(xlabel=xlabel, xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
+        ax.set_title(panel, loc="left", fontsize="medium")
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, fontsize="small")
+    axes[0].set_ylabel(ylabel)
+    return figure
+
+
+def simplex(
+    weights: Tensor, groups: Tensor, images: Tensor | None = None, apart: float = 0.09, height: float = 4.6
+) -> Figure:
+    """Images by the weights of three experts: at a corner one expert decides alone, in the middle all weigh the same.
+
+    Args:
+        weights: ``[N, 3]``, rows summing to 1.
+        groups: shot group of each image, ``[N]``, 0 many, 1 medium, 2 few.
+        images: uint8 ``[N, channels, H, W]``, to be drawn in the place of points, in their order, as far as there is
+            room.
+        apart: least distance between two drawn images, across or up; the triangle's side is 1.
+        height: of the figure, in inches.
+    """
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]])
+    places = weights.float() @ corners
+    figure, ax = plt.subplots(figsize=(7.0, height), layout="constrained")
+    ax.fill(*corners.T.tolist(), facecolor="none", edgecolor="#9fb0bd", linewidth=0.8)
+    if images is not None:
+        taken = torch.full((1, 2), torch.inf)
+        for place, group, image in zip(places, groups.tolist(), images, strict=True):
+            if (taken - place).abs().amax(dim=1).min() >= apart:
+                taken = torch.cat([taken, place[None]])
+                pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
+                picture = OffsetImage(pixels, zoom=20 / image.shape[-1], cmap="gray", norm=Normalize(0, 255))
+                edge = {"edgecolor": GROUP_COLOURS[GROUP_NAMES[group]], "linewidth": 2}
+                ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge))
+    for index, name in enumerate(GROUP_NAMES):
+        x, y = places[groups == index].T.tolist() if images is None else ([], [])
+        style: dict[str, Any] = {"marker": GROUP_MARKERS[name], "color": GROUP_COLOURS[name], "linestyle": ""}
+        ax.plot(x, y, markersize=4, alpha=0.6, label=name, **style)
+    for k, (x, y) in enumerate(corners.tolist()):
+        ax.annotate(f"expert {k + 1}", (x, y), (0, 18 if k == 2 else -24), textcoords="offset points", ha="center")
+    ax.set(xlim=(-0.1, 1.1), ylim=(-0.12, 1), aspect="equal")
+    ax.axis("off")
+    ax.legend(frameon=False, loc="upper left")
     return figure

@@ -8,7 +8,7 @@ import re
 import pytest
 from build_book import ROOT
 
-CHAPTERS = ["long_tail", "difficulty", "benchmarks"]
+CHAPTERS = ["long_tail", "difficulty", "routing", "parts", "benchmarks"]
 
 
 @pytest.fixture(params=CHAPTERS)

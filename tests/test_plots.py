@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import same_color, to_hex
+from matplotlib.offsetbox import AnnotationBbox
 
 import dqroute as dq
 from dqroute import plots
@@ -285,3 +286,43 @@ def test_trade_offs_end_where_a_run_ends_and_mark_where_the_method_stands():
     assert (reached.min(), reached.max()) == pytest.approx((10, 20))
     assert (dot.get_xdata()[0], dot.get_ydata()[0]) == pytest.approx((5, 42))
     assert "few-shot" in ax.get_xlabel() and "overall" in ax.get_ylabel()
+
+
+def test_reliability_is_a_line_a_name_beside_the_diagonal():
+    stated, true = torch.tensor([0.2, 0.9]), torch.tensor([0.25, 0.8])
+    figure = plots.reliability({"left": {"a": (stated, true)}, "right": {"b": (true, stated)}}, "says, %", "is, %")
+    left, right = figure.axes
+    diagonal, line = left.lines
+    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
+    assert list(line.get_xdata()) == pytest.approx([20, 90]) and list(line.get_ydata()) == pytest.approx([25, 80])
+    assert legend_texts(left.get_legend()) == ["a"] and legend_texts(right.get_legend()) == ["b"]
+    assert (left.get_xlabel(), left.get_ylabel(), right.get_xlabel()) == ("says, %", "is, %", "says, %")
+    assert not same_color(line.get_color(), right.lines[1].get_color())
+
+
+WEIGHTS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1 / 3, 1 / 3, 1 / 3]])
+
+
+def test_simplex_has_an_expert_at_each_corner_and_equal_weights_in_the_middle():
+    (ax,) = plots.simplex(WEIGHTS, torch.tensor([0, 1, 2, 0])).axes
+    named = {text.get_text(): text.xy for text in ax.texts}
+    drawn = {line.get_label(): np.array([line.get_xdata(), line.get_ydata()]).T for line in ax.lines}
+    assert drawn["many"][0] == pytest.approx(named["expert 1"])
+    assert drawn["medium"][0] == pytest.approx(named["expert 2"])
+    assert drawn["few"][0] == pytest.approx(named["expert 3"])
+    assert drawn["many"][1] == pytest.approx(np.mean(list(named.values()), axis=0))
+    assert same_color(ax.lines[2].get_color(), plots.GROUP_COLOURS["few"])
+    assert legend_texts(ax.get_legend()) == ["many", "medium", "few"]
+
+
+def test_simplex_draws_images_where_there_is_room(tiny):
+    weights = torch.cat([WEIGHTS, WEIGHTS[:1]])
+    (ax,) = plots.simplex(weights, torch.tensor([0, 1, 2, 0, 2]), tiny.train.images[:5]).axes
+    boxes = [artist for artist in ax.artists if isinstance(artist, AnnotationBbox)]
+    assert [tuple(box.xy) for box in boxes] == [pytest.approx(tuple(text.xy)) for text in ax.texts] + [
+        pytest.approx((0.5, 3**0.5 / 6))
+    ]
+    frames = [box.patch.get_edgecolor() for box in boxes]
+    wanted = [plots.GROUP_COLOURS[name] for name in ("many", "medium", "few", "many")]
+    assert all(same_color(frame, colour) for frame, colour in zip(frames, wanted, strict=True))
+    assert (boxes[0].offsetbox.get_data() == tiny.train.images[0, 0].numpy()).all()

@@ -7,7 +7,7 @@ a mask, computed for many images at a time. An image depends only on its class a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
@@ -90,7 +90,7 @@ def character_map(name: str) -> frozenset[int]:
 
 
 @lru_cache(maxsize=2)
-def masks(typefaces: tuple[str, ...], canvas: int) -> tuple[Tensor, Tensor]:
+def masks(typefaces: tuple[str, ...], canvas: int, characters: Sequence[str] = CHARACTERS) -> tuple[Tensor, Tensor]:
     """Every character in every typeface that has it.
 
     Characters stand on one baseline, and typefaces are scaled to one cap height, so that ``c`` stays smaller than
@@ -99,15 +99,19 @@ def masks(typefaces: tuple[str, ...], canvas: int) -> tuple[Tensor, Tensor]:
     Args:
         typefaces: names, as in :data:`TRAIN_TYPEFACES`.
         canvas: side of a mask in pixels.
+        characters: a string or a tuple.
 
     Returns:
         uint8 ``[M, 2, canvas, canvas]`` masks, 255 inside the strokes, as drawn and one pixel bolder all round; and
-        int64 ``[C, 2]``: first mask and number of masks of each class.
+        int64 ``[C, 2]``: first mask and number of masks of each character.
+
+    Raises:
+        ValueError: for a character that none of the typefaces has.
     """
     drawn: list[Tensor] = []
     spans = []
     fonts = {name: scaled_font(name, canvas) for name in typefaces}
-    for character in CHARACTERS:
+    for character in characters:
         first = len(drawn)
         for name, font in fonts.items():
             if has_character(name, character):
@@ -116,6 +120,8 @@ def masks(typefaces: tuple[str, ...], canvas: int) -> tuple[Tensor, Tensor]:
                 place = (canvas / 2 - (left + right) / 2, canvas * BASELINE)
                 ImageDraw.Draw(image).text(place, character, fill=255, font=font, anchor="ls")
                 drawn.append(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8))
+        if len(drawn) == first:
+            raise ValueError(f"none of the typefaces {', '.join(typefaces)} has the character {character!r}")
         spans.append((first, len(drawn) - first))
     thin = torch.stack(drawn).view(-1, canvas, canvas)
     with one_thread():
@@ -143,20 +149,30 @@ def draw_nuisances(per_class: int, *key: object) -> Tensor:
     return torch.stack(rows)
 
 
-def render(labels: Tensor, nuisances: Tensor, typefaces: tuple[str, ...], size: int) -> Tensor:
+def render(
+    labels: Tensor,
+    nuisances: Tensor,
+    typefaces: tuple[str, ...],
+    size: int,
+    characters: Sequence[str] = CHARACTERS,
+) -> Tensor:
     """Draw images.
 
     Args:
-        labels: int64 ``[N]``, classes as in :data:`CHARACTERS`.
+        labels: int64 ``[N]``, places in ``characters``.
         nuisances: ``[N, NUISANCES]`` in [0, 1): typeface, rotation (±12°), scale (0.85 to 1.15), shear (±0.15), two
             shifts (±2 pixels of 32), stroke weight, ink level, ground level, and two for the noise.
         typefaces: the names to choose from.
         size: side of an image in pixels.
+        characters: a string or a tuple; others than the classes make outsiders.
 
     Returns:
         uint8 ``[N, 1, size, size]``, light strokes on a dark ground.
+
+    Raises:
+        ValueError: for a character that none of the typefaces has.
     """
-    atlas, spans = masks(typefaces, 2 * size)
+    atlas, spans = masks(typefaces, 2 * size, characters)
     first, number = spans[labels].unbind(1)
     mask_index = first + (nuisances[:, 0] * number).long()
     field = noise_field(size)

@@ -53,6 +53,21 @@ def test_typefaces_are_used_only_for_characters_they_have():
     assert not rendering.has_character("cmti10", "$")
 
 
+def test_other_characters_than_the_classes_can_be_drawn():
+    """Drawn as the classes are: where a character is one of them, to the same pixels."""
+    nuisances = rendering.draw_nuisances(2, "x")[:4].flatten(0, 1)
+    labels = torch.arange(4).repeat_interleave(2)
+    usual = rendering.render(labels, nuisances, rendering.TEST_TYPEFACES, 16)
+    other = rendering.render(labels, nuisances, rendering.TEST_TYPEFACES, 16, "0Ж2Я")
+    same = (usual == other).flatten(1).all(1)
+    assert same.tolist() == [True, True, False, False, True, True, False, False]
+
+
+def test_a_character_that_no_typeface_has_is_named():
+    with pytest.raises(ValueError, match="cmr10 has the character 'Ж'"):
+        rendering.masks(("cmr10",), 32, "aЖ")
+
+
 def test_a_missing_typeface_is_named():
     with pytest.raises(FileNotFoundError, match="no typeface Comic"):
         rendering.typeface_file("Comic")
