@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import papermill
 from distributed import get_worker
 
-from dqroute.data import load
+from dqroute.data import ImageSet, load
 from dqroute.fitting import divide_changes, request_of
 from dqroute.grid import Task
 from dqroute.runs import Run, folder_of
@@ -41,6 +41,11 @@ def know(load_arguments: dict[str, Any]) -> Known | None:
     except Exception:
         # The notebook meets the same error, and keeps it where it can be read.
         return None
+    return known_of(data)
+
+
+def known_of(data: ImageSet) -> Known:
+    """What tells the runs on an image set."""
     return Known(data.name, data.identity, vars(data.augmentation).copy())
 
 

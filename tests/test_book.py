@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
@@ -24,6 +24,10 @@ TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 # Executed alone, each in a kernel of its own, while the book is built.
 CHAPTERS = [f"book/{name}.html" for name in ("long_tail", "difficulty", "routing", "parts", "benchmarks")]
 PAGES = [f"{name}.html" for name in [TOC["root"], *(chapter["file"] for chapter in TOC["chapters"])]]
+NOTEBOOKS = [page.removesuffix(".html") for page in PAGES if (ROOT / page).with_suffix(".ipynb").is_file()]
+SERIOUS = {"serious", "critical"}
+# docutils writes the literature as a list whose entries have a more exact role than a list's: no setting changes that.
+NOT_OURS = {("aria-required-children", ".citation-list")}
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -177,6 +181,53 @@ def test_no_page_loads_from_another_host(html):
     assert not strangers
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_internal_links_hold(html, path):
+    """Those to other sites, the launch buttons' among them, are not followed."""
+    broken = []
+    for link in soup_of(html / path).select("a[href]"):
+        parts = urlsplit(link["href"])
+        if parts.scheme or parts.netloc:
+            continue
+        target = (html / path).parent / unquote(parts.path) if parts.path else html / path
+        if not target.is_file() or (parts.fragment and unquote(parts.fragment) not in places(target)):
+            broken.append(link["href"])
+    assert not broken
+
+
+@functools.cache
+def places(page: Path) -> set[str]:
+    """What a link may name after the #."""
+    return {element["id"] for element in soup_of(page).select("[id]")}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebooks_page_launches_it_elsewhere(html, notebook):
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    owner_and_name, branch = urlsplit(config["repository"]["url"]).path.strip("/"), config["repository"]["branch"]
+    links = {link["href"] for link in soup_of(html / f"{notebook}.html").select("a[href]")}
+    assert {
+        f"https://mybinder.org/v2/gh/{owner_and_name}/{branch}?urlpath=lab/tree/{notebook}.ipynb",
+        f"https://colab.research.google.com/github/{owner_and_name}/blob/{branch}/{notebook}.ipynb",
+    } <= links
+    assert (ROOT / f"{notebook}.ipynb").is_file()
+
+
+def test_when_nothing_changed_building_runs_no_notebook_and_takes_20_seconds(built):
+    executed = {path: path.stat().st_mtime_ns for path in executions(built[0])}
+    before = processor_seconds()
+    assert build_book(built[0].parents[1]).returncode == 0
+    assert processor_seconds() - before < 20
+    assert {path: path.stat().st_mtime_ns for path in executions(built[0])} == executed
+
+
+def executions(html: Path) -> list[Path]:
+    """The executed notebooks that are kept between builds; each execution writes one anew."""
+    found = sorted((html.parent / ".jupyter_cache" / "executed").rglob("base.ipynb"))
+    assert len(found) == len(NOTEBOOKS)
+    return found
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("path", PAGES)
 def test_page_opens_cleanly(visit, path):
@@ -185,6 +236,16 @@ def test_page_opens_cleanly(visit, path):
     assert page.locator("article h1").inner_text().strip()
     assert page.problems == []
     assert page.strangers == set()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("path", [*PAGES, "search.html?q=difficulty"])
+def test_page_has_no_serious_accessibility_fault(visit, path):
+    from axe_playwright_python.sync_playwright import Axe
+
+    serious = [fault for fault in Axe().run(visit(path)).response["violations"] if fault["impact"] in SERIOUS]
+    found = [(fault["id"], *node["target"]) for fault in serious for node in fault["nodes"]]
+    assert [fault for fault in found if fault not in NOT_OURS] == []
 
 
 @pytest.mark.browser

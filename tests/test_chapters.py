@@ -11,6 +11,17 @@ from build_book import ROOT
 CHAPTERS = ["long_tail", "difficulty", "routing", "parts", "benchmarks"]
 
 
+# More characters in a line of code, and its page scrolls sideways.
+WIDTH = 83
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_code_fits_its_page(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [line for source in code for line in source.splitlines() if len(line) > WIDTH] == []
+
+
 @pytest.fixture(params=CHAPTERS)
 def cells(request) -> list[dict]:
     """The cells of a chapter, their sources as one string each."""

@@ -16,6 +16,7 @@ from PIL import Image
 
 import dqroute as dq
 from dqroute.data import load
+from dqroute.fitting import divide_changes
 from dqroute.settings import PRESETS, Settings, training_settings
 
 LINES = {"train": [("a/1.png", 0), ("a/2.png", 0), ("b/1.png", 1)], "test": [("a/3.png", 0), ("b/3.png", 1)]}
@@ -321,7 +322,7 @@ changes = st.dictionaries(st.sampled_from(list(vars(Settings()))) | st.text(max_
 def test_any_settings_at_all_are_taken_or_refused_in_words(preset, changes):
     """What is taken gives rates between zero and the peak, and names one run: its numbers are JSON's."""
     try:
-        settings, options = dq.train.divide_changes("cross-entropy", preset, changes)
+        settings, options = divide_changes("cross-entropy", preset, changes)
     except ValueError as error:
         assert any(name in str(error) for name in ("preset", *changes))
         return

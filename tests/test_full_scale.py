@@ -1,0 +1,87 @@
+"""The GPU workflow's own steps on this processor: the same matrix, with tiny images and a single epoch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from build_book import ROOT
+
+import dqroute as dq
+from dqroute.grid import parse_grid, read_grid
+
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "gpu.yml").read_text(encoding="utf-8"))
+# `on` is a truth value in the YAML that this reads.
+GRID = ROOT / WORKFLOW[True]["workflow_dispatch"]["inputs"]["grid"]["default"]
+# In the place of each large image set.
+TINY = [{"digits": {"imbalance": 10, "n_max": 20}}, {"digits": {"imbalance": 5, "n_max": 20}}]
+
+
+def tiny_grid() -> str:
+    """The workflow's grid with another image set for each of its own, and one seed and one epoch."""
+    grid = yaml.safe_load(GRID.read_text(encoding="utf-8"))
+    settings = [setting | {"epochs": 1, "precision": "fp32"} for setting in grid["settings"]]
+    assert len(grid["data"]) <= len(TINY)
+    changed = {"data": TINY[: len(grid["data"])], "seeds": grid["seeds"][:1], "settings": settings}
+    return yaml.safe_dump(grid | changed)
+
+
+def test_the_grid_is_sound_and_the_scheduled_one_is_the_same():
+    tasks = read_grid(GRID)
+    assert {task.load["name"] for task in tasks} >= {"cifar10", "cifar100"}
+    assert {task.method for task in tasks} == set(dq.METHODS)
+    assert len({task.seed for task in tasks}) >= 3
+    assert {task.fit["preset"] for task in tasks} == {"paper"}
+    assert WORKFLOW["jobs"]["run"]["env"]["GRID"] == f"${{{{ inputs.grid || '{GRID.relative_to(ROOT)}' }}}}"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the steps that call Python have run, as after `make env` in a checkout."""
+    folder = tmp_path_factory.mktemp("checkout")
+    (folder / ".venv").symlink_to(sys.prefix)
+    for name in ("book", "tools"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "tiny.yaml").write_text(tiny_grid(), encoding="utf-8")
+    steps = [step["run"] for step in WORKFLOW["jobs"]["run"]["steps"] if ".venv/bin/python" in step.get("run", "")]
+    assert len(steps) == 2
+    environment = os.environ | {
+        "GRID": "tiny.yaml",
+        "DQROUTE_RUNS": str(folder / "runs"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }
+    for step in steps:
+        done = subprocess.run(["bash", "-e", "-c", step], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_a_dry_run_of_the_workflow_publishes_every_run(checkout):
+    tasks = parse_grid((checkout / "tiny.yaml").read_text(encoding="utf-8"))
+    runs = dq.find_runs(checkout / "published")
+    asked = sorted((task.method, task.load["imbalance"]) for task in tasks)
+    assert sorted((run.method, run.settings["data"]["imbalance"]) for run in runs) == asked
+    for run in runs:
+        assert run.report().overall > 0
+        assert (run.folder / "tradeoff-test.json").is_file()
+    # The artifact of everything has the weights, the one that becomes a change has none.
+    assert len(list((checkout / "runs").rglob("weights.safetensors"))) == len(runs)
+    assert not list((checkout / "published").rglob("*.safetensors"))
+
+
+def test_the_proposal_takes_what_was_published_to_the_books_results():
+    uploads = {
+        step["with"]["name"]: step["with"]["path"]
+        for step in WORKFLOW["jobs"]["run"]["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    }
+    proposal = WORKFLOW["jobs"]["propose"]["steps"]
+    (download,) = [step["with"] for step in proposal if "download-artifact" in step.get("uses", "")]
+    assert download == {"name": "published", "path": "book/results"}
+    assert uploads == {"published": "published/", "runs": "runs/"}
