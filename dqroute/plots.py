@@ -456,3 +456,21 @@ def simplex(
     ax.axis("off")
     ax.legend(frameon=False, loc="upper left")
     return figure
+
+
+def differences(rows: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
+    """Differences paired by seed, a row a name: each seed's as a small dot, their mean with its 95 % interval.
+
+    Args:
+        rows: by name, one difference a seed; xlabel: what differs, with its unit.
+    """
+    figure, (ax,) = new_figure(height=0.6 + 0.27 * len(rows))
+    for place, values in enumerate(rows.values()):
+        ax.plot(values, [place + 0.25] * len(values), ".", color="0.5", markersize=4)
+        low, high = interval(pd.Series(values, dtype=float))
+        ax.plot([low, high], [place, place], color="#1b3a6b", linewidth=1.5)
+        ax.plot(np.mean(values), place, "o", color="#1b3a6b", markersize=5)
+    ax.axvline(0, color="0.3", linewidth=1)
+    ax.set(xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
+    ax.grid(axis="y", visible=False)
+    return figure

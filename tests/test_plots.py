@@ -326,3 +326,13 @@ def test_simplex_draws_images_where_there_is_room(tiny):
     wanted = [plots.GROUP_COLOURS[name] for name in ("many", "medium", "few", "many")]
     assert all(same_color(frame, colour) for frame, colour in zip(frames, wanted, strict=True))
     assert (boxes[0].offsetbox.get_data() == tiny.train.images[0, 0].numpy()).all()
+
+
+def test_differences_are_a_row_a_name_with_its_mean_and_interval():
+    (ax,) = plots.differences({"a": [1.0, 2.0, 3.0], "b": [-1.0, -1.0, -1.0]}, "points").axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    dots, span, mean = ax.lines[:3]
+    assert list(dots.get_xdata()) == [1, 2, 3] and list(mean.get_xdata()) == [2]
+    low, high = span.get_xdata()
+    # Student's t with two degrees of freedom: 4.303 times a standard error of 1 / √3.
+    assert (2 - low, high - 2) == pytest.approx((2.484, 2.484), abs=0.001)
