@@ -8,7 +8,7 @@ import re
 import pytest
 from build_book import ROOT
 
-CHAPTERS = ["long_tail", "difficulty", "routing", "parts", "benchmarks"]
+CHAPTERS = ["long_tail", "difficulty", "experts", "routing", "parts", "benchmarks"]
 
 
 # More characters in a line of code, and its page scrolls sideways.
