@@ -74,12 +74,16 @@ def sizes(runs: Iterable[Run]) -> pd.DataFrame:
     """What each method's network costs: experts, parameters, and operations of one image; a row a method.
 
     The detectors' parameters count, where they have any; an operation is a multiplication or an addition.
+
+    Raises:
+        ValueError: if a run does not say the size of its images.
     """
     rows = {}
     for method, run in {run.method: run for run in runs}.items():
         model = run.new_model()
-        height, width = model.size or (32, 32)  # runs from before the size was recorded are of CIFAR
-        shape = (model.mean.shape[1], height, width)
+        if model.size is None:
+            raise ValueError(f"{run!r} does not say the size of its images, and work grows with it")
+        shape = (model.mean.shape[1], *model.size)
         rows[method] = {
             "experts": model.network.experts,
             "parameters": parameter_count(model),

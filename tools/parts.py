@@ -1,17 +1,19 @@
 """Make the runs of the chapter on what made the difference: every part changed, every method in three worlds.
 
-    python tools/parts.py [--runs runs/parts] [--seeds 0,1,2]
+    python tools/parts.py [--runs runs] [--seeds 0,1,2] [--to book/results]
 
-Each seed has a draw of images and a dealing of counts to characters of its own. Runs that are there are found. On two
-processor cores all of it takes about an hour. ``tools/publish.py`` or a copy of everything but the weights brings them
-to ``book/results/glyphs-worlds`` and ``book/results/glyphs-parts``.
+Each seed has a draw of images and a dealing of counts to characters of its own. Runs that are there are found.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from publish import copy_run
 
 import dqroute as dq
 from dqroute.curves import trade_off_of
@@ -37,31 +39,51 @@ PARTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def made(method: str, data: ImageSet, seed: int, folder: Path, **changes: Any) -> None:
-    """Train or find one run, and leave its report and trade-off curve."""
-    run = dq.fit(method, data, seed=seed, runs_dir=folder, progress=False, device="cpu", **TRAINING | changes)
-    report = dq.evaluate(run)
-    trade_off_of(run, data)
-    print(f"{method} {changes or ''} seed {seed}: {100 * report.overall:.1f} %", flush=True)
+class Asked(NamedTuple):
+    """One run: of which family, of which method with which changes, in which world, from which seed."""
+
+    family: str
+    method: str
+    changes: dict[str, Any]
+    correlation: int
+    seed: int
+
+
+def asked(seeds: Iterable[int]) -> Iterator[Asked]:
+    """All runs of these seeds, those on the same images one after the other."""
+    for seed in seeds:
+        for correlation in (-1, 1, 0):
+            for method in BASELINES:
+                yield Asked("worlds", method, {}, correlation, seed)
+            for changes in WEIGHTS:
+                yield Asked("worlds", "dqroute", changes, correlation, seed)
+        for option, values in PARTS.items():
+            for value in values:
+                yield Asked("parts", "dqroute", {option: value}, 0, seed)
+
+
+@lru_cache(maxsize=1)
+def pictures(correlation: int, seed: int) -> ImageSet:
+    """The images of a world."""
+    return dq.load("glyphs", difficulty_correlation=correlation, seed=seed, **PICTURES)
 
 
 def main() -> None:
-    """All runs, one after the other."""
+    """Train or find each run, leave its report and trade-off curve, and copy it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=Path("runs/parts"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="where what is published of each run is copied to")
     chosen = parser.parse_args()
-    for seed in map(int, chosen.seeds.split(",")):
-        for correlation in (0, -1, 1):
-            data = dq.load("glyphs", difficulty_correlation=correlation, seed=seed, **PICTURES)
-            for method in BASELINES:
-                made(method, data, seed, chosen.runs / "worlds")
-            for changes in WEIGHTS:
-                made("dqroute", data, seed, chosen.runs / "worlds", **changes)
-        data = dq.load("glyphs", difficulty_correlation=0, seed=seed, **PICTURES)
-        for option, values in PARTS.items():
-            for value in values:
-                made("dqroute", data, seed, chosen.runs / "parts", **{option: value})
+    for family, method, changes, correlation, seed in asked(map(int, chosen.seeds.split(","))):
+        data, folder = pictures(correlation, seed), chosen.runs / family
+        given = TRAINING | changes
+        run = dq.fit(method, data, seed=seed, runs_dir=folder, progress=False, device="cpu", **given)
+        report = dq.evaluate(run)
+        trade_off_of(run, data)
+        if chosen.to:
+            copy_run(run.folder, chosen.to / f"glyphs-{family}" / data.name)
+        print(f"{method} {changes or ''} world {correlation:+d} seed {seed}: {100 * report.overall:.1f} %", flush=True)
 
 
 if __name__ == "__main__":

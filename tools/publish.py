@@ -45,13 +45,18 @@ def publish(grid: Path, runs_dir: Path, target: Path) -> list[Path]:
         if run is None:
             continue
         trade_off_of(run, data, split=task.split)
-        folder = target / run.folder.relative_to(runs_dir)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for path in (path for pattern in PUBLISHED for path in sorted(run.folder.glob(pattern))):
-            shutil.copyfile(path, folder / path.name)
-        folders.append(folder)
+        folders.append(copy_run(run.folder, target / run.folder.parent.relative_to(runs_dir)))
     return folders
+
+
+def copy_run(run: Path, target: Path) -> Path:
+    """Copy what is published of a run folder into a folder of the same name below the target; an older one goes."""
+    folder = target / run.name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in (path for pattern in PUBLISHED for path in sorted(run.glob(pattern))):
+        shutil.copyfile(path, folder / path.name)
+    return folder
 
 
 if __name__ == "__main__":
