@@ -9,7 +9,7 @@ from statistics import median
 import torch
 from torch.nn import functional as F
 
-from dqroute.engine import precision_context
+from dqroute.engine import keep_freed_memory, precision_context
 from dqroute.long_tail import exponential_counts, shot_groups
 from dqroute.method import METHODS, Problem
 
@@ -33,6 +33,7 @@ def method_cost(num_classes: int, batch_size: int = 128, backbone: str = "resnet
     Set apart are the joint loss beyond three plain logit-adjusted ones, forward and backward, and the tracker with the
     fusion that it observes; an epoch's end is shared out over 85 steps, as many as CIFAR-100-LT has.
     """
+    keep_freed_memory()  # as a training does
     torch.manual_seed(0)
     counts = exponential_counts(500, num_classes, 100)
     problem = Problem(counts, shot_groups(counts, "thirds"), 3, *PIXELS, backbone=backbone)

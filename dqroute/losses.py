@@ -136,8 +136,8 @@ def dqroute(
         tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
         detector_weight: μ.
     """
-    terms = []
-    for logits, log_prior_k, v in zip(outputs.logits, log_priors, focus, strict=True):
+    terms, each = [], outputs.logits.unbind()
+    for logits, log_prior_k, v in zip(each, log_priors, focus, strict=True):
         left_out = v == 0
         # The -inf set apart, because τ = 0 would make NaN of it; on [C], because a pass over [B, C] costs.
         adjusted = logits + (tau * log_prior_k.masked_fill(left_out, 0)).masked_fill(left_out, -torch.inf)
@@ -145,4 +145,5 @@ def dqroute(
         target = torch.where(left_out[labels], v.argmax(), labels)
         losses = F.cross_entropy(adjusted, target, reduction="none")
         terms.append((losses * (v * class_weights)[labels]).mean())
-    return torch.stack(terms).sum() + detector_weight * detectors.loss(detectors.learns(outputs), labels, image_weights)
+    detection = detectors.loss(detectors.learns(outputs, each), labels, image_weights)
+    return torch.stack(terms).sum() + detector_weight * detection

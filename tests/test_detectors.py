@@ -120,7 +120,7 @@ def test_the_consensus_is_the_energy_of_the_mean_of_those_that_ran():
 
 def test_the_consensus_is_learned_by_each_expert_from_its_own_logits():
     z = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    learned = bank("consensus").learns(outputs_for(z))
+    learned = bank("consensus").learns(outputs_for(z), z.unbind())
     torch.testing.assert_close(learned, bank("energy")(outputs_for(z)))
     learned[1].sum().backward()
     assert z.grad is not None and (z.grad[[0, 2]] == 0).all() and (z.grad[1] != 0).any()

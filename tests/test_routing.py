@@ -189,6 +189,25 @@ def test_nested_experts_of_one_opinion_give_it_back():
     torch.testing.assert_close(fusion.log_probability, z[0].log_softmax(dim=1), atol=1e-5, rtol=1e-5)
 
 
+def test_nested_with_an_empty_ring_worked_by_hand():
+    """S_2 = S_3 = {3}: no class is of ring 2 alone. Rings {0, 1, 2} and {3} have ⅞ and ⅛; expert 2 has no say."""
+    members = torch.tensor([[True] * 4, [False, False, False, True], [False, False, False, True]])
+    z = torch.tensor([[[2.0, 4.0, 1.0, 9.0]], [[9.0, 9.0, 9.0, 9.0]], [[1.0, 1.0, 1.0, 1.0]]]).log()
+    fusion = fuse("nested", z, torch.tensor([[INF], [-math.log(7)], [-math.log(7)]]), members)
+    torch.testing.assert_close(fusion.log_probability.exp(), torch.tensor([[2 / 8, 4 / 8, 1 / 8, 1 / 8]]))
+
+
+def test_nested_where_an_expert_was_skipped_the_next_larger_one_answers_worked_by_hand():
+    """Expert 2 is skipped for one image: there expert 1 answers for classes 0, 1 and 2 as 2 : 4 : 1 of ⅞. For the other
+    image it ran, and class 2 has the ⅜ of its ring."""
+    z = torch.tensor([[2.0, 4.0, 1.0, 9.0], [0.1, 0.1, 0.1, 0.1], [1.0, 1.0, 1.0, 1.0]]).log()
+    log_odds = torch.tensor([[INF, INF], [-INF, 0.0], [-math.log(7)] * 2])
+    fusion = fuse("nested", z[:, None].expand(3, 2, 4), log_odds, MEMBERS)
+    expected = torch.tensor([[2 / 8, 4 / 8, 1 / 8, 1 / 8], [1 / 6, 2 / 6, 3 / 8, 1 / 8]])
+    torch.testing.assert_close(fusion.log_probability.exp(), expected)
+    torch.testing.assert_close(fusion.expert_weights, torch.tensor([[7 / 8, 0, 1 / 8], [1 / 2, 3 / 8, 1 / 8]]))
+
+
 @pytest.mark.parametrize("rule", ["probabilities", "restricted", "bayes", "nested"])
 def test_a_detector_that_says_mine_raises_its_classes(rule):
     """Expert 3 has class 3 alone and its detector's log-odds is raised from -3 to 3; the others stay."""
