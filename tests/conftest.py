@@ -1,6 +1,7 @@
 """What the tests share: a real image set that trains in a fraction of a second, and runs of it."""
 
 import os
+import sys
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -20,6 +21,14 @@ torch.set_num_threads(1)
 # A slow moment of the machine is not a failure of a property.
 hypothesis.settings.register_profile("dqroute", deadline=None)
 hypothesis.settings.load_profile("dqroute")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip on Windows what it cannot do."""
+    if sys.platform == "win32":
+        for item in items:
+            if item.get_closest_marker("posix"):
+                item.add_marker(pytest.mark.skip(reason="Windows has no such signals, limits or forked processes"))
 
 
 @pytest.fixture(scope="session")

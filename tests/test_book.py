@@ -305,6 +305,41 @@ def test_moving_parts_answer_to_the_keyboard(visit, path):
     assert page.strangers == set()
 
 
+@pytest.mark.browser
+def test_points_of_the_simplex_answer_to_the_pointer_and_the_keyboard(visit):
+    """Pointed at, a point shows its sentence and picture; so does each that the slider comes to."""
+    page = visit("book/routing.html")
+    part = page.locator(".hover")
+    points = json.loads(part.locator("script[type='application/json']").text_content())
+    drawing, slider, answer = part.locator(".hover-drawing"), part.locator("input"), part.locator(".hover-answer")
+    drawing.scroll_into_view_if_needed()
+    box = drawing.bounding_box()
+    alone = [
+        k
+        for k, (x, y, *_) in enumerate(points)
+        if all(abs(x - a) + abs(y - b) > 0.02 for j, (a, b, *_) in enumerate(points) if j != k)
+    ]
+    assert len(alone) >= 5
+    for k in alone[:5]:
+        x, y, picture, sentence = points[k]
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        assert answer.inner_text() == sentence
+        assert picture in part.locator(".hover-picture").get_attribute("style")
+        assert int(slider.input_value()) == k
+        mark = part.locator(".hover-mark").bounding_box()
+        assert abs(mark["x"] + mark["width"] / 2 - box["x"] - x * box["width"]) < 3
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    assert answer.inner_text() == points[alone[4]][3], "a corner without points leaves what was shown"
+    for k in (0, 1, 2):
+        slider.focus()
+        slider.press("Home")
+        for _ in range(k):
+            slider.press("ArrowRight")
+        assert answer.inner_text() == points[k][3] == slider.get_attribute("aria-valuetext")
+    assert page.problems == []
+    assert page.strangers == set()
+
+
 def move_by_keys(control, place: int) -> None:
     """Focus a control and press arrows until it stands at a place."""
     control.focus()

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -123,6 +122,7 @@ def progress(folder):
     return 0, 0
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments_a_run_ends_as_one_never_interrupted(tiny, tmp_path, quick):
     """SIGKILL cannot be caught: what is on the disk at that moment is all there is.
@@ -167,8 +167,11 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
+@pytest.mark.posix
 def test_a_file_too_large_for_the_system_is_one_error_and_what_was_there_is_kept(left, tiny, runs_dir, tmp_path, quick):
     """A real failing write: the system refuses to let a file grow beyond 16 kB."""
+    import resource  # Windows has no such module
+
     before = content(left.folder)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, limits[1]))

@@ -61,6 +61,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_a_dry_run_of_the_workflow_publishes_every_run(checkout):
     tasks = parse_grid((checkout / "tiny.yaml").read_text(encoding="utf-8"))

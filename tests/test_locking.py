@@ -22,6 +22,7 @@ def until(condition, seconds=60):
         time.sleep(0.005)
 
 
+@pytest.mark.posix
 def test_the_second_process_waits_says_so_and_finds_the_same_run(tiny, tmp_path, quick, capfd):
     whole = dq.fit("dqroute", tiny, runs_dir=tmp_path / "whole", **quick | SETTINGS)
     capfd.readouterr()
@@ -37,6 +38,7 @@ def test_the_second_process_waits_says_so_and_finds_the_same_run(tiny, tmp_path,
     assert not (second.folder / LOCK).exists()
 
 
+@pytest.mark.posix
 def test_three_processes_started_together_leave_one_sound_run(tiny, tmp_path, quick):
     whole = dq.fit("dqroute", tiny, epochs=3, runs_dir=tmp_path / "whole", **quick)
     processes = [start(tmp_path / "shared", epochs=3) for _ in range(3)]
@@ -46,6 +48,7 @@ def test_three_processes_started_together_leave_one_sound_run(tiny, tmp_path, qu
     assert_same_run(whole, run_in(tmp_path / "shared"))
 
 
+@pytest.mark.posix
 def test_the_lock_of_a_killed_process_blocks_nobody(tiny, tmp_path, quick, capfd):
     killed = start(tmp_path, epochs=400)
     until(lambda: list(tmp_path.glob("tiny/*/checkpoint.safetensors")))

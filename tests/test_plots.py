@@ -316,6 +316,7 @@ def test_simplex_has_an_expert_at_each_corner_and_equal_weights_in_the_middle():
 
 
 def test_simplex_draws_images_where_there_is_room(tiny):
+    """Each of the five has its point; the last has no picture, because the first one's is there."""
     weights = torch.cat([WEIGHTS, WEIGHTS[:1]])
     (ax,) = plots.simplex(weights, torch.tensor([0, 1, 2, 0, 2]), tiny.train.images[:5]).axes
     boxes = [artist for artist in ax.artists if isinstance(artist, AnnotationBbox)]
@@ -326,6 +327,9 @@ def test_simplex_draws_images_where_there_is_room(tiny):
     wanted = [plots.GROUP_COLOURS[name] for name in ("many", "medium", "few", "many")]
     assert all(same_color(frame, colour) for frame, colour in zip(frames, wanted, strict=True))
     assert (boxes[0].offsetbox.get_data() == tiny.train.images[0, 0].numpy()).all()
+    drawn = {line.get_label(): np.array([line.get_xdata(), line.get_ydata()]).T for line in ax.lines}
+    few = plots.simplex_places(weights)[[2, 4]]
+    np.testing.assert_allclose(drawn["few"], few, rtol=1e-6)
 
 
 def test_differences_are_a_row_a_name_with_its_mean_and_interval():

@@ -51,6 +51,7 @@ def assert_alike(a, b, tolerance):
         torch.testing.assert_close(value, b.model.state_dict()[name], rtol=tolerance, atol=tolerance, msg=name)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_processes_give_the_numbers_of_one(count, tiny, tmp_path, quick):
     processes = start_together(count, tmp_path / "several", [(method, settings) for method, settings, _ in RUNS])
@@ -64,6 +65,7 @@ def test_several_processes_give_the_numbers_of_one(count, tiny, tmp_path, quick)
         assert_alike(several, one, tolerance)
 
 
+@pytest.mark.posix
 def test_a_training_together_goes_on_alone_after_it_was_told_to_end(tiny, tmp_path, quick):
     settings = {"epochs": 25}
     processes = start_together(2, tmp_path, [("cross-entropy", settings)])
@@ -111,6 +113,7 @@ print("finished", run.finished, run.provenance["processes"], report.images)
 """
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_accelerate_launch_needs_no_change_in_the_script(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)

@@ -152,6 +152,7 @@ def told(output):
     return Counter(line.split()[1] for line in output.splitlines() if line.startswith("["))
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(sweep, tmp_path):
     """A worker is killed in training: its run goes on elsewhere. Two runs fail, as their image set is not there."""

@@ -17,6 +17,7 @@ from dqroute.termination import told_to_end
 from dqroute.train import Training
 
 LONG = {"epochs": 25}
+pytestmark = pytest.mark.posix
 
 
 def test_the_signal_is_noted_and_then_does_again_what_it_did():

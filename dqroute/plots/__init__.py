@@ -11,7 +11,7 @@ notebook under ``mystnb.image.alt`` of its cell's metadata, in a moving figure t
 from dqroute.plots.classes import accuracy_by_count, by_class, class_counts, profile
 from dqroute.plots.comparison import accuracy_by_group, differences, lines, trade_offs, training_curves
 from dqroute.plots.confidence import accuracy_by_coverage, expert_weights, reliability
-from dqroute.plots.images import examples, explanation, image_row, show_image, simplex
+from dqroute.plots.images import examples, explanation, image_row, show_image, simplex, simplex_places
 from dqroute.plots.speed import JOB_COLOURS, accuracy_by_compute, speed_ratios
 from dqroute.plots.style import (
     DASHES,
@@ -48,6 +48,7 @@ __all__ = [
     "image_row",
     "explanation",
     "simplex",
+    "simplex_places",
     "JOB_COLOURS",
     "speed_ratios",
     "accuracy_by_compute",

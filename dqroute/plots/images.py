@@ -98,6 +98,14 @@ def explanation(image: Tensor, told: Explanation) -> Figure:
     return figure
 
 
+CORNERS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]])
+
+
+def simplex_places(weights: Tensor) -> Tensor:
+    """Where :func:`simplex` puts weights ``[N, 3]`` on its axes, ``[N, 2]``."""
+    return weights.float() @ CORNERS
+
+
 def simplex(
     weights: Tensor, groups: Tensor, images: Tensor | None = None, apart: float = 0.09, height: float = 4.6
 ) -> Figure:
@@ -106,15 +114,13 @@ def simplex(
     Args:
         weights: ``[N, 3]``, rows summing to 1.
         groups: shot group of each image, ``[N]``, 0 many, 1 medium, 2 few.
-        images: uint8 ``[N, channels, H, W]``, to be drawn in the place of points, in their order, as far as there is
-            room.
+        images: uint8 ``[N, channels, H, W]``, to be drawn on their points, in their order, as far as there is room.
         apart: least distance between two drawn images, across or up; the triangle's side is 1.
         height: of the figure, in inches.
     """
-    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]])
-    places = weights.float() @ corners
+    places = simplex_places(weights)
     figure, ax = plt.subplots(figsize=(7.0, height), layout="constrained")
-    ax.fill(*corners.T.tolist(), facecolor="none", edgecolor="#9fb0bd", linewidth=0.8)
+    ax.fill(*CORNERS.T.tolist(), facecolor="none", edgecolor="#9fb0bd", linewidth=0.8)
     if images is not None:
         taken = torch.full((1, 2), torch.inf)
         for place, group, image in zip(places, groups.tolist(), images, strict=True):
@@ -125,10 +131,10 @@ def simplex(
                 edge = {"edgecolor": GROUP_COLOURS[GROUP_NAMES[group]], "linewidth": 2}
                 ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge))
     for index, name in enumerate(GROUP_NAMES):
-        x, y = places[groups == index].T.tolist() if images is None else ([], [])
+        x, y = places[groups == index].T.tolist()
         style: dict[str, Any] = {"marker": GROUP_MARKERS[name], "color": GROUP_COLOURS[name], "linestyle": ""}
         ax.plot(x, y, markersize=4, alpha=0.6, label=name, **style)
-    for k, (x, y) in enumerate(corners.tolist()):
+    for k, (x, y) in enumerate(CORNERS.tolist()):
         ax.annotate(f"expert {k + 1}", (x, y), (0, 18 if k == 2 else -24), textcoords="offset points", ha="center")
     ax.set(xlim=(-0.1, 1.1), ylim=(-0.12, 1), aspect="equal")
     ax.axis("off")
