@@ -94,6 +94,35 @@ class LogitAdjustment(Method):
         return losses.logit_adjusted(outputs.logits[0], labels, self.log_pi, self.tau)
 
 
+@register("focused")
+class Focused(Method):
+    """One branch that learns as DQRoute's third expert does, without the others: are three experts needed at all?
+
+    Args:
+        outsiders: ρ, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class.
+        tau: strength of the prior.
+    """
+
+    focus: Tensor
+    log_prior: Tensor
+
+    def __init__(
+        self, problem: Problem, *, outsiders: float = 0.2, tau: float = 1.0, classifier: str = "linear"
+    ) -> None:
+        super().__init__(problem, classifier=classifier)
+        # At 0 the other classes would be left out of the only softmax there is.
+        self.tau, outsiders = checked_range("tau", tau, 0), checked_range("outsiders", outsiders, 1e-6, 1)
+        few = torch.zeros(1, len(problem.counts), dtype=torch.bool)
+        few[0, list(nested_class_sets(problem.groups, problem.counts, 3)[-1])] = True
+        focus = losses.expert_focus(problem.counts, few, outsiders)
+        self.register_buffer("focus", focus[0])
+        self.register_buffer("log_prior", losses.expert_priors(self.log_pi, focus)[0])
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``mean_b v_y CE(z + τ log π', y)``, ``π'_c ∝ π_c v_c``; see :func:`dqroute.losses.expert_focus`."""
+        return losses.logit_adjusted(outputs.logits[0], labels, self.log_prior, self.tau, self.focus)
+
+
 @register("ride")
 class RIDE(Method):
     """Three experts paid for disagreeing, mean of logits, in the manner of RIDE (Wang et al., 2021).

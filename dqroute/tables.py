@@ -124,13 +124,46 @@ def trade_offs(
 
     A method whose curve does not reach so far in one of its runs has ``"–"`` there.
     """
-    rows = {}
-    for method, runs in curves.items():
-        heights = {f"few {100 * few:.0f} %": [overall_at(run, few) for run in runs] for few in at}
-        heights[f"mean {100 * span[0]:.0f} to {100 * span[1]:.0f} %"] = [area(run, *span) for run in runs]
-        columns = {name: 100 * pd.Series(values) for name, values in heights.items()}
-        rows[method] = {name: "–" if values.hasnans else with_interval(values) for name, values in columns.items()}
-    return pd.DataFrame(rows).T
+    return pd.DataFrame({method: shown(heights(runs, at, span)) for method, runs in curves.items()}).T
+
+
+def trade_off_differences(
+    curves: Mapping[str, Sequence[Sequence[Point]]],
+    of: str,
+    at: Sequence[float] = FEW,
+    span: tuple[float, float] = (0.1, 0.25),
+) -> pd.DataFrame:
+    """One method less each other at equal few-shot accuracies, run by run: mean ± half the 95 % interval, in points.
+
+    Args:
+        curves: of each method one curve a run, in the same order of seeds; of: the method; at, span: see
+            :func:`trade_offs`.
+
+    Raises:
+        ValueError: if the method is not among the curves, or another has not as many runs.
+    """
+    if of not in curves:
+        raise ValueError(f"no curve of {of!r}; there are {', '.join(curves)}")
+    uneven = [method for method, runs in curves.items() if len(runs) != len(curves[of])]
+    if uneven:
+        raise ValueError(
+            f"{of} has {len(curves[of])} runs and {uneven[0]} {len(curves[uneven[0]])}; runs are compared in pairs"
+        )
+    own = heights(curves[of], at, span)
+    others = {method: heights(runs, at, span) for method, runs in curves.items() if method != of}
+    return pd.DataFrame({f"{of} − {method}": shown(own - other) for method, other in others.items()}).T
+
+
+def heights(runs: Sequence[Sequence[Point]], at: Sequence[float], span: tuple[float, float]) -> pd.DataFrame:
+    """Overall accuracy of each curve in %, a row a curve; NaN where it does not reach so far."""
+    columns = {f"few {100 * few:.0f} %": [overall_at(run, few) for run in runs] for few in at}
+    columns[f"mean {100 * span[0]:.0f} to {100 * span[1]:.0f} %"] = [area(run, *span) for run in runs]
+    return 100 * pd.DataFrame(columns, dtype=float)
+
+
+def shown(values: pd.DataFrame) -> pd.Series:
+    """Each column's mean with its interval, or ``"–"`` where a value is missing."""
+    return pd.Series({name: "–" if column.hasnans else with_interval(column) for name, column in values.items()})
 
 
 def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:

@@ -97,11 +97,22 @@ def test_losses_are_those_of_the_formulas(problem, batch):
     torch.testing.assert_close(loss, F.cross_entropy(z[0], labels))
     z, loss = outputs_and_loss("ldam")
     torch.testing.assert_close(loss, losses.ldam(z[0], labels, losses.ldam_margins(problem.counts), 30.0))
+    z, loss = outputs_and_loss("focused", outsiders=1.0)
+    torch.testing.assert_close(loss, F.cross_entropy(z[0] + log_pi, labels))
     z, loss = outputs_and_loss("ride", diversity=0.0)
     torch.testing.assert_close(loss, sum(losses.logit_adjusted(e, labels, log_pi) for e in z))
     z, loss = outputs_and_loss("sade")
     each = (F.cross_entropy(z[0], labels), losses.logit_adjusted(z[1], labels, log_pi))
     torch.testing.assert_close(loss, sum(each) + losses.inverse_softmax(z[2], labels, log_pi, 2.0))
+
+
+def test_focused_learns_as_dqroutes_third_expert_does(problem, batch):
+    """Without class weights and detectors the third term of the joint loss, on the same logits."""
+    images, labels = batch
+    focused, joint = build("focused", problem, outsiders=0.3), build("dqroute", problem, outsiders=0.3)
+    outputs = focused(images)
+    own = joint.focus[2][labels] * F.cross_entropy(outputs.logits[0] + joint.log_priors[2], labels, reduction="none")
+    torch.testing.assert_close(focused.loss(outputs, labels), own.mean())
 
 
 @pytest.mark.parametrize("name", ["class-balanced", "ldam"])

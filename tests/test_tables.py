@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 
 from dqroute.report import Report
-from dqroute.tables import accuracies, half_interval, paired_differences, sizes, summary, trade_offs, with_interval
+from dqroute.tables import (
+    accuracies,
+    half_interval,
+    paired_differences,
+    sizes,
+    summary,
+    trade_off_differences,
+    trade_offs,
+    with_interval,
+)
 from dqroute.tradeoff import Point
 
 T_2, T_1 = 4.30265, 12.7062  # the 97.5 % points of Student's t with 2 and with 1 degree of freedom
@@ -143,3 +152,20 @@ def test_trade_offs_by_hand():
     table = trade_offs({"a": [line(0.3), line(0.32), line(0.34)]}, at=(0.2, 0.5), span=(0.1, 0.2))
     assert table.loc["a", "few 20 %"] == "27.0 ± 5.0" and table.loc["a", "mean 10 to 20 %"] == "28.2 ± 5.0"
     assert table.loc["a", "few 50 %"] == "–"
+
+
+def test_trade_off_differences_are_taken_run_by_run():
+    """Lines from 30, 32, 34 % and from 29, 30, 31 %: 1, 2 and 3 apart, mean 2, half the interval 4.303 · 1 / √3."""
+    curves = {"a": [line(0.3), line(0.32), line(0.34)], "b": [line(0.29), line(0.3), line(0.31)]}
+    table = trade_off_differences(curves, "a", at=(0.2, 0.5), span=(0.1, 0.2))
+    assert list(table.index) == ["a − b"]
+    assert table.loc["a − b"].tolist() == ["2.0 ± 2.5", "–", "2.0 ± 2.5"]
+
+
+@pytest.mark.parametrize(
+    ("curves", "message"),
+    [({"b": [line(0.3)]}, "no curve of 'a'; there are b"), ({"a": [line(0.3)] * 2, "b": [line(0.3)]}, "in pairs")],
+)
+def test_trade_off_differences_need_pairs(curves, message):
+    with pytest.raises(ValueError, match=message):
+        trade_off_differences(curves, "a")

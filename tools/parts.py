@@ -21,7 +21,7 @@ from dqroute.data import ImageSet
 
 PICTURES: dict[str, Any] = {"imbalance": 100, "n_max": 200, "size": 16, "test_per_class": 50}
 TRAINING: dict[str, Any] = {"epochs": 8, "optimizer": "muon", "kernel_lr": 0.05}
-BASELINES = ("cross-entropy", "class-balanced", "ldam", "logit-adjustment", "ride", "sade")
+BASELINES = ("cross-entropy", "class-balanced", "ldam", "logit-adjustment", "focused", "ride", "sade")
 WEIGHTS: tuple[dict[str, Any], ...] = ({}, {"strength": 0.0}, {"alpha": 0.0}, {"alpha": 1.0})
 PARTS: dict[str, tuple[Any, ...]] = {
     "outsiders": (1.0, 0.5, 0.1),

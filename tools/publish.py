@@ -18,7 +18,7 @@ from dqroute.runs import default_runs_dir
 from dqroute.task import find, known_of
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
-PUBLISHED = ("settings.json", "provenance.json", "epochs.jsonl", "report-*.json", "tradeoff-*.json")
+PUBLISHED = ("settings.json", "provenance.json", "epochs.jsonl", "report-*.json", "tradeoff-*.json", "outsiders-*.json")
 
 
 @cache

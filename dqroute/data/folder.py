@@ -25,6 +25,7 @@ def folder(
     stream: bool | None = None,
     n_max: int | None = None,
     order: str = "label",
+    flip: bool = True,
 ) -> ImageSet:
     """A tree of images on disk, as it is or thinned to a profile; only the images drawn are decoded.
 
@@ -46,6 +47,7 @@ def folder(
             found when it is its turn.
         n_max: training images of the largest class when thinned to a profile.
         order: ``"label"`` or ``"count"``, see :func:`dqroute.data.splits.head_to_tail`.
+        flip: whether training may swap left and right; False for writing, and whatever else has a hand.
 
     Raises:
         FileNotFoundError: if the tree or a part of it is missing.
@@ -75,6 +77,7 @@ def folder(
         n_max=n_max,
         order=order,
         identity={"name": "folder", "version": 1},
+        flip=flip,
     )
 
 

@@ -46,6 +46,7 @@ def set_of_files(
     n_max: int | None,
     order: str,
     identity: dict[str, Any],
+    flip: bool = True,
 ) -> ImageSet:
     """Draw the training split and read its images, or leave them in their files.
 
@@ -90,7 +91,7 @@ def set_of_files(
         test=splits["test"],
         class_names=class_names,
         groups=class_groups(split, groups),
-        augmentation=ResizedCrop() if stream else Augmentation(padding=max(1, side // 8), flip=True),
+        augmentation=ResizedCrop(flip=flip) if stream else Augmentation(padding=max(1, side // 8), flip=flip),
         identity=identity
         | {
             "files": files,

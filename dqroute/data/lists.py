@@ -96,6 +96,7 @@ def list_set(
     stream: bool | None = None,
     n_max: int | None = None,
     order: str = "label",
+    flip: bool = True,
 ) -> ImageSet:
     """Any images in any folder, divided and labelled by lists: lines of ``path label``.
 
@@ -107,7 +108,7 @@ def list_set(
             given. Or the files themselves: ``{"train": PATH, "test": PATH}``.
         class_names: in label order, or a file with a name a line. Unless given, the folders that hold each class's
             training images, where every class has one of its own, and else the labels.
-        size, stream, n_max, order: see :func:`dqroute.data.folder.folder`.
+        size, stream, n_max, order, flip: see :func:`dqroute.data.folder.folder`.
 
     Raises:
         FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
@@ -128,6 +129,7 @@ def list_set(
         n_max=n_max,
         order=order,
         identity=identity("list", listings),
+        flip=flip,
     )
 
 

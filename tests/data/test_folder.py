@@ -1,5 +1,7 @@
 """Trees of image files: what is read, and what is said about trees that are not in order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -159,6 +161,15 @@ def test_the_crop_is_the_middle(tree):
     image = load(f"folder:{tree}", size=20).test.images[0]
     assert image[1, :, 3:-3].min() == 255
     assert image[0, :, 3:-3].max() == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_left_and_right_are_swapped_unless_told_otherwise(tree, stream):
+    """It is how a set is trained on, and not which images it has."""
+    usual, upright = (load(f"folder:{tree}", size=8, stream=stream, flip=flip) for flip in (True, False))
+    assert usual.augmentation == load(f"folder:{tree}", size=8, stream=stream).augmentation
+    assert usual.augmentation == replace(upright.augmentation, flip=True) != upright.augmentation
+    assert usual.identity == upright.identity
 
 
 def test_a_common_square_size_is_taken_and_any_other_asks_for_one(tree):

@@ -1,0 +1,58 @@
+"""Outsiders: the numbers by hand on made-up scores, and the whole on a trained run."""
+
+import pytest
+import torch
+
+import dqroute as dq
+from dqroute.data.image_set import Split
+from dqroute.outsiders import MEAN, ROUTED, abstentions, separation, tell_outsiders
+
+
+def test_separation_by_hand():
+    """0.9 and 0.8 beat both outsiders, 0.6 the first, 0.2 none: five of eight pairs. To keep 95 % of four all four must
+    stay, and both outsiders score above the least of them."""
+    found = separation(torch.tensor([0.9, 0.8, 0.6, 0.2]), torch.tensor([0.3, 0.7]))
+    assert found == {"auroc": pytest.approx(5 / 8), "fpr95": 1.0}
+    assert separation(torch.tensor([0.9, 0.8]), torch.tensor([0.3])) == {"auroc": 1.0, "fpr95": 0.0}
+
+
+def test_abstentions_by_hand():
+    """At half the images the threshold is 0.8: of two answers one is right, and one outsider of four is let in."""
+    inside, right = torch.tensor([0.2, 0.9, 0.8, 0.5]), torch.tensor([True, True, False, True])
+    rows = abstentions(inside, right, torch.tensor([0.85, 0.6, 0.1, 0.3]))
+    assert len(rows) == 20
+    assert rows[9] == {"coverage": 0.5, "accuracy": 0.5, "outsiders": 0.25}
+    assert rows[-1] == {"coverage": 1.0, "accuracy": 0.75, "outsiders": 0.75}
+    for low, high in zip(rows, rows[1:], strict=False):
+        assert low["coverage"] <= high["coverage"] and low["outsiders"] <= high["outsiders"]
+
+
+def test_the_report_agrees_with_the_predictions_and_is_found_again(trained, tiny):
+    run = trained[1]
+    noise = torch.randint(256, (20, *tiny.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    outsiders = Split(noise, torch.zeros(20, dtype=torch.int64))
+    try:
+        report = tell_outsiders(run, outsiders, "noise", tiny)
+        own, other = run.model.predict(tiny.test.images), run.model.predict(noise)
+        assert report.scores[ROUTED] == pytest.approx(separation(own.probability, other.probability))
+        mine = run.model.class_sets()[2][tiny.test.labels]
+        known = separation(own.confidence[mine, 2], other.confidence[:, 2])
+        assert report.scores["detector of expert 3"]["auroc"] == pytest.approx(known["auroc"], abs=1e-3)
+        assert set(report.scores) == {
+            ROUTED,
+            MEAN,
+            "energy of the mean",
+            "detector of expert 2",
+            "detector of expert 3",
+        }
+        assert report.abstention[ROUTED][-1]["accuracy"] == pytest.approx(dq.evaluate(run).overall)
+        assert report.abstention[MEAN][-1]["accuracy"] == pytest.approx(dq.evaluate(run).plain_mean["overall"])
+        assert (report.images, report.outsiders) == (len(tiny.test), 20)
+        assert tell_outsiders(run, None, "noise") == report
+    finally:
+        (run.folder / "outsiders-noise.json").unlink(missing_ok=True)
+
+
+def test_a_report_that_is_not_there_is_named(trained):
+    with pytest.raises(ValueError, match="no report on outsiders called 'cats'"):
+        tell_outsiders(trained[1], None, "cats")
