@@ -48,7 +48,7 @@ def tell_outsiders(
     """Compare a run's scores of its own images with those of outsiders; a report already in its folder is returned.
 
     The scores: the probability of the answer, routed and of the plain mean of the experts (Hendrycks and Gimpel, 2017);
-    the free energy of all classes in the mean's logits (Liu et al., 2020); each detector, for images of its own classes.
+    the free energy of all classes in the mean's logits (Liu et al., 2020); each detector, for images of its classes.
 
     Args:
         run: a finished run.
