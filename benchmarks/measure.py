@@ -39,8 +39,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 JOBS = ("training", "training, compiled", "inference")
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
-# A result a precision: ratios on processors with and without bf16 tell different stories.
 PRECISION = "bf16" if computes_in_bf16(CPU) else "fp32"
+
+
+def unit() -> str:
+    """What the processor multiplies with, by which a result is named: how much there is to gain depends on it."""
+    matrices = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return PRECISION if PRECISION == "fp32" else "bf16-amx" if matrices else "bf16-avx512"
 
 
 def noise_images(number: int, num_classes: int = 100) -> ImageSet:
@@ -137,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=1280)
-    parser.add_argument("--output", type=Path, default=RESULTS / f"engine-{PRECISION}.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / f"engine-{unit()}.json")
     parser.add_argument("--photographs", type=Path, help="a folder of JPEG files; made up unless given")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "CASE", "JOB"), help="used by itself")
     chosen = parser.parse_args()
@@ -152,6 +157,7 @@ def main() -> None:
         for row in compare(case, chosen.images, chosen.rounds, limit):
             made["rows"].append(row | {"ceiling_gflop_per_second": limit})
             print(in_words(row), flush=True)
+        write_json(chosen.output, made | provenance(CPU))
     made["method"] = [method_cost(num_classes) for num_classes in (100, 8000)]
     for cost in made["method"]:
         print(

@@ -48,6 +48,11 @@ class Detector(nn.Module):
         """
         return self(outputs)
 
+    @classmethod
+    def of_all(cls, detectors: Sequence[Detector], outputs: ExpertOutputs) -> list[Tensor]:
+        """What each of several detectors of this kind says, ``[B]`` each; a kind may share work among them."""
+        return [detector(outputs) for detector in detectors]
+
 
 class EnergyDetector(Detector):
     """Free energy of the expert's own classes against the rest, in its own classifier.
@@ -72,11 +77,16 @@ class EnergyDetector(Detector):
 
     def energies(self, logits: Tensor) -> Tensor:
         """The difference of the two energies of logits ``[B, C]``, ``[B]``."""
-        # Both sums in one product of a softmax: a fifth of the time of two logsumexps over picked columns, which counts
-        # with thousands of classes. Log-odds end at ±87, where the smaller sum leaves float32.
-        sums = logits.softmax(dim=1) @ self.sides
-        inside, outside = sums.clamp_min(torch.finfo(torch.float32).tiny).log().unbind(dim=1)
-        return inside - outside
+        (difference,) = energy_differences(logits, self.sides)
+        return difference
+
+
+def energy_differences(logits: Tensor, sides: Tensor) -> list[Tensor]:
+    """Of logits ``[B, C]``, for each pair of columns of sides ``[C, 2 D]`` (classes inside, outside): D of ``[B]``."""
+    # All sums in one product of a softmax: a fifth of the time of two logsumexps over picked columns, which counts with
+    # thousands of classes. Log-odds end at ±87, where the smaller sum leaves float32.
+    sums = (logits.softmax(dim=1) @ sides).clamp_min(torch.finfo(torch.float32).tiny).log()
+    return [inside - outside for inside, outside in sums.T.unflatten(0, (-1, 2))]
 
 
 class ConsensusDetector(EnergyDetector):
@@ -87,10 +97,20 @@ class ConsensusDetector(EnergyDetector):
     """
 
     def forward(self, outputs: ExpertOutputs) -> Tensor:
-        if outputs.ran is None:
-            return self.energies(outputs.logits.mean(dim=0))
-        # The logits of an expert that did not run are zero.
-        return self.energies(outputs.logits.sum(dim=0) / outputs.ran.sum(dim=0)[:, None].clamp_min(1))
+        return self.energies(mean_logits(outputs))
+
+    @classmethod
+    def of_all(cls, detectors: Sequence[Detector], outputs: ExpertOutputs) -> list[Tensor]:
+        sides = [detector.sides for detector in detectors if isinstance(detector, ConsensusDetector)]
+        return energy_differences(mean_logits(outputs), torch.cat(sides, dim=1)) if sides else []
+
+
+def mean_logits(outputs: ExpertOutputs) -> Tensor:
+    """The mean over the experts that ran, ``[B, C]``."""
+    if outputs.ran is None:
+        return outputs.logits.mean(dim=0)
+    # The logits of an expert that did not run are zero.
+    return outputs.logits.sum(dim=0) / outputs.ran.sum(dim=0)[:, None].clamp_min(1)
 
 
 class MaxSoftmaxDetector(Detector):
@@ -166,7 +186,7 @@ class DetectorBank(nn.Module):
         self, kind: str, class_sets: Sequence[Sequence[int]], num_classes: int, features: int, shared_features: int
     ) -> None:
         super().__init__()
-        make = DETECTORS[choose("detector", kind, DETECTORS)]
+        make = self.kind = DETECTORS[choose("detector", kind, DETECTORS)]
         members = torch.zeros(len(class_sets), num_classes, dtype=torch.bool)
         for k, classes in enumerate(class_sets):
             members[k, list(classes)] = True
@@ -181,7 +201,8 @@ class DetectorBank(nn.Module):
 
     def forward(self, outputs: ExpertOutputs) -> Tensor:
         """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes."""
-        return self._rows(outputs, {k: detector(outputs) for k, detector in self.detectors.items()})
+        detectors = [d for d in self.detectors.values() if isinstance(d, Detector)]
+        return self._rows(outputs, dict(zip(self.detectors, self.kind.of_all(detectors, outputs), strict=True)))
 
     def learns(self, outputs: ExpertOutputs, each: Sequence[Tensor]) -> Tensor:
         """The log-odds ``[K, B]`` that :meth:`loss` trains.

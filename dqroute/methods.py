@@ -96,7 +96,7 @@ class LogitAdjustment(Method):
 
 @register("focused")
 class Focused(Method):
-    """One branch that learns as DQRoute's third expert does, without the others: are three experts needed at all?
+    """One branch that learns as DQRoute's third expert does: the rival that asks whether three are needed.
 
     Args:
         outsiders: ρ, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class.
