@@ -72,11 +72,11 @@ class Hover:
         data = json.dumps(self.points, ensure_ascii=False).replace("</", "<\\/")
         name = "hover-" + hashlib.sha256((self.drawing + data).encode()).hexdigest()[:10]
         picture, answer = self.points[0][2:]
-        mark = "position: absolute; width: 22px; height: 22px; margin: -11px; border: 2px solid; border-radius: 50%"
+        ring = "width: 36px; height: 36px; margin: -18px; border: 3px solid #a23b72; border-radius: 50%"
         return (
             f'<div class="hover" id="{name}"><div class="hover-drawing" style="position: relative; background: white; '
-            f'color: black; max-width: 44rem">{self.drawing}<span class="hover-mark" style="{mark}; '
-            f'pointer-events: none"></span></div>'
+            f'color: black; max-width: 44rem">{self.drawing}<span class="hover-mark" style="position: absolute; '
+            f'pointer-events: none; {ring}"></span></div>'
             f'<div><label for="{name}-1">{html.escape(self.label)}</label> <input type="range" id="{name}-1" min="0" '
             f'max="{len(self.points) - 1}" value="0" autocomplete="off" aria-valuetext="{html.escape(answer)}"></div>'
             f'<div style="display: flex; gap: 1rem; align-items: center; min-height: 5rem">'
