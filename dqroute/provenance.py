@@ -47,15 +47,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def processor() -> str:
-    """The processor's name."""
+def processor(description: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, with family and model where Linux tells: a virtual machine's name may leave the model out."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
+        first = description.read_text().partition("\n\n")[0]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        first = ""
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    name = told.get("model name") or platform.processor() or platform.machine()
+    kind = [f"{word} {told[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in told]
+    return f"{name} ({', '.join(kind)})" if kind else name
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dqroute.provenance import PACKAGES, git_state, now, package_version, provenance
+from dqroute.provenance import PACKAGES, git_state, now, package_version, processor, provenance
 
 
 def git(folder, *arguments):
@@ -84,3 +84,15 @@ def test_the_time_is_utc_in_seconds():
     found = datetime.fromisoformat(now())
     assert found.tzinfo == UTC and found.microsecond == 0
     assert abs((datetime.now(UTC) - found).total_seconds()) < 5
+
+
+def test_the_processor_is_told_by_name_family_and_model(tmp_path):
+    """Of several cores the first speaks; a system that tells nothing still has a name."""
+    told = tmp_path / "cpuinfo"
+    told.write_text(
+        "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\nmodel\t\t: 99\n"
+    )
+    assert processor(told) == "AMD EPYC (family 25, model 17)"
+    told.write_text("processor\t: 0\nmodel name\t: Some ARM\n")
+    assert processor(told) == "Some ARM"
+    assert processor(tmp_path / "nothing") == (platform.processor() or platform.machine())
