@@ -48,7 +48,7 @@ def now() -> str:
 
 
 def processor(description: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, with family and model where Linux tells: a virtual machine's name may leave the model out."""
+    """The processor's name, with family and model where Linux tells: a virtual machine may leave them out of it."""
     try:
         first = description.read_text().partition("\n\n")[0]
     except OSError:
