@@ -34,8 +34,8 @@ def class_difficulty(entropy: Tensor, accuracy: Tensor, lam: float) -> Tensor:
 def update_difficulty_weights(weights: Tensor, difficulty: Tensor, gamma: float, memory: float) -> Tensor:
     """One epoch's update of the difficulty weights: ``w_c ← w_c^ρ exp(γ d_c) / Σ_j w_j^ρ exp(γ d_j)``.
 
-    With memory ``ρ = 1`` this is the published update. It accumulates: after T epochs ``w_c ∝ exp(γ Σ_t d_c)``,
-    which collapses onto the hardest classes as T grows. With ``ρ < 1`` (our choice) the log-weights are a leaky
+    With memory ``ρ = 1`` this is the published update. It accumulates: after E epochs ``w_c ∝ exp(γ Σ_t d_c)``,
+    which collapses onto the hardest classes as E grows. With ``ρ < 1`` (our choice) the log-weights are a leaky
     sum and never spread further than ``γ / (1 - ρ)`` times the spread of the difficulties; ``ρ = 0`` keeps no
     history.
 
@@ -72,7 +72,7 @@ def frequency_prior(counts: Tensor, kind: str = "inverse", beta: float = 0.9999)
 
 
 def combine_weights(difficulty_weights: Tensor, prior: Tensor, alpha: float, strength: float = 1.0) -> Tensor:
-    """The class weights of the loss: ``w_c ∝ (w_c^difficulty)^{αs} · (f_c)^{(1-α)s}``, with mean 1.
+    """The class weights of the loss: ``w̄_c ∝ w_c^{αs} · f_c^{(1-α)s}``, with mean 1.
 
     The paper combines the two and finds the balance better than either; how, its text does not say. Our choice is
     the geometric mean, because both are products by nature and the dial then acts evenly on ratios: at α = 0 the
@@ -145,7 +145,7 @@ class DifficultyTracker(nn.Module):
     def end_epoch(self) -> None:
         """Fold the epoch's counts into the class difficulties and the difficulty weights.
 
-        ``A_c ← σ A_c + (1 - σ) · (share of the class's images predicted rightly in this epoch)``, σ the smoothing.
+        ``A_c ← η A_c + (1 - η) · (share of the class's images predicted rightly in this epoch)``, η the smoothing.
         """
         now = self.image_count > 0
         images = self.image_count.clamp_min(1)

@@ -79,13 +79,13 @@ def diversity(logits: Tensor) -> Tensor:
 
 
 def expert_focus(counts: Tensor, members: Tensor, outsiders: float) -> Tensor:
-    """What an image of each class counts for each expert: ``v_kc ∝ 1`` inside ``S_k``, ``ρ`` outside, ``[K, C]``.
+    """What an image of each class counts for each expert: ``v_kc ∝ 1`` inside ``S_k``, ``o`` outside, ``[K, C]``.
 
     Scaled so that the mean over the training images is 1 for every expert, so that all learn at the same rate: with few
     images of its own an expert takes each of them the more seriously.
 
     Args:
-        counts: ``[C]``; members: bool ``[K, C]``, the sets ``S_k``; outsiders: ρ, 0 to 1.
+        counts: ``[C]``; members: bool ``[K, C]``, the sets ``S_k``; outsiders: o, 0 to 1.
     """
     n = counts.double()
     v = torch.where(members, 1.0, outsiders).double()
@@ -118,7 +118,7 @@ def dqroute(
 ) -> Tensor:
     """The joint loss: every expert's classification and every detector, in one sum, end to end.
 
-    ``L = Σ_k mean_b v_{k,y_b} w_{y_b} CE(z_k + τ log π_k, y_b) + μ · Σ_k BCE(s_k, [y ∈ S_k])``
+    ``L = Σ_k mean_b v_{k,y_b} w̄_{y_b} CE(z_k + τ log π_k, y_b) + μ · Σ_k BCE(s_k, [y ∈ S_k])``
 
     ``v_kc`` is larger for the expert's own classes ``S_k`` than outside: what makes the experts differ. At 0 outside,
     an expert's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only, the literal reading; with one
@@ -132,7 +132,7 @@ def dqroute(
         outputs: of the network; labels: ``[B]``.
         detectors: the experts' detectors.
         log_priors: ``[K, C]``, see :func:`expert_priors`; focus: ``v``, see :func:`expert_focus`.
-        class_weights: ``w``, ``[C]``; image_weights: ``[C]``, of the detectors' loss.
+        class_weights: ``w̄``, ``[C]``; image_weights: ``[C]``, of the detectors' loss.
         tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
         detector_weight: μ.
     """

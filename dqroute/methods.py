@@ -196,7 +196,7 @@ class DQRoute(Method):
         prior: the frequency prior, ``"inverse"`` or ``"effective"``.
         start: share of the training after which the class weights count.
         experts: ``K``, nested as :func:`~dqroute.long_tail.nested_class_sets` says.
-        outsiders: ρ, 0 to 1, what an image of other classes counts for an expert beside one of its own; see
+        outsiders: o, 0 to 1, what an image of other classes counts for an expert beside one of its own; see
             :func:`~dqroute.losses.expert_focus`.
         detector: a name from :data:`~dqroute.detectors.DETECTORS`; detector_weight: μ of the joint loss.
         tau: strength of the prior in the classification terms.

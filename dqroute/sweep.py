@@ -1,8 +1,8 @@
 """Many runs: a grid of papermill runs of the benchmark notebook on a Dask cluster, and one table of them all.
 
 ``python -m dqroute.sweep GRID.yaml`` runs the grid of :mod:`dqroute.grid` on this machine; ``--scheduler ADDRESS`` on a
-cluster whose workers see the same folders. A run already done is found; an interrupted one goes on after its last
-epoch; a worker that dies is replaced, and its run given to another; a run that fails lets the others go on.
+cluster whose workers see the same folders. A run already done is found; an interrupted one goes on from where
+it was last saved; a worker that dies is replaced, and its run given to another; a run that fails lets the others go on.
 """
 
 from __future__ import annotations
