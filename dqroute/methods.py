@@ -187,7 +187,7 @@ class SADE(Method):
 
 @register("dqroute")
 class DQRoute(Method):
-    """Difficulty-aware class weights and three nested experts, fused by their own detectors (Wei et al., 2025).
+    """Difficulty-aware class weights and three nested experts, fused by their detectors (Wei et al., 2025).
 
     Args:
         alpha: α, 0 weighs classes by frequency only, 1 by difficulty only.

@@ -1,4 +1,4 @@
-"""Fusing the experts: each one's own detector says how much its prediction counts for the image at hand.
+"""Fusing the experts: their detectors say how much each one's prediction counts for the image at hand.
 
 There is no central router. A fusion rule takes all experts' logits and detector log-odds and gives one
 prediction and the weight each expert had in it. Further rules are one function and one line in :data:`FUSIONS`.
