@@ -150,17 +150,17 @@ def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> 
     """
     quality: list[dict[str, Any]] = []
     for k, members in enumerate(class_sets):
-        own = members[labels].numpy()
+        own, scores = members[labels], confidence[:, k]
         if own.all() or not own.any():
             continue
-        scores = confidence[:, k].double().numpy()
-        outsiders, owners, _ = roc_curve(own, scores, drop_intermediate=False)
-        quality.append(
-            {
-                "expert": k + 1,
-                "classes": int(members.sum()),
-                "auroc": float(roc_auc_score(own, scores)),
-                "fpr95": float(outsiders[(owners >= 0.95).argmax()]),
-            }
-        )
+        found = separation(scores[own], scores[~own])
+        quality.append({"expert": k + 1, "classes": int(members.sum())} | found)
     return quality
+
+
+def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
+    """AUROC and FPR95 of scores ``[N]`` of images against scores ``[M]`` of outsiders."""
+    own = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))]).numpy()
+    values = torch.cat([inside, outside]).double().numpy()
+    let_in, kept, _ = roc_curve(own, values, drop_intermediate=False)
+    return {"auroc": float(roc_auc_score(own, values)), "fpr95": float(let_in[(kept >= 0.95).argmax()])}

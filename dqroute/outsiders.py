@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 
 from dqroute.data.image_set import AnySplit, ImageSet
-from dqroute.evaluate import data_of
+from dqroute.evaluate import data_of, separation
 from dqroute.files import read_json, write_json
 from dqroute.method import Method
 from dqroute.runs import Run
@@ -104,14 +103,6 @@ def classes_of(model: Method, scores: list[str]) -> dict[str, Tensor]:
     sets = model.class_sets().cpu()
     everything = torch.ones_like(sets[0])
     return {s: sets[int(s.rpartition(" ")[2]) - 1] if s.startswith("detector") else everything for s in scores}
-
-
-def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
-    """AUROC and FPR95 of scores ``[N]`` of images against scores ``[M]`` of outsiders."""
-    own = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))]).numpy()
-    values = torch.cat([inside, outside]).double().numpy()
-    let_in, kept, _ = roc_curve(own, values, drop_intermediate=False)
-    return {"auroc": float(roc_auc_score(own, values)), "fpr95": float(let_in[(kept >= 0.95).argmax()])}
 
 
 def abstentions(inside: Tensor, right: Tensor, outside: Tensor) -> list[dict[str, float]]:

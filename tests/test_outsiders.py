@@ -5,7 +5,8 @@ import torch
 
 import dqroute as dq
 from dqroute.data.image_set import Split
-from dqroute.outsiders import MEAN, ROUTED, abstentions, separation, tell_outsiders
+from dqroute.evaluate import separation
+from dqroute.outsiders import MEAN, ROUTED, abstentions, tell_outsiders
 
 
 def test_separation_by_hand():
