@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dqroute.data.draw import Draw
 from dqroute.data.image_set import Augmentation, ImageSet, Split
-from dqroute.data.splits import class_groups, long_tailed_split
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -32,7 +32,7 @@ def cifar10(
     """CIFAR-10-LT: 10 classes, 5,000 images in the largest. Arguments as for :func:`cifar100`."""
     from torchvision.datasets import CIFAR10  # here, because it takes seconds that other sets need not pay
 
-    return long_tailed_cifar(CIFAR10, "cifar10", imbalance, seed, groups, val, root, download, n_max, order)
+    return long_tailed_cifar(CIFAR10, "cifar10", root, download, Draw(imbalance, seed, groups, val, n_max, order))
 
 
 def cifar100(
@@ -61,28 +61,17 @@ def cifar100(
     """
     from torchvision.datasets import CIFAR100
 
-    return long_tailed_cifar(CIFAR100, "cifar100", imbalance, seed, groups, val, root, download, n_max, order)
+    return long_tailed_cifar(CIFAR100, "cifar100", root, download, Draw(imbalance, seed, groups, val, n_max, order))
 
 
 def long_tailed_cifar(
-    source: type[CIFAR10],
-    name: str,
-    imbalance: float | None,
-    seed: int,
-    groups: str,
-    val: float | int | None,
-    root: str | os.PathLike[str] | None,
-    download: bool,
-    n_max: int | None,
-    order: str,
+    source: type[CIFAR10], name: str, root: str | os.PathLike[str] | None, download: bool, draw: Draw
 ) -> ImageSet:
     """Read one of the two sets and draw its profile; see :func:`cifar100`."""
     folder = Path(DEFAULT_ROOT if root is None else root).expanduser()
     pool, class_names = read(source, name, folder, train=True, download=download)
     test, _ = read(source, name, folder, train=False, download=download)
-    split = long_tailed_split(
-        pool.labels, class_names, imbalance=imbalance, val=val, seed=seed, n_max=n_max, order=order
-    )
+    split = draw.split(pool.labels, class_names)
 
     def taken(indices: Tensor) -> Split:
         return Split(pool.images[indices], pool.labels[indices])
@@ -93,18 +82,9 @@ def long_tailed_cifar(
         val=None if split.val is None else taken(split.val),
         test=test,
         class_names=class_names,
-        groups=class_groups(split, groups),
+        groups=draw.groups_of(split),
         augmentation=Augmentation(padding=4, flip=True),
-        identity={
-            "name": name,
-            "version": 1,
-            "imbalance": imbalance,
-            "seed": seed,
-            "val": val,
-            "groups": groups,
-            "n_max": n_max,
-            "order": order,
-        },
+        identity={"name": name, "version": 1} | draw.identity,
     )
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dqroute.data.draw import Draw
 from dqroute.data.image_set import Augmentation, ImageSet, Split
-from dqroute.data.splits import class_groups, long_tailed_split
 
 SIZE = 32
 CLASS_NAMES = tuple("0123456789")
@@ -40,9 +40,8 @@ def digits(
     pool, test = halves(labels)
     if imbalance is not None and n_max is None:
         n_max = int(torch.bincount(labels[pool]).min())
-    split = long_tailed_split(
-        labels[pool], CLASS_NAMES, imbalance=imbalance, val=val, seed=seed, n_max=n_max, order=order
-    )
+    draw = Draw(imbalance, seed, groups, val, n_max, order)
+    split = draw.split(labels[pool], CLASS_NAMES)
 
     def taken(indices: Tensor) -> Split:
         return Split(images[indices], labels[indices])
@@ -53,18 +52,9 @@ def digits(
         val=None if split.val is None else taken(pool[split.val]),
         test=taken(test),
         class_names=CLASS_NAMES,
-        groups=class_groups(split, groups),
+        groups=draw.groups_of(split),
         augmentation=Augmentation(padding=2, flip=False),
-        identity={
-            "name": "digits",
-            "version": 1,
-            "imbalance": imbalance,
-            "seed": seed,
-            "val": val,
-            "groups": groups,
-            "n_max": n_max,
-            "order": order,
-        },
+        identity={"name": "digits", "version": 1} | draw.identity,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from dqroute.data.decoding import EXTENSIONS, them
+from dqroute.data.draw import Draw
 from dqroute.data.image_set import ImageSet
 from dqroute.data.listing import Listing, listed, set_of_files
 from dqroute.data.names import Names
@@ -68,15 +69,10 @@ def folder(
         base,
         {part: listing(base, part, class_names) for part in parts},
         class_names,
-        imbalance=imbalance,
-        seed=seed,
-        groups=groups,
-        val=val,
+        Draw(imbalance, seed, groups, val, n_max, order),
+        {"name": "folder", "version": 1},
         size=size,
         stream=stream,
-        n_max=n_max,
-        order=order,
-        identity={"name": "folder", "version": 1},
         flip=flip,
     )
 

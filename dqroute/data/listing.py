@@ -12,11 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from dqroute.data.decoding import check_memory, common_side, decode, fits_memory
+from dqroute.data.draw import Draw
 from dqroute.data.file_sizes import entries
 from dqroute.data.file_split import FileSplit
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 from dqroute.data.names import Names
-from dqroute.data.splits import class_groups, long_tailed_split
 
 
 @dataclass(frozen=True)
@@ -36,16 +36,11 @@ def set_of_files(
     base: Path,
     listings: dict[str, Listing],
     class_names: tuple[str, ...],
+    draw: Draw,
+    identity: dict[str, Any],
     *,
-    imbalance: float | None,
-    seed: int,
-    groups: str,
-    val: float | int | None,
     size: int | None,
     stream: bool | None,
-    n_max: int | None,
-    order: str,
-    identity: dict[str, Any],
     flip: bool = True,
 ) -> ImageSet:
     """Draw the training split and read its images, or leave them in their files.
@@ -55,6 +50,7 @@ def set_of_files(
         base: the folder that the listings' names are relative to.
         listings: ``train`` is the pool that is drawn from; ``test``, and perhaps ``val``, are taken whole.
         class_names: in label order.
+        draw: what is asked of the draw from ``train``.
         identity: what kind of set this is, and what decides its images beside the other arguments and the files.
 
     The other arguments are those of :func:`dqroute.data.folder.folder`.
@@ -66,13 +62,11 @@ def set_of_files(
     """
     if size is not None and size < 1:
         raise ValueError(f"size is the side of the images in pixels, at least 1; got {size}")
-    if "val" in listings and val is not None:
-        raise ValueError(f"{name} has validation images of its own; leave val={val} out, or take those away")
+    if "val" in listings and draw.val is not None:
+        raise ValueError(f"{name} has validation images of its own; leave val={draw.val} out, or take those away")
     files = digest(listings, base)
     pool = listings["train"]
-    split = long_tailed_split(
-        pool.labels, class_names, imbalance=imbalance, val=val, seed=seed, n_max=n_max, order=order
-    )
+    split = draw.split(pool.labels, class_names)
     chosen = listings | {"train": pool.taken(split.train)}
     if split.val is not None:
         chosen["val"] = pool.taken(split.val)
@@ -90,19 +84,11 @@ def set_of_files(
         val=splits.get("val"),
         test=splits["test"],
         class_names=class_names,
-        groups=class_groups(split, groups),
+        groups=draw.groups_of(split),
         augmentation=ResizedCrop(flip=flip) if stream else Augmentation(padding=max(1, side // 8), flip=flip),
         identity=identity
-        | {
-            "files": files,
-            "imbalance": imbalance,
-            "seed": seed,
-            "val": val,
-            "groups": groups,
-            "size": side,
-            "n_max": n_max,
-            "order": order,
-        }
+        | draw.identity
+        | {"files": files, "size": side}
         # Not where it is False, so that sets in memory keep the identity they had before there was a choice.
         | ({"stream": True} if stream else {}),
     )

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from dqroute.data.draw import Draw
 from dqroute.data.image_set import ImageSet
 from dqroute.data.list_file import numbered_lines, read_list
 from dqroute.data.listing import Listing, listed, set_of_files
@@ -61,7 +62,7 @@ def imagenet_lt(
         FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
         ValueError: naming the lines of a list that are wrong.
     """
-    return published("imagenet-lt", IMAGENET_LT, imbalance, seed, groups, val, root, lists, size, stream)
+    return published("imagenet-lt", IMAGENET_LT, root, lists, Draw(imbalance, seed, groups, val), size, stream)
 
 
 def places_lt(
@@ -80,7 +81,7 @@ def places_lt(
     Arguments and errors as for :func:`imagenet_lt`; the lists are called ``Places_LT_train.txt`` and so on, and
     ``root`` is the folder that holds Places' ``data_256`` and ``val_256``.
     """
-    return published("places-lt", PLACES_LT, imbalance, seed, groups, val, root, lists, size, stream)
+    return published("places-lt", PLACES_LT, root, lists, Draw(imbalance, seed, groups, val), size, stream)
 
 
 def list_set(
@@ -120,15 +121,10 @@ def list_set(
         base,
         listings,
         named_classes(class_names, listings["train"]),
-        imbalance=imbalance,
-        seed=seed,
-        groups=groups,
-        val=val,
+        Draw(imbalance, seed, groups, val, n_max, order),
+        identity("list", listings),
         size=size,
         stream=stream,
-        n_max=n_max,
-        order=order,
-        identity=identity("list", listings),
         flip=flip,
     )
 
@@ -136,18 +132,17 @@ def list_set(
 def published(
     name: str,
     numbers: Published,
-    imbalance: float | None,
-    seed: int,
-    groups: str,
-    val: float | int | None,
     root: PathLike | None,
     lists: Lists | None,
+    draw: Draw,
     size: int,
     stream: bool | None,
 ) -> ImageSet:
     """One of the field's sets; see :func:`imagenet_lt`. Lists other than the published ones give a warning."""
-    if imbalance is not None:
-        raise ValueError(f"{name} is long-tailed as it is published; leave imbalance={imbalance:g} out, or pass None")
+    if draw.imbalance is not None:
+        raise ValueError(
+            f"{name} is long-tailed as it is published; leave imbalance={draw.imbalance:g} out, or pass None"
+        )
     base, listings = read_lists(name, root, lists, f"{numbers.prefix}_")
     counts = torch.bincount(listings["train"].labels)
     found = Published(numbers.prefix, int(counts.sum()), len(counts), int(counts.max()), int(counts.min()))
@@ -162,15 +157,10 @@ def published(
         base,
         listings,
         named_classes(None, listings["train"]),
-        imbalance=None,
-        seed=seed,
-        groups=groups,
-        val=val,
+        draw,
+        identity(name, listings),
         size=size,
         stream=stream,
-        n_max=None,
-        order="label",
-        identity=identity(name, listings),
     )
 
 
