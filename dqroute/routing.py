@@ -21,6 +21,8 @@ from dqroute.checks import checked_range, choose
 
 # Added to a logit it leaves its class no probability, and unlike -inf a row of nothing else makes no NaN.
 BARRED = -1e9
+# How much the plain mean counts within a ring when the ring's own expert is advised by the others.
+ADVICE = 0.5
 
 
 class Fusion(NamedTuple):
@@ -131,6 +133,18 @@ def fuse_nested(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: 
     return Fusion(log_p.log_softmax(dim=1), weights / weights.sum(dim=1, keepdim=True))
 
 
+def fuse_advised(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
+    """Rings as in :func:`fuse_nested`, where the ring's own expert listens to the others before it answers.
+
+    Within the ring ``R_k`` the classes compete by ``½ z_k + ½ z̄``, ``z̄`` the plain mean of the experts that ran: half
+    way from the plain mean to rings that are each expert's alone (our choice). An expert's weight is the mean of both.
+    """
+    equal = equal_weights(log_odds)
+    mean = torch.einsum("bk,kbc->bc", equal, logits)
+    rings = fuse_nested(torch.lerp(logits, mean, ADVICE), log_odds, members, temperature)
+    return Fusion(rings.log_probability, torch.lerp(rings.expert_weights, equal, ADVICE))
+
+
 def mixture(log_probability: Tensor, weights: Tensor) -> Tensor:
     """``log Σ_k g_k p_k`` for ``[K, B, C]`` log-probabilities and ``[B, K]`` weights."""
     # Rounding may carry a sure prediction past probability 1.
@@ -144,6 +158,7 @@ FUSIONS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Fusion]] = {
     "restricted": fuse_restricted,
     "bayes": fuse_bayes,
     "nested": fuse_nested,
+    "advised": fuse_advised,
 }
 
 
