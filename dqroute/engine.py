@@ -82,7 +82,7 @@ def worth_compiling(operations: float, steps: int, device: torch.device, bf16: b
         device: where; bf16: whether the network computes in it.
     """
     if device.type == "cuda":
-        return steps >= COMPILE_FROM_STEPS
+        return steps >= COMPILE_FROM_STEPS and compiler_found()
     return bf16 and operations >= COMPILE_FROM_OPERATIONS and compiler_found()
 
 
@@ -90,9 +90,9 @@ def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
     """The network compiled for one batch size; on a GPU its kernels are recorded and replayed as one graph.
 
     Raises:
-        ValueError: on a CPU without a C++ compiler.
+        ValueError: without a C++ compiler.
     """
-    if device.type == "cpu" and not compiler_found():
+    if not compiler_found():
         raise ValueError(
             "compile=True needs a C++ compiler such as g++, and none was found; install one or leave it out"
         )

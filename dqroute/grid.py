@@ -41,6 +41,7 @@ from dqroute.long_tail import shot_groups
 from dqroute.method import METHODS, Problem, method_options
 from dqroute.networks import backbone_names
 from dqroute.parameters import distinct
+from dqroute.pretrained import IMAGENET
 from dqroute.runs import canonical
 from dqroute.settings import Settings, training_settings
 
@@ -192,14 +193,14 @@ def data_entry(item: Any) -> Entry:
     """A data set, and how it is to be loaded."""
     name, given = name_and_options("data", item)
     label = labelled(name, given)
-    kind, _, path = name.partition(":") if name.startswith("folder:") else (name, "", "")
-    if not path:
+    kind, _, path = name.partition(":")
+    if not path or kind not in DATA_SETS:
         choose("data set", name, [*(known for known in DATA_SETS if known != "folder"), "folder:PATH"])
     hints = options_of(DATA_SETS[kind])
     # The notebook draws the training images from seed 0, so that all runs of a data set share them.
     del hints["seed"]
-    if path:
-        del hints["root"]
+    if path and hints.pop("root", None) is None:
+        raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
     check_options(name, given, hints)
     defaults = {n: p.default for n, p in inspect.signature(DATA_SETS[kind]).parameters.items() if n != "seed"}
     given = {"imbalance": defaults["imbalance"]} | given
@@ -207,9 +208,8 @@ def data_entry(item: Any) -> Entry:
     checked_val(given.get("val"))
     # Workers may run in another folder.
     if path:
-        name = f"folder:{absolute(path)}"
-    elif given.get("root") is not None:
-        given["root"] = absolute(given["root"])
+        name = f"{kind}:{absolute(path)}"
+    given |= {option: absolute_all(given[option]) for option in ("root", "lists", "class_names") if option in given}
     return Entry(name, given, defaults | given, label)
 
 
@@ -219,8 +219,8 @@ def method_entry(item: Any) -> Entry:
     own = method_options(name)
     hints = options_of(METHODS[name].__init__)
     check_options(name, given, {option: hints[option] for option in own})
-    # The smallest problem with all shot groups: a value out of range is refused by any.
-    counts = torch.tensor([200, 50, 10])
+    # All shot groups, and classes enough for any number of experts: a value out of range is refused by this problem.
+    counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
     with torch.random.fork_rng(devices=[]):
         METHODS[name](Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,)), **given)
     return Entry(name, given, own | given, labelled(name, given))
@@ -231,10 +231,13 @@ def settings_entry(item: Any) -> Entry:
     if not isinstance(item, dict):
         raise ValueError(f"an entry of settings is written {{epochs: 30}}; got {shown(item)}")
     check_options("settings", item, {"preset": str} | get_type_hints(Settings))
+    label = labelled("", item)
+    if item.get("pretrained") not in (None, IMAGENET):
+        item = item | {"pretrained": absolute(item["pretrained"])}
     training = {name: value for name, value in item.items() if name != "preset"}
     meaning = vars(training_settings(item.get("preset", "laptop"), training))
     choose("backbone", meaning["backbone"], backbone_names())
-    return Entry("", item, meaning, labelled("", item))
+    return Entry("", item, meaning, label)
 
 
 def name_and_options(key: str, item: Any) -> tuple[str, dict[str, Any]]:
@@ -268,6 +271,13 @@ def check_options(owner: str, given: dict[str, Any], hints: dict[str, Any]) -> N
 def absolute(path: str) -> str:
     """The path from the root, links followed and ``~`` put in full."""
     return os.path.realpath(os.path.expanduser(path))
+
+
+def absolute_all(paths: Any) -> Any:
+    """A path, or the paths of a mapping, made absolute; anything else as it is."""
+    if isinstance(paths, dict):
+        return {name: absolute_all(path) for name, path in paths.items()}
+    return absolute(paths) if isinstance(paths, str) else paths
 
 
 def labelled(name: str, given: dict[str, Any]) -> str:

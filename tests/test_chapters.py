@@ -22,6 +22,20 @@ def test_code_fits_its_page(path):
     assert [line for source in code for line in source.splitlines() if len(line) > WIDTH] == []
 
 
+def test_every_notebook_sets_itself_up_on_colab_and_nowhere_else():
+    """One and the same first code cell, which the book's pages leave out."""
+    first = []
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        cell = next(cell for cell in cells if cell["cell_type"] == "code")
+        assert tags(cell) == ["remove-cell"], path.stem
+        first.append("".join(cell["source"]))
+    assert len(set(first)) == 1
+    condition, *body = first[0].split("import sys\n\n")[1].splitlines()
+    assert condition == 'if "google.colab" in sys.modules:'
+    assert body and all(line.startswith("    ") for line in body)
+
+
 @pytest.fixture(params=CHAPTERS)
 def cells(request) -> list[dict]:
     """The cells of a chapter, their sources as one string each."""
@@ -38,8 +52,10 @@ def test_opens_with_a_question_what_will_be_seen_and_a_picture(cells):
     assert opening.startswith("# ")
     assert re.search(r"\*\*[^*]+\?\*\*", opening)
     assert "At the end of this chapter you will have" in re.sub(r"\s+", " ", opening)
-    assert [cell["cell_type"] for cell in cells[1:4]].count("markdown") <= 1
-    open_cells = [cell["source"] for cell in cells if cell["cell_type"] == "code" and "hide-input" not in tags(cell)]
+    seen = [cell for cell in cells if "remove-cell" not in tags(cell)]
+    assert [cell["cell_type"] for cell in seen[1:4]].count("markdown") <= 1
+    hidden = {"hide-input", "remove-cell"}
+    open_cells = [cell["source"] for cell in cells if cell["cell_type"] == "code" and not hidden & set(tags(cell))]
     assert any("plots." in source or "widgets.moving(" in source for source in open_cells[:2])
 
 

@@ -72,6 +72,19 @@ def test_paths_are_absolute_for_workers_elsewhere(tmp_path, monkeypatch):
     assert tree.parameters["options"] == {"size": 32}
     assert root.parameters["root"] == str(tmp_path / "archives")
     assert os.sep not in tree.name and tree.data == "folder:my pictures, size=32"
+    lists = "{lists: {train: a.txt, test: ~/b.txt}}"
+    (listed,) = parse_grid(f"data: [list:photos: {lists}]\nmethods: [ride]\nsettings: [{{pretrained: w.safetensors}}]")
+    assert listed.parameters["dataset"] == f"list:{tmp_path / 'photos'}"
+    assert listed.parameters["options"]["lists"] == {
+        "train": str(tmp_path / "a.txt"),
+        "test": os.path.realpath(Path.home() / "b.txt"),
+    }
+    assert listed.parameters["settings"]["pretrained"] == str(tmp_path / "w.safetensors")
+
+
+def test_as_many_experts_as_a_method_takes():
+    (task,) = parse_grid("data: [digits]\nmethods: [dqroute: {experts: 5}]")
+    assert task.fit == {"experts": 5}
 
 
 WRONG = {
@@ -84,6 +97,7 @@ WRONG = {
     "data: []\nmethods: [ride]": "data must be a list with something in it",
     "data: digits\nmethods: [ride]": "data must be a list .*; got 'digits'",
     "data: [digit]\nmethods: [ride]": "unknown data set 'digit' \\(did you mean 'digits'\\?\\); the valid ones are gl",
+    "data: [digits:here]\nmethods: [ride]": "digits lies in no folder; leave 'here' out",
     "data: [folder]\nmethods: [ride]": "unknown data set 'folder' .*folder:PATH",
     "data: [folder: pictures]\nmethods: [ride]": "an entry of data is a name, alone or with options",
     "data: [7]\nmethods: [ride]": "an entry of data is a name, .*; got 7",

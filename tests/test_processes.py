@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_locking import until
 from torch import nn
-from training import run_in, start_together
+from training import LOOPBACK, run_in, start_together
 
 import dqroute as dq
 from dqroute.data.batches import share_of
@@ -120,7 +120,7 @@ def test_accelerate_launch_needs_no_change_in_the_script(tmp_path):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     more = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     here = Path(__file__).parent
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": LOOPBACK, "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([str(here.parent), os.environ.get("PYTHONPATH", "")])
     command = [*launch, *more, str(tmp_path / "script.py"), str(here), str(tmp_path / "runs")]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+import sys
 from pathlib import Path
 
 import torch
@@ -15,6 +16,9 @@ from dqroute.long_tail import exponential_counts, shot_groups
 
 # Small and exact: what every test that trains passes to ``dq.fit``.
 QUICK = {"backbone": "resnet8", "batch_size": 64, "precision": "fp32", "progress": False, "device": "cpu"}
+
+# What gloo calls the interface of 127.0.0.1.
+LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 def make_tiny(val: int | None = 5) -> ImageSet:
@@ -85,7 +89,7 @@ def start(folder: Path, **settings) -> multiprocessing.Process:
 def train_together(rank: int, count: int, port: int, folder: Path, runs: list[tuple[str, dict]]) -> None:
     """What each process of :func:`start_together` does."""
     torch.set_num_threads(1)
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": LOOPBACK}
     ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     os.environ |= address | ranks
     for method, settings in runs:

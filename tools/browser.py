@@ -33,6 +33,8 @@ def candidates() -> Iterator[str]:
 
 def starts(program: str) -> bool:
     """Whether it runs at all: Ubuntu's `chromium-browser` may be a mere hint to install something."""
+    if sys.platform == "win32":
+        return True  # there a browser asked for its version opens a window and does not return
     try:
         return subprocess.run([program, "--version"], capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.TimeoutExpired):

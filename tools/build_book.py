@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,8 +47,11 @@ def drop_stale_notebooks(build: Path) -> None:
 def build_book(output: Path = ROOT, *, everything: bool = False) -> subprocess.CompletedProcess[str]:
     """Run Jupyter Book; the pages are in `output`/_build/html."""
     drop_stale_notebooks(output / "_build")
-    program = Path(sys.executable).with_name("jupyter-book")
-    command = [str(program), "build", str(ROOT), "--path-output", str(output)]
+    # Beside Python on most systems, in a folder of their own on Windows.
+    program = shutil.which("jupyter-book", path=sysconfig.get_path("scripts"))
+    if program is None:
+        raise FileNotFoundError("jupyter-book is not installed; install the package with its extra `book`")
+    command = [program, "build", str(ROOT), "--path-output", str(output)]
     command += ["-W", "--keep-going", "-n"] + ["--all"] * everything
     # Relative to the notebooks, which run in their own folder: the pages print it. The reader's own setting must not
     # replace the published runs.
