@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from math import inf
 from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
 
 
 def choose(kind: str, name: str, valid: Iterable[str]) -> str:
@@ -25,10 +28,15 @@ def choose(kind: str, name: str, valid: Iterable[str]) -> str:
     raise ValueError(f"unknown {kind} {name!r}{hint}; the valid ones are {', '.join(names)}")
 
 
+def plain(value: Any) -> Any:
+    """A number out of an array as Python's own, which JSON can carry; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def checked_seed(seed: object) -> int:
-    """The seed as a plain int; ValueError unless it is a whole number from 0."""
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or int(seed) < 0:
-        raise ValueError(f"a seed is a whole number from 0; got {seed!r}")
+    """The seed as a plain int; ValueError unless it is a whole number from 0 that torch takes."""
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) < 2**63:
+        raise ValueError(f"a seed is a whole number from 0 and below 2**63; got {seed!r}")
     return int(seed)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from dqroute.data.image_set import ImageSet
-from dqroute.evaluate import data_of
+from dqroute.engine import resolve_device
+from dqroute.evaluate import check_data, data_of
 from dqroute.files import read_json, write_json
 from dqroute.runs import Run
 from dqroute.tradeoff import Point, trade_off
@@ -16,13 +17,16 @@ from dqroute.tradeoff import Point, trade_off
 Curve = list[Point]
 
 
-def trade_off_of(run: Run, data: ImageSet | None = None, *, split: str = "test") -> dict[str, Curve]:
+def trade_off_of(
+    run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto"
+) -> dict[str, Curve]:
     """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.tradeoff`; found again in the run's folder.
 
     Args:
         run: a finished run.
         data: the image set; by default the one the run was trained on in this process.
         split: ``"test"``, or ``"val"`` for choices.
+        device: where to compute.
 
     Returns:
         The points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, the mean of its experts' logits.
@@ -30,19 +34,21 @@ def trade_off_of(run: Run, data: ImageSet | None = None, *, split: str = "test")
     Raises:
         ValueError: if the data are not those of the run, or have no such split.
     """
+    check_data(run, data)
     path = run.folder / f"tradeoff-{split}.json"
     if path.is_file():
         return {name: [Point(*point) for point in points] for name, points in read_json(path).items()}
     chosen = data_of(run, data, split)
-    model = run.model
+    model = run.model.to(resolve_device(device))
     log_p: dict[str, list[torch.Tensor]] = {"routed": [], "plain mean": []}
     with torch.no_grad():
         for images in chosen.splits[split].chunks(256):
             outputs = model.outputs(images)
-            log_p["routed"].append(model.fuse(outputs).log_probability)
-            log_p["plain mean"].append(outputs.logits.mean(dim=0))
+            log_p["routed"].append(model.fuse(outputs).log_probability.cpu())
+            log_p["plain mean"].append(outputs.logits.mean(dim=0).cpu())
     labels = chosen.splits[split].labels
-    curves = {name: trade_off(torch.cat(rows), labels, chosen.groups, model.log_pi) for name, rows in log_p.items()}
+    log_pi = model.log_pi.cpu()
+    curves = {name: trade_off(torch.cat(rows), labels, chosen.groups, log_pi) for name, rows in log_p.items()}
     write_json(path, {name: [rounded(point) for point in points] for name, points in curves.items()})
     return curves
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+# Seconds. In half an hour or more a counter starts again, and twice would go unnoticed.
+LONGEST = 20 * 60
 # Linux's counters of the processors' packages (RAPL), one folder each; often readable by the administrator only.
 COUNTERS = Path("/sys/class/powercap")
 
@@ -22,7 +25,7 @@ class EnergyMeter:
         # A package is intel-rapl:0; its parts, intel-rapl:0:1, are in it already. AMD's carry the same name.
         self.counters = sorted(folder.glob("intel-rapl:[0-9]*/energy_uj"))
         self.counters = [counter for counter in self.counters if counter.parent.name.count(":") == 1]
-        self.last = self.read()
+        self.last, self.read_at = self.read(), time.monotonic()
 
     def read(self) -> list[tuple[int, int]] | None:
         """Each counter in microjoules and the number at which it starts again; None where there is none to read."""
@@ -33,11 +36,12 @@ class EnergyMeter:
         return found or None
 
     def since_last(self) -> float | None:
-        """Joules since the last call, or since the beginning; a counter starts again within half an hour or more.
+        """Joules since the last call, or since the beginning.
 
-        None where no counter can be read.
+        None where no counter can be read, or was read so long ago that it may have started again more than once.
         """
-        before, self.last = self.last, self.read()
-        if before is None or self.last is None:
+        before, then = self.last, self.read_at
+        self.last, self.read_at = self.read(), time.monotonic()
+        if before is None or self.last is None or self.read_at - then > LONGEST:
             return None
-        return sum((now - then) % most for (now, most), (then, _) in zip(self.last, before, strict=True)) / 1e6
+        return sum((now - was) % most for (now, most), (was, _) in zip(self.last, before, strict=True)) / 1e6

@@ -6,6 +6,7 @@ import ctypes
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -66,8 +67,10 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
 
 
-def compiler_found() -> bool:
-    """Whether a C++ compiler is there, which ``torch.compile`` calls."""
+def compiler_found(device: torch.device) -> bool:
+    """Whether all is there that ``torch.compile`` calls: a C++ compiler, and for a GPU Triton, which Windows lacks."""
+    if device.type == "cuda" and find_spec("triton") is None:
+        return False
     return any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl"))
 
 
@@ -82,18 +85,18 @@ def worth_compiling(operations: float, steps: int, device: torch.device, bf16: b
         device: where; bf16: whether the network computes in it.
     """
     if device.type == "cuda":
-        return steps >= COMPILE_FROM_STEPS and compiler_found()
-    return bf16 and operations >= COMPILE_FROM_OPERATIONS and compiler_found()
+        return steps >= COMPILE_FROM_STEPS and compiler_found(device)
+    return bf16 and operations >= COMPILE_FROM_OPERATIONS and compiler_found(device)
 
 
 def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
     """The network compiled for one batch size; on a GPU its kernels are recorded and replayed as one graph.
 
     Raises:
-        ValueError: without a C++ compiler.
+        ValueError: without a compiler.
     """
-    if not compiler_found():
+    if not compiler_found(device):
         raise ValueError(
-            "compile=True needs a C++ compiler such as g++, and none was found; install one or leave it out"
+            "compile=True needs a C++ compiler (g++), and on a GPU Triton; install what is missing or leave it out"
         )
     return torch.compile(network, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)

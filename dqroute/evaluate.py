@@ -32,15 +32,12 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
         ValueError: if the data are not those of the run, or have no such split.
     """
     choose("split", split, ("test", "val"))
-    data = data or run.data
-    if data is not None:
-        check_data(run, data)
+    check_data(run, data)
     known = run.report(split)
     if known is not None:
         return known
     data = data_of(run, data, split)
-    where = resolve_device(device)
-    model = run.model.to(where)
+    model = run.model.to(resolve_device(device))
     prediction = model.predict(data.splits[split])
     report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
     if is_main():
@@ -48,9 +45,10 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     return report
 
 
-def check_data(run: Run, data: ImageSet) -> None:
-    """Raise ValueError unless these are the data of the run."""
-    if data.identity != run.settings["data"]:
+def check_data(run: Run, data: ImageSet | None) -> None:
+    """Raise ValueError if these, or those that the run has at hand, are not the data of the run."""
+    data = data or run.data
+    if data is not None and data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
 
 

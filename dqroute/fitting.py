@@ -7,14 +7,14 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from dqroute.checks import checked_range, checked_seed
+from dqroute.checks import checked_range, checked_seed, plain
 from dqroute.data.image_set import ImageSet
 from dqroute.engine import resolve_device
 from dqroute.locking import LOCK, only_process
 from dqroute.method import METHODS, Problem, method_options
-from dqroute.pretrained import read_pretrained
+from dqroute.pretrained import identity_of, read_pretrained
 from dqroute.processes import joined
-from dqroute.runs import Run, default_runs_dir
+from dqroute.runs import Run, default_runs_dir, folder_of
 from dqroute.settings import Settings, setting_names, training_settings
 from dqroute.train import Training
 
@@ -66,17 +66,19 @@ def fit(
     processes = joined(on_cpu=device == "cpu")
     where, seed = resolve_device(device), checked_seed(seed)
     checked_range("checkpoint_minutes", checkpoint_minutes, 0)
+    changes = {name: plain(value) for name, value in changes.items()}
     settings, options = divide_changes(method, preset, {"epochs": epochs} | changes)
     if settings.batch_size < processes.count:
         raise ValueError(f"batch_size {settings.batch_size} does not go round {processes.count} processes; enlarge it")
-    weights = read_pretrained(settings.pretrained, settings.backbone, data.shape[0]) if settings.pretrained else None
-    augmentation, started_from = vars(data.augmentation).copy(), weights.identity if weights else None
-    request = request_of(method, settings, options, seed, data.identity, augmentation, started_from)
+    request = request_of(method, settings, options, seed, data.identity, vars(data.augmentation).copy())
+    base, weights = Path(runs_dir) if runs_dir is not None else default_runs_dir(), None
+    if settings.pretrained and not finished_at(folder_of(base, request, data.name)):
+        weights = read_pretrained(settings.pretrained, settings.backbone, data.shape[0])
     mean, std = data.train.statistics
     network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
     problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
     with processes.main_first():
-        run = Run.of_request(Path(runs_dir) if runs_dir is not None else default_runs_dir(), request, problem, data)
+        run = Run.of_request(base, request, problem, data)
     if processes.as_main_says(lambda: run.finished):
         return run
     with only_process(run.folder) if processes.main else nullcontext():
@@ -90,6 +92,11 @@ def fit(
     return run
 
 
+def finished_at(folder: Path) -> bool:
+    """Whether a folder holds a finished run."""
+    return (folder / "settings.json").is_file() and Run(folder).finished
+
+
 def request_of(
     method: str,
     settings: Settings,
@@ -97,21 +104,23 @@ def request_of(
     seed: int,
     identity: dict[str, Any],
     augmentation: dict[str, Any],
-    pretrained: str | None = None,
 ) -> dict[str, Any]:
     """Everything that decides a run's result, JSON-ready; its digest names the run folder.
 
     Args:
         options: the method's own, the others being as it has them.
         identity, augmentation: of the :class:`~dqroute.data.ImageSet`.
-        pretrained: identity of the weights that the training starts from.
+
+    Raises:
+        ValueError, FileNotFoundError: for pretrained weights, as :func:`dqroute.pretrained.identity_of`.
     """
+    # What the weights to start from are, not where they lie.
+    started_from = {"pretrained": identity_of(settings.pretrained, settings.backbone)} if settings.pretrained else {}
     return {
         "method": method,
         "revision": METHODS[method].revision,
         "options": method_options(method) | options,
-        # What the weights are, not where they lie.
-        "training": settings.decisive() | ({"pretrained": pretrained} if pretrained else {}),
+        "training": settings.decisive() | started_from,
         "seed": seed,
         "data": identity,
         "augmentation": augmentation,

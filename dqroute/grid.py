@@ -232,7 +232,7 @@ def settings_entry(item: Any) -> Entry:
         raise ValueError(f"an entry of settings is written {{epochs: 30}}; got {shown(item)}")
     check_options("settings", item, {"preset": str} | get_type_hints(Settings))
     label = labelled("", item)
-    if item.get("pretrained") not in (None, IMAGENET):
+    if item.get("pretrained") not in (None, "", IMAGENET):
         item = item | {"pretrained": absolute(item["pretrained"])}
     training = {name: value for name, value in item.items() if name != "preset"}
     meaning = vars(training_settings(item.get("preset", "laptop"), training))

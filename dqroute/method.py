@@ -110,8 +110,8 @@ class Method(nn.Module):
         return {}
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
-        """Detector log-odds ``[K, B]``; a method without detectors trusts every expert (``+inf``)."""
-        return torch.full(outputs.logits.shape[:2], torch.inf, device=outputs.logits.device)
+        """Detector log-odds ``[K, B]``, ``-inf`` where an expert was skipped; without detectors all are ``+inf``."""
+        return outputs.where_run(torch.full(outputs.logits.shape[:2], torch.inf, device=outputs.logits.device))
 
     def class_sets(self) -> Tensor:
         """bool ``[K, C]``: the classes each expert answers for."""

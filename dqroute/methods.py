@@ -87,7 +87,7 @@ class LogitAdjustment(Method):
 
     def __init__(self, problem: Problem, *, tau: float = 1.0, classifier: str = "linear") -> None:
         super().__init__(problem, classifier=classifier)
-        self.tau = tau
+        self.tau = checked_range("tau", tau, 0)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """See :func:`dqroute.losses.logit_adjusted`."""
@@ -172,7 +172,7 @@ class SADE(Method):
 
     def __init__(self, problem: Problem, *, tau: float = 2.0, classifier: str = "linear") -> None:
         super().__init__(problem, experts=3, classifier=classifier)
-        self.tau = tau
+        self.tau = checked_range("tau", tau, 0)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """``CE(z_1, y) + CE(z_2 + log π, y) + CE(z_3 + log π - τ log π̄, y)``, π̄ the prior upside down."""
@@ -283,8 +283,7 @@ class DQRoute(Method):
         return {name: [float(f"{v:.5g}") for v in value.tolist()] for name, value in values.items()}
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
-        log_odds = self.detectors(outputs)
-        return log_odds if outputs.ran is None else log_odds.masked_fill(~outputs.ran, -torch.inf)
+        return outputs.where_run(self.detectors(outputs))
 
     def before_experts(self, shared: Tensor) -> Tensor:
         return self.detectors.before(shared)

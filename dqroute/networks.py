@@ -36,6 +36,10 @@ class ExpertOutputs(NamedTuple):
     shared: Tensor
     ran: Tensor | None = None
 
+    def where_run(self, log_odds: Tensor) -> Tensor:
+        """Detector log-odds ``[K, B]``, ``-inf`` for experts that did not run: then no fusion rule listens to them."""
+        return log_odds if self.ran is None else log_odds.masked_fill(~self.ran, -torch.inf)
+
 
 class Ask(Protocol):
     """For which images the next expert shall run; see :mod:`dqroute.routing` for the rules there are."""

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from dqroute.data.image_set import AnySplit, ImageSet
-from dqroute.evaluate import data_of, separation
+from dqroute.engine import resolve_device
+from dqroute.evaluate import check_data, data_of, separation
 from dqroute.files import read_json, write_json
 from dqroute.method import Method
 from dqroute.runs import Run
@@ -42,7 +43,13 @@ class OutsiderReport:
 
 
 def tell_outsiders(
-    run: Run, outsiders: AnySplit | None, name: str, data: ImageSet | None = None, *, split: str = "test"
+    run: Run,
+    outsiders: AnySplit | None,
+    name: str,
+    data: ImageSet | None = None,
+    *,
+    split: str = "test",
+    device: str = "auto",
 ) -> OutsiderReport:
     """Compare a run's scores of its own images with those of outsiders; a report already in its folder is returned.
 
@@ -52,24 +59,27 @@ def tell_outsiders(
     Args:
         run: a finished run.
         outsiders: pictures of none of its classes, of the same size; None if the report is there already.
-        name: of the outsiders, for the file ``outsiders-NAME.json``.
+        name: of the outsiders, for the file ``outsiders-NAME-SPLIT.json``.
         data: the image set; by default the one the run was trained on in this process.
         split: whose images the outsiders are told from.
+        device: where to compute.
 
     Raises:
         ValueError: if there are no outsiders, the data are not those of the run, or have no such split.
     """
-    path = run.folder / f"outsiders-{name}.json"
+    check_data(run, data)
+    path = run.folder / f"outsiders-{name}-{split}.json"
     if path.is_file():
         return OutsiderReport(**read_json(path))
     if outsiders is None or len(outsiders) == 0:
         raise ValueError(f"{run.folder} has no report on outsiders called {name!r}; give the pictures for one")
     own = data_of(run, data, split).splits[split]
-    inside, right = scores_of(run.model, own)
-    outside, _ = scores_of(run.model, outsiders)
+    model = run.model.to(resolve_device(device))
+    inside, right = scores_of(model, own)
+    outside, _ = scores_of(model, outsiders)
     scores = {
         score: separation(inside[score][mine[own.labels]], outside[score])
-        for score, mine in classes_of(run.model, list(inside)).items()
+        for score, mine in classes_of(model, list(inside)).items()
     }
     abstention = {score: abstentions(inside[score], right[score], outside[score]) for score in right}
     report = OutsiderReport(len(own), len(outsiders), scores, abstention)
@@ -91,9 +101,9 @@ def scores_of(model: Method, split: AnySplit) -> tuple[dict[str, Tensor], dict[s
             if not model.class_sets()[k].all():
                 found[f"detector of expert {k + 1}"] = odds
         for score, values in found.items():
-            rows.setdefault(score, []).append(values)
-        labels[ROUTED].append(routed.indices)
-        labels[MEAN].append(plain.indices)
+            rows.setdefault(score, []).append(values.cpu())
+        labels[ROUTED].append(routed.indices.cpu())
+        labels[MEAN].append(plain.indices.cpu())
     right = {name: torch.cat(answers) == split.labels for name, answers in labels.items()}
     return {score: torch.cat(values) for score, values in rows.items()}, right
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import torch
@@ -33,6 +33,20 @@ class Pretrained(NamedTuple):
     tensors: dict[str, Tensor]
 
 
+def identity_of(source: str, backbone: str) -> str:
+    """What tells the weights that a setting asks for from others, without reading them into memory or downloading them.
+
+    Raises:
+        ValueError: if the backbone is none of torchvision's, or the file no safetensors file by its name.
+        FileNotFoundError: if there is no such file.
+    """
+    check_backbone(backbone)
+    if source == IMAGENET:
+        return str(enumerated(backbone))
+    with open(existing(source), "rb") as content:
+        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+
+
 def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
     """The weights that a setting asks for, without the classifier: it knows other classes.
 
@@ -46,28 +60,41 @@ def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
         ValueError: if the backbone is none of torchvision's, the file is damaged, or its weights are another network's.
         FileNotFoundError: if there is no such file, or the download fails.
     """
+    check_backbone(backbone)
+    if source == IMAGENET:
+        tensors = torchvisions(backbone)
+    else:
+        tensors, _ = read_tensors(existing(source), "fetch or write it again")
+    given = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
+    # On the meta device the network has shapes and no memory.
+    with torch.device("meta"):
+        shapes = by_torchvisions_names(ExpertNetwork(backbone, 1, channels))
+    check_shapes(given, {name: tensors[0] for name, tensors in shapes.items()}, source, backbone)
+    return Pretrained(identity_of(source, backbone), given)
+
+
+def check_backbone(backbone: str) -> None:
+    """Raise ValueError unless there can be pretrained weights of a backbone."""
     choose("backbone", backbone, backbone_names())
     if backbone in CIFAR_DEPTHS:
         raise ValueError(
             f"pretrained weights belong to torchvision's networks, and {backbone} is none of them; use backbone="
             "'resnet18' or a larger one, or leave pretrained out"
         )
-    weights = torchvisions(backbone) if source == IMAGENET else from_file(Path(source).expanduser())
-    given = {name: tensor for name, tensor in weights.tensors.items() if not name.startswith("fc.")}
-    # On the meta device the network has shapes and no memory.
-    with torch.device("meta"):
-        shapes = by_torchvisions_names(ExpertNetwork(backbone, 1, channels))
-    check_shapes(given, {name: tensors[0] for name, tensors in shapes.items()}, source, backbone)
-    return Pretrained(weights.identity, given)
 
 
-def torchvisions(backbone: str) -> Pretrained:
-    """torchvision's own weights of a backbone, trained on ImageNet."""
+def enumerated(backbone: str) -> Any:
+    """torchvision's entry for the weights of a backbone: their name, and where they come from."""
     import torchvision
 
-    weights = torchvision.models.get_model_weights(backbone)[KIND]
+    return torchvision.models.get_model_weights(backbone)[KIND]
+
+
+def torchvisions(backbone: str) -> dict[str, Tensor]:
+    """torchvision's own weights of a backbone, trained on ImageNet."""
+    weights = enumerated(backbone)
     try:
-        tensors = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     # A failed download raises one of the first two, a wrong hash the third, a damaged file the fourth.
     except (URLError, OSError, RuntimeError, UnpicklingError) as error:
         place = Path(torch.hub.get_dir()) / "checkpoints"
@@ -75,11 +102,11 @@ def torchvisions(backbone: str) -> Pretrained:
             f"torchvision's weights of {backbone} could not be had ({error}); check the network, or put {weights.url} "
             f"into {place} yourself in place of what is there, or name a safetensors file in pretrained"
         ) from error
-    return Pretrained(str(weights), tensors)
 
 
-def from_file(file: Path) -> Pretrained:
-    """Weights from a safetensors file."""
+def existing(source: str) -> Path:
+    """The safetensors file of that path."""
+    file = Path(source).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}; pretrained is 'imagenet', or the path of a safetensors file")
     if file.suffix != ".safetensors":
@@ -87,9 +114,7 @@ def from_file(file: Path) -> Pretrained:
             f"{file.name} does not end in .safetensors, and nothing else is read, because unpickling may run foreign "
             "code; write its state dict with safetensors.torch.save_file"
         )
-    tensors, _ = read_tensors(file, "fetch or write it again")
-    with open(file, "rb") as content:
-        return Pretrained(f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}", tensors)
+    return file
 
 
 def check_shapes(given: dict[str, Tensor], wanted: dict[str, Tensor], source: str, backbone: str) -> None:

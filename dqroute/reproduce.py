@@ -18,6 +18,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from dqroute.files import read_tensors
 from dqroute.fitting import fit
 from dqroute.method import METHODS
 from dqroute.parameters import as_options
-from dqroute.pretrained import read_pretrained
+from dqroute.pretrained import identity_of
 from dqroute.runs import Run
 from dqroute.settings import Settings
 
@@ -50,7 +51,10 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     data = load(name, **told | options)
     if data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
-    return data
+    # A set's identity does not tell what training may do to its images.
+    told = run.settings["augmentation"].items()
+    may: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told}
+    return replace(data, augmentation=type(data.augmentation)(**may))
 
 
 def train_again(
@@ -78,7 +82,7 @@ def train_again(
     # What a run's settings leave out had its default in Settings, whatever a preset has today.
     training = vars(Settings()) | settings["training"] | {"pretrained": pretrained}
     started_from = settings["training"].get("pretrained")
-    given = read_pretrained(pretrained, training["backbone"], data.shape[0]).identity if pretrained else None
+    given = identity_of(pretrained, training["backbone"]) if pretrained else None
     if given != started_from:
         raise ValueError(f"{run.folder} started from the weights {started_from}, got {given}; see --pretrained")
     asked = settings["options"] | training | {"compile": compiled, "device": device, "progress": progress}

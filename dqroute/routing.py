@@ -123,9 +123,9 @@ def fuse_nested(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: 
         others, idle = torch.where(mine, 0, BARRED), torch.where(asked, 0, BARRED)[:, None]
         ring = taken + others + idle
         taken = torch.minimum(taken, torch.maximum(BARRED - others, BARRED - idle))
-        mass = (p - within).clamp_min(torch.finfo(p.dtype).eps) * asked
         # An empty ring answers nothing: its row has no class that is not barred.
-        answer = (z + ring).log_softmax(dim=1) + (mass * (ring.amax(dim=1) == 0)).log()[:, None]
+        mass = (p - within).clamp_min(torch.finfo(p.dtype).eps) * (asked & (ring.amax(dim=1) == 0))
+        answer = (z + ring).log_softmax(dim=1) + mass.log()[:, None]
         log_p = torch.maximum(log_p, answer)
         masses.insert(0, mass)
         within = torch.where(asked, torch.maximum(p, within), within)

@@ -107,8 +107,8 @@ class Run:
         if not (self.folder / "settings.json").is_file():
             raise FileNotFoundError(f"{self.folder} holds no run: it has no settings.json")
         self.settings: dict[str, Any] = read_json(self.folder / "settings.json")
-        found = self.settings.get("format") if isinstance(self.settings, dict) else None
-        if found != FORMAT:
+        if not is_run(self.settings):
+            found = self.settings.get("format") if isinstance(self.settings, dict) else None
             raise ValueError(
                 f"{self.folder} has run format {found}, this version reads {FORMAT}; "
                 "remove the folder to train it again"
@@ -209,7 +209,9 @@ class Run:
                 "dq.fit with the same settings and another runs_dir trains it"
             )
         model = self.new_model()
-        tensors, _ = read_tensors(self.weights_file)
+        tensors, told = read_tensors(self.weights_file)
+        if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
+            raise ValueError(f"{self.weights_file} belongs to another run; put the run's own weights there")
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
@@ -232,8 +234,14 @@ def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
     root = Path(runs_dir) if runs_dir is not None else default_runs_dir()
     # A finished run has a provenance beside its settings; a settings.json alone may be anybody's.
     folders = [path.parent for path in sorted(root.glob("**/provenance.json"))]
-    runs = [Run(folder) for folder in folders if (folder / "settings.json").is_file()]
+    named = [folder for folder in folders if (folder / "settings.json").is_file()]
+    runs = [Run(folder) for folder in named if is_run(read_json(folder / "settings.json"))]
     return [run for run in runs if run.finished]
+
+
+def is_run(settings: Any) -> bool:
+    """Whether the content of a ``settings.json`` is that of a run of this format."""
+    return isinstance(settings, dict) and settings.get("format") == FORMAT
 
 
 def table(runs: str | Path | Iterable[Run] | None = None) -> pandas.DataFrame:

@@ -8,7 +8,7 @@ from math import cos, pi
 from numbers import Integral
 from typing import Any
 
-from dqroute.checks import choose
+from dqroute.checks import checked_range, choose
 
 MUON_SETTINGS = ("optimizer", "kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
@@ -59,12 +59,13 @@ class Settings:
         choose("schedule", self.schedule, ("cosine", "step"))
         choose("precision", self.precision, ("auto", "bf16", "fp32"))
         choose("optimizer", self.optimizer, ("sgd", "muon"))
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "shared_depth"):
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
             # A number out of an array would not go into the run's settings.json.
             object.__setattr__(self, name, int(value))
+        checked_range("branch_width", self.branch_width, 0.05, 16)
         ranges = {
             "lr": 1e3,
             "momentum": 1,

@@ -198,13 +198,16 @@ class Training:
         # The weights too: a step may spoil them after the last finite loss.
         weights = torch.stack([parameter.detach().sum() for parameter in self.model.parameters()]).sum()
         if not torch.isfinite(loss_sum + weights):
+            settings = self.settings
+            rates = f"lr {settings.lr:g}"
+            if settings.optimizer == "muon":
+                rates += f", kernel_lr {settings.kernel_lr:g}"
             what = f"loss of {self.run.method} became {loss_sum.item()}"
             if torch.isfinite(loss_sum):
                 what = f"weights of {self.run.method} became {weights.item()}"
             raise NonFiniteLoss(
-                f"the {what} in epoch {epoch + 1} of {self.settings.epochs} "
-                f"(lr {self.settings.lr:g}); lower lr or lengthen warmup. The {epoch} epochs before are kept in "
-                f"{self.run.folder}"
+                f"the {what} in epoch {epoch + 1} of {settings.epochs} ({rates}); lower the rate or "
+                f"lengthen warmup. The {epoch} epochs before are kept in {self.run.folder}"
             )
 
     def step(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:

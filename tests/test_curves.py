@@ -1,5 +1,7 @@
 """The trade-off of a run: both of its curves, kept in its folder."""
 
+from dataclasses import replace
+
 import pytest
 
 import dqroute as dq
@@ -31,3 +33,9 @@ def test_curves_are_computed_once_and_read_without_the_data(run, monkeypatch):
 def test_without_the_data_the_remedy_is_named(run):
     with pytest.raises(ValueError, match="pass the image set too"):
         trade_off_of(dq.Run(run.folder), split="test")
+
+
+def test_other_data_are_refused_though_the_curves_are_there(run, tiny):
+    trade_off_of(run, tiny, split="val")
+    with pytest.raises(ValueError, match="is not the data of"):
+        trade_off_of(run, replace(tiny, identity=tiny.identity | {"version": 7}), split="val")

@@ -41,3 +41,15 @@ def test_a_run_tells_its_energy_where_the_machine_does(trained):
     readable = EnergyMeter(COUNTERS).last is not None
     assert all(("cpu_joules" in record) == readable for record in trained[0].epochs)
     assert ("cpu_joules" in trained[0].provenance) == readable
+
+
+def test_a_counter_unread_for_too_long_tells_nothing(tmp_path, monkeypatch):
+    """It may have started again twice."""
+    counter(tmp_path, "intel-rapl:0", 0)
+    meter = EnergyMeter(tmp_path)
+    counter(tmp_path, "intel-rapl:0", 1_000_000)
+    clock = meter.read_at
+    monkeypatch.setattr("time.monotonic", lambda: clock + 3600)
+    assert meter.since_last() is None
+    counter(tmp_path, "intel-rapl:0", 3_000_000)
+    assert meter.since_last() == pytest.approx(2.0)

@@ -49,7 +49,7 @@ def test_devices():
 
 
 def test_short_trainings_are_not_compiled_and_long_ones_are(monkeypatch):
-    monkeypatch.setattr(engine, "compiler_found", lambda: True)
+    monkeypatch.setattr(engine, "compiler_found", lambda device: True)
     assert not worth_compiling(COMPILE_FROM_OPERATIONS / 2, 10**6, CPU, bf16=True)
     assert worth_compiling(COMPILE_FROM_OPERATIONS, 1, CPU, bf16=True)
     assert not worth_compiling(1e18, 10**6, CPU, bf16=False)
@@ -62,6 +62,7 @@ def test_short_trainings_are_not_compiled_and_long_ones_are(monkeypatch):
 def test_nothing_is_compiled_without_a_compiler(monkeypatch):
     monkeypatch.setattr(engine.shutil, "which", lambda name: None)
     assert not worth_compiling(1e18, 10**6, CPU, bf16=True)
+    assert not worth_compiling(1e18, 10**6, torch.device("cuda"), bf16=True)
     with pytest.raises(ValueError, match=r"needs a C\+\+ compiler"):
         compiled(torch.nn.Linear(2, 2), CPU)
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 
 import pytest
 import torch
@@ -104,3 +105,17 @@ def test_a_pickle_is_refused_not_loaded(tmp_path):
     torch.save({"a": torch.zeros(3)}, path)
     with pytest.raises(ValueError, match="not a safetensors file"):
         read_tensors(path)
+
+
+def test_a_folder_that_cannot_be_synchronised_costs_no_file(tmp_path, monkeypatch):
+    """As some network file systems answer."""
+    real = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", refuse_folders)
+    write_json(tmp_path / "a.json", [1])
+    assert read_json(tmp_path / "a.json") == [1] and len(list(tmp_path.iterdir())) == 1

@@ -54,7 +54,14 @@ def test_a_seed_out_of_an_array_is_a_whole_number(tiny, runs_dir, quick, seed):
     assert a.folder == dq.fit("cross-entropy", tiny, seed=int(seed), epochs=1, runs_dir=runs_dir, **quick).folder
 
 
-@pytest.mark.parametrize("seed", [0.5, "0", None, True, -1], ids=repr)
+def test_numbers_out_of_arrays_are_numbers(tiny, runs_dir, quick):
+    given = {"epochs": np.int64(1), "lr": np.float32(0.5), "experts": np.int64(2), "alpha": np.float64(0.25)}
+    run = dq.fit("dqroute", tiny, runs_dir=runs_dir, **quick | given)
+    plain = {"epochs": 1, "lr": 0.5, "experts": 2, "alpha": 0.25}
+    assert run.folder == dq.fit("dqroute", tiny, runs_dir=runs_dir, **quick | plain).folder
+
+
+@pytest.mark.parametrize("seed", [0.5, "0", None, True, -1, 2**63], ids=repr)
 def test_a_seed_that_is_no_whole_number_is_refused(tiny, runs_dir, quick, seed):
     with pytest.raises(ValueError, match="seed"):
         dq.fit("cross-entropy", tiny, seed=seed, epochs=1, runs_dir=runs_dir, **quick)

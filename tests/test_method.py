@@ -86,6 +86,19 @@ def test_experts_are_asked_until_they_are_sure(name, problem, tiny):
     assert everyone.ran.all() and torch.equal(everyone.label, model.predict(images).label)
 
 
+@pytest.mark.parametrize("name", ["ride", "dqroute"])
+def test_where_one_expert_ran_its_answer_is_the_prediction(name, problem, tiny):
+    """At 1 the first expert is always sure."""
+    model = METHODS[name](problem).eval()
+    found = model.predict(tiny.test.images, sure_at=1.0)
+    assert found.ran.sum(dim=1).eq(1).all()
+    alone = model.outputs(tiny.test.images).logits[0].softmax(dim=1)
+    torch.testing.assert_close(found.expert_weights, torch.tensor([1.0, 0.0, 0.0]).expand(len(alone), 3))
+    assert (found.confidence[:, 1:] == 0).all()
+    if name == "ride":
+        torch.testing.assert_close(found.probabilities, alone, atol=1e-5, rtol=1e-5)
+
+
 def test_one_rule_of_skipping_at_a_time(problem, tiny):
     with pytest.raises(ValueError, match="not both"):
         build("dqroute", problem, detector="trunk").predict(tiny.test.images[:2], skip_below=0.5, sure_at=0.5)

@@ -1,5 +1,7 @@
 """Outsiders: the numbers by hand on made-up scores, and the whole on a trained run."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -50,10 +52,19 @@ def test_the_report_agrees_with_the_predictions_and_is_found_again(trained, tiny
         assert report.abstention[MEAN][-1]["accuracy"] == pytest.approx(dq.evaluate(run).plain_mean["overall"])
         assert (report.images, report.outsiders) == (len(tiny.test), 20)
         assert tell_outsiders(run, None, "noise") == report
+        assert tell_outsiders(run, outsiders, "noise", tiny, split="val").images == len(tiny.val)
+        assert tell_outsiders(run, None, "noise") == report
     finally:
-        (run.folder / "outsiders-noise.json").unlink(missing_ok=True)
+        for split in ("test", "val"):
+            (run.folder / f"outsiders-noise-{split}.json").unlink(missing_ok=True)
 
 
 def test_a_report_that_is_not_there_is_named(trained):
     with pytest.raises(ValueError, match="no report on outsiders called 'cats'"):
         tell_outsiders(trained[1], None, "cats")
+
+
+def test_other_data_are_refused_though_a_report_is_there(trained, tiny):
+    other = replace(tiny, identity=tiny.identity | {"version": 7})
+    with pytest.raises(ValueError, match="is not the data of"):
+        tell_outsiders(trained[1], None, "cats", other)

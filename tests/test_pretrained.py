@@ -8,9 +8,11 @@ import torchvision
 from safetensors.torch import save_file
 
 import dqroute as dq
+from dqroute.grid import Task
 from dqroute.networks import ExpertNetwork
-from dqroute.pretrained import by_torchvisions_names, check_shapes, read_pretrained, start_from
+from dqroute.pretrained import by_torchvisions_names, check_shapes, identity_of, read_pretrained, start_from
 from dqroute.settings import PRESETS, Settings
+from dqroute.task import find, known_of
 
 NAME = "resnet18-f37072fd.pth"  # what torchvision calls its weights of ResNet-18
 
@@ -165,3 +167,20 @@ def test_the_presets_of_the_large_sets_say_what_the_page_says():
     assert (imagenet.lr, imagenet.schedule, imagenet.pretrained, imagenet.trunk_lr) == (0.1, "cosine", None, 1.0)
     assert (places.backbone, places.epochs, places.batch_size) == ("resnet152", 30, 128)
     assert (places.lr, places.schedule, places.pretrained, places.trunk_lr) == (0.01, "cosine", "imagenet", 0.1)
+
+
+def test_a_finished_run_is_found_without_its_weights_being_read(grey_file, tiny, runs_dir, quick, monkeypatch):
+    """Nor downloaded: their identity is enough. A sweep finds the run by it, too."""
+    asked = quick | small(tiny) | {"pretrained": str(grey_file)}
+    run = dq.fit("cross-entropy", runs_dir=runs_dir, **asked)
+    dq.evaluate(run, device="cpu")
+    monkeypatch.setattr("dqroute.fitting.read_pretrained", lambda *_: pytest.fail("the weights were read"))
+    assert dq.fit("cross-entropy", runs_dir=runs_dir, **asked).folder == run.folder
+    changes = {name: value for name, value in asked.items() if name not in ("data", "device", "progress")}
+    task = Task("tiny", "cross-entropy", {}, "cross-entropy", 0, changes, "test")
+    assert find(task, known_of(tiny), runs_dir).folder == run.folder
+
+
+def test_the_name_of_torchvisions_weights_is_known_without_a_download(monkeypatch):
+    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_, **__: pytest.fail("downloaded"))
+    assert identity_of("imagenet", "resnet152") == "ResNet152_Weights.IMAGENET1K_V1"

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 import dqroute as dq
 from dqroute.files import read_json, write_json
-from dqroute.reproduce import TOLERANCE, circumstances, main, numbers, train_again, verdict
+from dqroute.reproduce import TOLERANCE, circumstances, data_of, main, numbers, train_again, verdict
 
 SETTINGS = {"epochs": 1, "backbone": "resnet8", "batch_size": 64, "precision": "fp32", "device": "cpu"}
 
@@ -112,3 +113,11 @@ def test_what_was_measured_with_a_clock_is_no_result():
 
 def test_the_same_circumstances_are_not_worth_a_line(original):
     assert all("no commit holds" in line for line in circumstances(original, original))
+
+
+def test_what_training_may_do_to_the_images_is_told_by_the_run(tmp_path):
+    """A set's identity does not hold it: as loaded anew, digits may not be mirrored."""
+    data = dq.load("digits", imbalance=10, n_max=40)
+    changed = replace(data, augmentation=replace(data.augmentation, flip=True, padding=1))
+    run = dq.fit("cross-entropy", changed, runs_dir=tmp_path, progress=False, **SETTINGS)
+    assert data_of(run, "digits", {}).augmentation == changed.augmentation != data.augmentation

@@ -197,6 +197,15 @@ def test_nested_with_an_empty_ring_worked_by_hand():
     z = torch.tensor([[[2.0, 4.0, 1.0, 9.0]], [[9.0, 9.0, 9.0, 9.0]], [[1.0, 1.0, 1.0, 1.0]]]).log()
     fusion = fuse("nested", z, torch.tensor([[INF], [-math.log(7)], [-math.log(7)]]), members)
     torch.testing.assert_close(fusion.log_probability.exp(), torch.tensor([[2 / 8, 4 / 8, 1 / 8, 1 / 8]]))
+    torch.testing.assert_close(fusion.expert_weights, torch.tensor([[7 / 8, 0, 1 / 8]]))
+
+
+def test_an_expert_with_no_class_to_itself_has_no_weight_though_its_detector_is_sure():
+    """S_2 = S_3 and detectors that contradict each other: what they say beyond S_3's is nobody's."""
+    members = torch.tensor([[True] * 4, [False, False, False, True], [False, False, False, True]])
+    z, log_odds = random_case()
+    log_odds[1], log_odds[2] = 2.0, -2.0
+    assert (fuse("nested", z, log_odds, members).expert_weights[:, 1] == 0).all()
 
 
 def test_nested_where_an_expert_was_skipped_the_next_larger_one_answers_worked_by_hand():

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dqroute as dq
-from dqroute.files import write_tensors
+from dqroute.files import read_json, write_json, write_tensors
 from dqroute.long_tail import shot_groups
 from dqroute.method import Problem
 from dqroute.runs import FORMAT, Run, default_runs_dir, find_runs, problem_from_json, problem_to_json, table
@@ -222,3 +222,17 @@ def test_the_table_of_a_folder_is_that_of_its_runs(trained):
     folder = trained[0].folder.parents[1]
     assert table(folder).equals(table(find_runs(folder))) and len(table(folder)) == len(trained)
     assert len(table([])) == 0
+
+
+def test_find_runs_passes_over_another_format(trained, tmp_path):
+    folder = tmp_path / "digits" / "older"
+    shutil.copytree(trained[0].folder, folder)
+    write_json(folder / "settings.json", read_json(folder / "settings.json") | {"format": 0})
+    assert dq.find_runs(tmp_path) == []
+
+
+def test_weights_of_another_run_of_the_same_network_are_refused(finished, trained):
+    other = next(run for run in trained if run.method == finished.method and run.seed != finished.seed)
+    shutil.copyfile(other.weights_file, finished.weights_file)
+    with pytest.raises(ValueError, match="belongs to another run"):
+        _ = dq.Run(finished.folder).model

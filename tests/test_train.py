@@ -309,7 +309,8 @@ def test_a_loss_that_is_no_number_stops_with_the_epoch_and_keeps_the_ones_before
             return loss * float("nan") if self.progress >= 0.5 else loss
 
     with pytest.raises(
-        dq.NonFiniteLoss, match=r"poisoned became nan in epoch 3 of 4 \(lr 0\.1\).*lower lr.*2 epochs"
+        dq.NonFiniteLoss,
+        match=r"poisoned became nan in epoch 3 of 4 \(lr 0\.1, kernel_lr 0\.05\).*lower the rate.*2 epochs",
     ) as e:
         dq.fit("poisoned", tiny, epochs=4, runs_dir=runs_dir, **quick)
     (folder,) = (runs_dir / "tiny").iterdir()

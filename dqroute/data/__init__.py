@@ -9,7 +9,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal
 
-from dqroute.checks import checked_seed, choose
+from dqroute.checks import checked_seed, choose, plain
 from dqroute.data.cifar import cifar10, cifar100
 from dqroute.data.decoding import read_images
 from dqroute.data.digits import digits
@@ -76,9 +76,10 @@ def load(
     if root is not None:
         options["root"] = root
     check_options(name, build, options)
+    # Plain numbers, so that 100 and 100.0, or a number out of an array, give one and the same identity.
+    options = {option: plain(value) for option, value in options.items()}
     if imbalance != "default":
         options["imbalance"] = checked_imbalance(imbalance)
-    # Plain numbers, so that 100 and 100.0, or a number out of an array, give one and the same identity.
     return build(seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
 
 

@@ -54,10 +54,12 @@ class Batches:
         share: tuple[int, int] = (0, 1),
     ) -> None:
         pad = augmentation.padding
-        images = torch.nn.functional.pad(split.images, (pad, pad, pad, pad))
-        self.images = images.permute(0, 2, 3, 1).contiguous().to(device)
-        self.labels = split.labels.to(device)
-        self.height, self.width = split.images.shape[2:]
+        channels, self.height, self.width = split.shape
+        # Written in place: padding first and changing the layout then would hold the set three times over.
+        padded = (len(split), self.height + 2 * pad, self.width + 2 * pad, channels)
+        images = torch.zeros(padded, dtype=torch.uint8)
+        images[:, pad : pad + self.height, pad : pad + self.width] = split.images.permute(0, 2, 3, 1)
+        self.images, self.labels = images.to(device), split.labels.to(device)
         self.augmentation, self.device, self.share = augmentation, device, share
         self.sizes = batch_sizes(len(self.labels), batch_size)
 

@@ -9,12 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 MEMORY_LIMIT = 8 * 2**30  # bytes; beyond this a set does not belong into one tensor
 CHUNK = 128
+# What brings a picture upright, by the orientation that its EXIF tells.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_images(files: Sequence[str | os.PathLike[str]], size: int) -> Tensor:
@@ -99,7 +109,12 @@ def read_rgb(file: Path, side: int, *, exact: bool) -> np.ndarray:
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """An opened image as the camera was held, in 8-bit RGB; of an animation, the first frame."""
-    return to_rgb(ImageOps.exif_transpose(image))
+    # Not by ImageOps.exif_transpose, which writes all tags anew and stumbles over any that is not as it should be.
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        turn = None  # tags that nobody can read say nothing
+    return to_rgb(image if turn is None else image.transpose(turn))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

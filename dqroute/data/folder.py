@@ -61,8 +61,6 @@ def folder(
     parts = {part: class_folders(base, part) for part in parts_of(base)}
     class_names = tuple(parts["train"])
     check_classes(parts)
-    if "val" in parts and val is not None:
-        raise ValueError(f"{base} has a val folder already; leave val={val} out, or move that folder away")
     return set_of_files(
         # The folder's own name, not its path: it stands in captions and in the name of the run folders.
         base.resolve().name,

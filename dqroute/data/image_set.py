@@ -49,10 +49,10 @@ class Split:
         """Mean and deviation of the pixels by channel, 0 to 255."""
         return pixel_statistics(self.images)
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[memoryview]:
         """What a fingerprint is taken over: every pixel and label."""
-        yield self.images.contiguous().numpy().tobytes()
-        yield self.labels.contiguous().numpy().tobytes()
+        yield self.images.contiguous().numpy().reshape(-1).data
+        yield self.labels.contiguous().numpy().data
 
 
 AnySplit = Split | FileSplit
@@ -141,7 +141,7 @@ class ImageSet:
     @property
     def splits(self) -> dict[str, AnySplit]:
         """The splits there are, by name."""
-        return {"train": self.train, "test": self.test} | ({"val": self.val} if self.val else {})
+        return {"train": self.train, "test": self.test} | ({} if self.val is None else {"val": self.val})
 
     @property
     def num_classes(self) -> int:

@@ -113,6 +113,11 @@ def parsed(line: bytes) -> tuple[bytes, int]:
         raise ValueError(f"{shown(name)} is no path")
     if os.path.isabs(name):
         raise ValueError(f"{shown(name)} does not start below the images' folder")
+    if b"./" in name or b"//" in name:
+        # One name for one file, so that it is found again in another list.
+        name = os.path.normpath(name).replace(os.fsencode(os.sep), b"/")
+        if name == b".." or name.startswith(b"../"):
+            raise ValueError(f"{shown(name)} leads out of the images' folder")
     return name, int(label)
 
 

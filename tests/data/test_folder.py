@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dqroute.data import load
-from dqroute.data.decoding import check_memory
+from dqroute.data.decoding import check_memory, upright_rgb
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -76,7 +76,7 @@ def test_validation_from_training_images_and_from_a_folder(tree):
     given = load(f"folder:{tree}")
     assert (given.val.labels.tolist(), colors(given.val)) == ([1], [GREEN])
     assert given.identity != load(f"folder:{tree}", seed=1).identity
-    with pytest.raises(ValueError, match="has a val folder already; leave val=0.5 out"):
+    with pytest.raises(ValueError, match="has validation images of its own; leave val=0.5 out"):
         load(f"folder:{tree}", val=0.5)
 
 
@@ -152,6 +152,37 @@ def test_photographs_are_turned_upright_cropped_and_resized(tree):
     assert image.shape == (3, 16, 16)
     assert image[0, 2, :].min() > 230 and image[2, 2, :].max() < 25
     assert image[2, 13, :].min() > 230 and image[0, 13, :].max() < 25
+
+
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path):
+    """Eight pictures stored in the eight ways a camera may be held."""
+    corner = Image.new("RGB", (16, 16))
+    corner.paste(RED, (0, 0, 4, 12))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        corner.save(tmp_path / "photo.png", exif=exif)
+        with Image.open(tmp_path / "photo.png") as image:
+            turned = np.asarray(ImageOps.exif_transpose(image))
+            assert np.array_equal(np.asarray(upright_rgb(image)), turned), orientation
+
+
+def test_a_tag_that_is_not_as_it_should_be_does_not_refuse_a_turned_photograph(tmp_path):
+    """A camera's name written as a fraction: Pillow cannot write such tags anew."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    Image.new("RGB", (16, 8), RED).save(tmp_path / "photo.jpg", exif=exif)
+    content = (tmp_path / "photo.jpg").read_bytes()
+    # XResolution's number is given to Model, whose value has to be text.
+    changed = content.replace(b"\x01\x1a\x00\x05", b"\x01\x10\x00\x05").replace(
+        b"\x1a\x01\x05\x00", b"\x10\x01\x05\x00"
+    )
+    assert changed != content
+    (tmp_path / "photo.jpg").write_bytes(changed)
+    with Image.open(tmp_path / "photo.jpg") as image, pytest.raises(Exception):  # noqa: B017
+        ImageOps.exif_transpose(image)
+    with Image.open(tmp_path / "photo.jpg") as image:
+        assert upright_rgb(image).size == (8, 16)
 
 
 def test_the_crop_is_the_middle(tree):

@@ -40,6 +40,7 @@ def test_numbers_of_a_set():
         ("train", split(images=torch.zeros(6, 4, 4, dtype=torch.uint8)), r"got torch.uint8 \[6, 4, 4\]"),
         ("test", split(images=torch.zeros(2, 3, 4, 4, dtype=torch.uint8)), r"test labels must be int64 \[2\]"),
         ("test", split(LABELS[:0]), "the test split holds no image"),
+        ("val", split(LABELS[:0]), "the val split holds no image"),
         ("train", split(torch.tensor([0, 0, 2])), "no training image for class bee"),
     ],
 )

@@ -75,3 +75,16 @@ def test_many_bad_lines_are_counted_and_five_of_them_shown(tmp_path):
     with pytest.raises(ValueError, match="2,000 lines, among them line 1 .*line 5 [^6]*are not a path") as error:
         read_list(file)
     assert "line 6" not in str(error.value)
+
+
+def test_one_file_has_one_name_and_lies_in_the_folder(tmp_path):
+    """Else an image could stand in train and, spelled otherwise, in test."""
+    list_file = tmp_path / "train.txt"
+    list_file.write_text("./a/b.jpg 0\na//c.jpg 1\na/./d/../e.jpg 1\na..jpg 0\n")
+    assert list(read_list(list_file).names) == ["a/b.jpg", "a/c.jpg", "a/e.jpg", "a..jpg"]
+    list_file.write_text("a.jpg 0\nb/../a.jpg 1\n")
+    with pytest.raises(ValueError, match="lists 'a.jpg' in line 1 and again in line 2"):
+        read_list(list_file)
+    list_file.write_text("a.jpg 0\nb/../../c.jpg 1\n")
+    with pytest.raises(ValueError, match=r"line 2 .*leads out of the images' folder"):
+        read_list(list_file)
