@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from dqroute.checks import checked_range, checked_seed, plain
 from dqroute.data.image_set import ImageSet
 from dqroute.engine import resolve_device
-from dqroute.locking import LOCK, only_process
+from dqroute.locking import LOCK
 from dqroute.method import METHODS, Problem, method_options
 from dqroute.pretrained import identity_of, read_pretrained
 from dqroute.processes import joined
@@ -81,7 +81,7 @@ def fit(
         run = Run.of_request(base, request, problem, data)
     if processes.as_main_says(lambda: run.finished):
         return run
-    with only_process(run.folder) if processes.main else nullcontext():
+    with processes.alone_in(run.folder):
         # The process waited for may have finished it.
         if not processes.as_main_says(lambda: run.finished):
             Training(run, data, settings, where, compile, processes, weights).to_the_end(progress, checkpoint_minutes)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 LOCK = ".lock"
+# Seconds between two signs of life of a process that waits.
+PATIENCE = 60.0
 
 
 @contextmanager
-def only_process(folder: Path) -> Iterator[None]:
+def only_process(folder: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Have the folder to oneself; wait, with one line that says so, while another process has it.
 
     The lock is the operating system's and ends with the process that holds it, however that ends: the file that a
     killed process leaves behind blocks nobody.
+
+    Args:
+        waiting: called every minute of it.
 
     Raises:
         OSError: naming the folder and the remedy, if the lock cannot be made there.
@@ -29,7 +34,11 @@ def only_process(folder: Path) -> Iterator[None]:
             lock.acquire(blocking=False)
         except Timeout:
             print(f"another process is making {folder}; waiting for it", file=sys.stderr, flush=True)
-            lock.acquire(poll_interval=0.1)
+            while not lock.is_locked:
+                try:
+                    lock.acquire(timeout=PATIENCE, poll_interval=0.1)
+                except Timeout:
+                    waiting()
     except OSError as error:
         raise OSError(
             error.errno, f"cannot write {folder / LOCK} ({error.strerror}); free some space or choose another runs_dir"

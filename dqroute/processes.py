@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dqroute.engine import precision_context
+from dqroute.locking import only_process
 from dqroute.method import Method
 from dqroute.networks import ExpertOutputs
 
@@ -57,6 +59,21 @@ class Processes:
         yield
         if self.main:
             self.wait()
+
+    @contextmanager
+    def alone_in(self, folder: Path) -> Iterator[None]:
+        """They have the folder to themselves: the main process waits for the lock, the others for its word.
+
+        It gives it every minute, because a process that hears nothing for ten or thirty of them gives up.
+        """
+        if self.main:
+            with only_process(folder, lambda: self.as_main_says(lambda: False)):
+                self.as_main_says(lambda: True)
+                yield
+        else:
+            while not self.as_main_says(lambda: True):
+                pass
+            yield
 
 
 def joined(on_cpu: bool) -> Processes:

@@ -4,12 +4,17 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
+from threading import Timer
 
 import pytest
+from filelock import FileLock, Timeout
 from training import assert_same_run, run_in, start
 
 import dqroute as dq
+from dqroute import locking
 from dqroute.locking import LOCK, only_process
+from dqroute.processes import Processes
 
 SETTINGS = {"epochs": 12, "checkpoint_minutes": 0}
 
@@ -87,3 +92,29 @@ def test_a_read_only_folder_is_named_with_the_remedy(tmp_path):
     assert "cannot write" in result.stderr and "Permission denied" in result.stderr
     assert "choose another runs_dir" in result.stderr and str(folder / "x") in result.stderr
     assert list(folder.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class Said(Processes):
+    """A main process that notes what it tells the others."""
+
+    words: list[bool] = field(default_factory=list)
+
+    def as_main_says(self, question):
+        self.words.append(question())
+        return self.words[-1]
+
+
+def test_a_main_process_that_waits_tells_the_others_so(tmp_path, monkeypatch):
+    """They give up where they hear nothing for minutes."""
+    monkeypatch.setattr(locking, "PATIENCE", 0.05)
+    held = FileLock(tmp_path / LOCK, thread_local=False)
+    held.acquire()
+    main = Said()
+    Timer(0.5, held.release).start()
+    with main.alone_in(tmp_path):
+        assert main.words[-1] and len(main.words) > 2 and not any(main.words[:-1])
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / LOCK).acquire(blocking=False)
+    held.acquire(blocking=False)
+    held.release()

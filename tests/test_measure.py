@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import gpu
+import measure
 import pytest
 import sparse
 import torch
@@ -30,6 +31,17 @@ def test_the_ceiling_is_a_rate():
 def test_the_methods_own_work_is_a_part_of_the_step():
     cost = method_cost(10, batch_size=16, backbone="resnet8")
     assert 0 < cost["own_ms"] < cost["step_ms"] and cost["share"] == cost["own_ms"] / cost["step_ms"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "matrices", "name"),
+    [("fp32", True, "fp32"), ("bf16", True, "bf16-amx"), ("bf16", False, "bf16-avx512")],
+)
+def test_a_result_is_named_after_what_multiplies(monkeypatch, precision, matrices, name):
+    monkeypatch.setattr(measure, "PRECISION", precision)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices, raising=False)
+    assert measure.unit() == name
+    assert (measure.RESULTS / f"engine-{name}.json").is_file()
 
 
 @pytest.mark.parametrize("rule", [{"skip_below": 0.5}, {"sure_at": 1.1}])
