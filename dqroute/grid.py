@@ -3,7 +3,7 @@
 .. code-block:: yaml
 
     data:
-      - digits                     # a name that dq.load knows, or folder:PATH
+      - digits                     # a name that dq.load knows, or folder:PATH, list:PATH, …
       - glyphs: {imbalance: 50}    # or one with options of dq.load
     methods:
       - cross-entropy
@@ -195,7 +195,11 @@ def data_entry(item: Any) -> Entry:
     label = labelled(name, given)
     kind, _, path = name.partition(":")
     if not path or kind not in DATA_SETS:
-        choose("data set", name, [*(known for known in DATA_SETS if known != "folder"), "folder:PATH"])
+        choose(
+            "data set",
+            name,
+            [*(known for known in DATA_SETS if known not in ("folder", "list")), "folder:PATH", "list:PATH"],
+        )
     hints = options_of(DATA_SETS[kind])
     # The notebook draws the training images from seed 0, so that all runs of a data set share them.
     del hints["seed"]
@@ -209,7 +213,9 @@ def data_entry(item: Any) -> Entry:
     # Workers may run in another folder.
     if path:
         name = f"{kind}:{absolute(path)}"
-    given |= {option: absolute_all(given[option]) for option in ("root", "lists", "class_names") if option in given}
+    if isinstance(given.get("root"), str):
+        given["root"] = absolute(given["root"])
+    given |= {option: absolute_all(given[option]) for option in ("lists", "class_names") if option in given}
     return Entry(name, given, defaults | given, label)
 
 
@@ -233,7 +239,7 @@ def settings_entry(item: Any) -> Entry:
     check_options("settings", item, {"preset": str} | get_type_hints(Settings))
     label = labelled("", item)
     if item.get("pretrained") not in (None, "", IMAGENET):
-        item = item | {"pretrained": absolute(item["pretrained"])}
+        item = item | {"pretrained": absolute_all(item["pretrained"])}
     training = {name: value for name, value in item.items() if name != "preset"}
     meaning = vars(training_settings(item.get("preset", "laptop"), training))
     choose("backbone", meaning["backbone"], backbone_names())
@@ -274,10 +280,13 @@ def absolute(path: str) -> str:
 
 
 def absolute_all(paths: Any) -> Any:
-    """A path, or the paths of a mapping, made absolute; anything else as it is."""
+    """A path, or the paths of a mapping, made absolute; anything else as it is.
+
+    Links are not followed: what they lead to may have another ending, by which files are told apart.
+    """
     if isinstance(paths, dict):
         return {name: absolute_all(path) for name, path in paths.items()}
-    return absolute(paths) if isinstance(paths, str) else paths
+    return os.path.abspath(os.path.expanduser(paths)) if isinstance(paths, str) else paths
 
 
 def labelled(name: str, given: dict[str, Any]) -> str:

@@ -62,9 +62,17 @@ def test_short_trainings_are_not_compiled_and_long_ones_are(monkeypatch):
 def test_nothing_is_compiled_without_a_compiler(monkeypatch):
     monkeypatch.setattr(engine.shutil, "which", lambda name: None)
     assert not worth_compiling(1e18, 10**6, CPU, bf16=True)
-    assert not worth_compiling(1e18, 10**6, torch.device("cuda"), bf16=True)
     with pytest.raises(ValueError, match=r"needs a C\+\+ compiler"):
         compiled(torch.nn.Linear(2, 2), CPU)
+
+
+@pytest.mark.parametrize("compiler", [None, "/usr/bin/g++"])
+@pytest.mark.parametrize("triton", [None, object()], ids=["without", "with"])
+def test_a_gpu_needs_triton_too(monkeypatch, compiler, triton):
+    monkeypatch.setattr(engine.shutil, "which", lambda name: compiler)
+    monkeypatch.setattr(engine, "find_spec", lambda name: triton)
+    assert worth_compiling(1e18, 10**6, torch.device("cuda"), bf16=True) == bool(compiler and triton)
+    assert worth_compiling(1e18, 10**6, CPU, bf16=True) == bool(compiler)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted as Linux does")

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from threading import Timer
 
 import pytest
 from filelock import FileLock, Timeout
@@ -95,26 +94,45 @@ def test_a_read_only_folder_is_named_with_the_remedy(tmp_path):
 
 
 @dataclass(frozen=True)
-class Said(Processes):
-    """A main process that notes what it tells the others."""
+class Speaking(Processes):
+    """A main process whose words are noted; after the third, whoever had the folder leaves it."""
 
+    held: FileLock | None = None
     words: list[bool] = field(default_factory=list)
 
     def as_main_says(self, question):
         self.words.append(question())
+        if len(self.words) == 3:
+            self.held.release()
         return self.words[-1]
 
 
 def test_a_main_process_that_waits_tells_the_others_so(tmp_path, monkeypatch):
     """They give up where they hear nothing for minutes."""
-    monkeypatch.setattr(locking, "PATIENCE", 0.05)
-    held = FileLock(tmp_path / LOCK, thread_local=False)
-    held.acquire()
-    main = Said()
-    Timer(0.5, held.release).start()
+    monkeypatch.setattr(locking, "PATIENCE", 0.02)
+    main = Speaking(held=FileLock(tmp_path / LOCK))
+    main.held.acquire()
     with main.alone_in(tmp_path):
-        assert main.words[-1] and len(main.words) > 2 and not any(main.words[:-1])
+        assert main.words == [False, False, False, True]
         with pytest.raises(Timeout):
             FileLock(tmp_path / LOCK).acquire(blocking=False)
-    held.acquire(blocking=False)
-    held.release()
+    with FileLock(tmp_path / LOCK).acquire(blocking=False):
+        pass
+
+
+@dataclass(frozen=True)
+class Listening(Processes):
+    """Another process, and what it is told."""
+
+    rank: int = 1
+    told: list[bool] = field(default_factory=lambda: [False, False, True])
+
+    def as_main_says(self, question):
+        return self.told.pop(0)
+
+
+def test_the_others_wait_for_the_word_of_the_main_process_and_need_no_lock(tmp_path):
+    other = Listening()
+    with other.alone_in(tmp_path):
+        assert other.told == []
+    assert not (tmp_path / LOCK).exists()

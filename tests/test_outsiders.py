@@ -1,6 +1,6 @@
 """Outsiders: the numbers by hand on made-up scores, and the whole on a trained run."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -8,7 +8,8 @@ import torch
 import dqroute as dq
 from dqroute.data.image_set import Split
 from dqroute.evaluate import separation
-from dqroute.outsiders import MEAN, ROUTED, abstentions, tell_outsiders
+from dqroute.files import write_json
+from dqroute.outsiders import MEAN, ROUTED, OutsiderReport, abstentions, tell_outsiders
 
 
 def test_separation_by_hand():
@@ -65,6 +66,12 @@ def test_a_report_that_is_not_there_is_named(trained):
 
 
 def test_other_data_are_refused_though_a_report_is_there(trained, tiny):
-    other = replace(tiny, identity=tiny.identity | {"version": 7})
-    with pytest.raises(ValueError, match="is not the data of"):
-        tell_outsiders(trained[1], None, "cats", other)
+    other, report = replace(tiny, identity=tiny.identity | {"version": 7}), OutsiderReport(1, 1, {}, {})
+    path = trained[1].folder / "outsiders-cats-test.json"
+    write_json(path, asdict(report))
+    try:
+        assert tell_outsiders(trained[1], None, "cats", tiny) == report
+        with pytest.raises(ValueError, match="is not the data of"):
+            tell_outsiders(trained[1], None, "cats", other)
+    finally:
+        path.unlink()

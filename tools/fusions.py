@@ -18,6 +18,7 @@ from torch import Tensor
 
 import dqroute as dq
 from dqroute.data.image_set import AnySplit
+from dqroute.evaluate import data_of
 from dqroute.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.method import Method
 from dqroute.networks import ExpertOutputs
@@ -25,7 +26,7 @@ from dqroute.parameters import as_options
 from dqroute.routing import FUSIONS, fuse
 from dqroute.tradeoff import area, overall_at, trade_off
 
-SHARES = (0.25, 0.5, 0.75)
+SHARES = (0.25, 0.75)
 LEVELS = (15, 20, 25, 30, 35)
 
 
@@ -42,11 +43,12 @@ def outputs_of(model: Method, split: AnySplit) -> ExpertOutputs:
 @torch.no_grad()
 def predictions(model: Method, outputs: ExpertOutputs) -> dict[str, Tensor]:
     """Log-probabilities ``[N, C]`` (up to a constant an image) of every way to put the experts together."""
-    z, log_odds, members = outputs.logits, model.log_odds(outputs), model.class_sets()
-    made = {rule: fuse(rule, z, log_odds, members).log_probability for rule in FUSIONS}
+    given = model.log_odds(outputs), model.class_sets(), getattr(model, "temperature", 1.0)
+    z = outputs.logits
+    made = {rule: fuse(rule, z, *given).log_probability for rule in FUSIONS}
     for share in SHARES:
         advised = torch.lerp(z.mean(dim=0), z, share)
-        made[f"rings, {share:g} of the ring's expert"] = fuse("nested", advised, log_odds, members).log_probability
+        made[f"rings, {share:g} of the ring's expert"] = fuse("nested", advised, *given).log_probability
     return made | {f"expert {k + 1}": expert for k, expert in enumerate(z)}
 
 
@@ -87,7 +89,8 @@ def main() -> None:
     parser.add_argument("--levels", type=int, nargs="+", default=LEVELS, help="few-shot accuracies in %%")
     chosen = parser.parse_args()
     data = dq.load(chosen.data, **as_options(chosen.options))
-    model, split = dq.Run(chosen.run, data).model, data.splits[chosen.split]
+    run = dq.Run(chosen.run)
+    model, split = run.model, data_of(run, data, chosen.split).splits[chosen.split]
     made = predictions(model, outputs_of(model, split))
     told = {name: made[name] for name in ("mean", *(name for name in made if name.startswith("expert")))}
     print(compared(made, split.labels, data.groups, model.log_pi.cpu(), tuple(chosen.levels)).round(2).to_string())

@@ -109,6 +109,8 @@ def read_rgb(file: Path, side: int, *, exact: bool) -> np.ndarray:
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """An opened image as the camera was held, in 8-bit RGB; of an animation, the first frame."""
+    # First, so that a damaged picture is an error here and now; and Pillow itself turns a TIFF while it reads it.
+    image.load()
     # Not by ImageOps.exif_transpose, which writes all tags anew and stumbles over any that is not as it should be.
     try:
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))

@@ -230,10 +230,18 @@ def enormous_jpeg(tmp_path):
     return bytes(data)
 
 
+def damaged_png(tmp):
+    """As long as it should be, and its pixels garbled half way: all but the first are from a broken stream."""
+    data = bytearray(zlib.compress(picture(8, 8).tobytes() * 3))
+    data[len(data) // 2 :] = bytes(255 - value for value in data[len(data) // 2 :])
+    return png(8, 8, png_chunk(b"IDAT", bytes(data)))
+
+
 IMAGES = {
     "truncated JPEG": ("1.jpg", lambda tmp: bytes(jpeg_of(tmp)[:-200]), "truncated"),
     "truncated progressive JPEG": ("1.jpg", lambda tmp: bytes(jpeg_of(tmp, progressive=True)[:-200]), "truncated"),
     "half a PNG": ("1.png", lambda tmp: png(8, 8, png_chunk(b"IDAT", zlib.compress(bytes(30)))), ""),
+    "PNG of damaged data": ("1.png", damaged_png, ""),
     "enormous PNG": ("1.png", lambda tmp: png(60_000, 60_000, png_chunk(b"IDAT", b"")), "exceeds limit .* pixels"),
     "enormous JPEG": ("1.jpg", enormous_jpeg, "exceeds limit .* pixels"),
     "PNG whose text unpacks to a gigabyte": (

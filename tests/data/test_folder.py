@@ -154,16 +154,19 @@ def test_photographs_are_turned_upright_cropped_and_resized(tree):
     assert image[2, 13, :].min() > 230 and image[0, 13, :].max() < 25
 
 
-def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path):
-    """Eight pictures stored in the eight ways a camera may be held."""
-    corner = Image.new("RGB", (16, 16))
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+def test_every_orientation_is_turned_once_as_pillow_turns_it(tmp_path, ending):
+    """The eight ways a camera may be held."""
+    corner = Image.new("RGB", (16, 24))
     corner.paste(RED, (0, 0, 4, 12))
+    file = tmp_path / f"photo.{ending}"
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        corner.save(tmp_path / "photo.png", exif=exif)
-        with Image.open(tmp_path / "photo.png") as image:
+        corner.save(file, exif=exif)
+        with Image.open(file) as image:
             turned = np.asarray(ImageOps.exif_transpose(image))
+        with Image.open(file) as image:
             assert np.array_equal(np.asarray(upright_rgb(image)), turned), orientation
 
 
