@@ -52,16 +52,6 @@ def accuracy(prediction: Prediction, split: AnySplit) -> float:
     return (prediction.label == split.labels).float().mean().item()
 
 
-@torch.no_grad()
-def dense_outputs(model: Method, split: AnySplit, batch_size: int = 256) -> ExpertOutputs:
-    """What all experts say of all images."""
-    network = model.network_for_prediction()
-    number = next(network.trunk.parameters()).dtype
-    rows = [network(model.normalise(batch).to(number)) for batch in split.chunks(batch_size)]
-    logits, features = (torch.cat([getattr(row, name) for row in rows], dim=1) for name in ("logits", "features"))
-    return ExpertOutputs(logits, features, torch.cat([row.shared for row in rows]))
-
-
 def asked(outputs: ExpertOutputs, ask: Ask) -> ExpertOutputs:
     """The outputs with those experts left out that a rule would not have run."""
     logits: list[torch.Tensor] = []
@@ -123,7 +113,7 @@ def main() -> None:
     run = dq.Run(chosen.run, data)
     model = run.model
     made: dict[str, Any] = {"run": run.settings, "rules": {}}
-    outputs = {name: dense_outputs(model, data.splits[name]) for name in ("val", "test")}
+    outputs = {name: model.outputs_of(data.splits[name]) for name in ("val", "test")}
     with torch.no_grad():
         dense = {name: accuracy(model.answers(out), data.splits[name]) for name, out in outputs.items()}
     made["dense"] = dense

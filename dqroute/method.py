@@ -196,6 +196,13 @@ class Method(nn.Module):
         images = images.to(device).contiguous(memory_format=torch.channels_last)
         return network(self.normalise(images).to(number), ask)
 
+    @torch.no_grad()
+    def outputs_of(self, split: AnySplit) -> ExpertOutputs:
+        """What all experts say of all images of a split."""
+        rows = [self.outputs(images) for images in split.chunks(256)]
+        logits, features = (torch.cat([getattr(row, name) for row in rows], dim=1) for name in ("logits", "features"))
+        return ExpertOutputs(logits, features, torch.cat([row.shared for row in rows]))
+
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless these are images that the model takes."""
         if self.size is not None and tuple(images.shape[2:]) != tuple(self.size):

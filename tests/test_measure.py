@@ -47,7 +47,7 @@ def test_a_result_is_named_after_what_multiplies(monkeypatch, precision, matrice
 @pytest.mark.parametrize("rule", [{"skip_below": 0.5}, {"sure_at": 1.1}])
 def test_who_would_have_run_is_who_does_run(rule, tiny, runs_dir, quick):
     model = dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, detector="trunk", **quick).model
-    dense = sparse.dense_outputs(model, tiny.test)
+    dense = model.outputs_of(tiny.test)
     with torch.no_grad():
         expected = model.answers(sparse.asked(dense, model.asks(**rule)))
     found = model.predict(tiny.test, **rule)

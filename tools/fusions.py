@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 import dqroute as dq
-from dqroute.data.image_set import AnySplit
 from dqroute.evaluate import data_of
 from dqroute.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.method import Method
@@ -28,16 +27,6 @@ from dqroute.tradeoff import area, overall_at, trade_off
 
 SHARES = (0.25, 0.75)
 LEVELS = (15, 20, 25, 30, 35)
-
-
-@torch.no_grad()
-def outputs_of(model: Method, split: AnySplit) -> ExpertOutputs:
-    """What all experts say of all images of a split."""
-    rows = [model.outputs(images) for images in split.chunks(256)]
-    logits, features = (
-        torch.cat([getattr(row, name) for row in rows], dim=1).float() for name in ("logits", "features")
-    )
-    return ExpertOutputs(logits, features, torch.cat([row.shared for row in rows]).float())
 
 
 @torch.no_grad()
@@ -91,7 +80,7 @@ def main() -> None:
     data = dq.load(chosen.data, **as_options(chosen.options))
     run = dq.Run(chosen.run)
     model, split = run.model, data_of(run, data, chosen.split).splits[chosen.split]
-    made = predictions(model, outputs_of(model, split))
+    made = predictions(model, model.outputs_of(split))
     told = {name: made[name] for name in ("mean", *(name for name in made if name.startswith("expert")))}
     print(compared(made, split.labels, data.groups, model.log_pi.cpu(), tuple(chosen.levels)).round(2).to_string())
     print("\ntold the shot group:")
