@@ -1,8 +1,10 @@
 """Make the runs of the chapter on what made the difference: every part changed, every method in three worlds.
 
     python tools/parts.py [--runs runs] [--seeds 0,1,2] [--to book/results]
+    python tools/parts.py --photographs folder:cifar-100 [...]      # the parts that count most, on photographs
 
-Each seed has a draw of images and a dealing of counts to characters of its own. Runs that are there are found.
+Of characters each seed has a draw of images and a dealing of counts of its own, of photographs all seeds share one
+draw. Runs that are there are found.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +40,16 @@ PARTS: dict[str, tuple[Any, ...]] = {
     "strength": (1.0,),
     "shared_depth": (2,),
 }
+# By the preset "laptop" on photographs, in the order of what one would ask first.
+PHOTOGRAPHED: tuple[dict[str, Any], ...] = (
+    {"strength": 0.0},
+    {"alpha": 0.0},
+    {"alpha": 1.0},
+    {"outsiders": 1.0},
+    {"experts": 1},
+    {"memory": 1.0},
+    {"detector": "energy"},
+)
 
 
 class Asked(NamedTuple):
@@ -68,21 +81,36 @@ def pictures(correlation: int, seed: int) -> ImageSet:
     return dq.load("glyphs", difficulty_correlation=correlation, seed=seed, **PICTURES)
 
 
+def leave(run: dq.Run, data: ImageSet, target: Path | None) -> dq.Report:
+    """The run's report, beside its trade-off curve; what is published of it copied below the target, where given."""
+    report = dq.evaluate(run)
+    trade_off_of(run, data)
+    if target:
+        copy_run(run.folder, target / data.name)
+    return report
+
+
 def main() -> None:
     """Train or find each run, leave its report and trade-off curve, and copy it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--photographs", metavar="DATA", help="as for dqroute.load; thinned to an imbalance of 100")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="where what is published of each run is copied to")
     chosen = parser.parse_args()
-    for family, method, changes, correlation, seed in asked(map(int, chosen.seeds.split(","))):
-        data, folder = pictures(correlation, seed), chosen.runs / family
-        given = TRAINING | changes
-        run = dq.fit(method, data, seed=seed, runs_dir=folder, progress=False, device="cpu", **given)
-        report = dq.evaluate(run)
-        trade_off_of(run, data)
-        if chosen.to:
-            copy_run(run.folder, chosen.to / f"glyphs-{family}" / data.name)
+    seeds = [int(seed) for seed in chosen.seeds.split(",")]
+    given: dict[str, Any] = {"progress": False, "device": "cpu"}
+    if chosen.photographs:
+        data = dq.load(chosen.photographs, imbalance=100)
+        for changes, seed in product(PHOTOGRAPHED, seeds):
+            run = dq.fit("dqroute", data, seed=seed, runs_dir=chosen.runs / "photographs", **given, **changes)
+            report = leave(run, data, chosen.to and chosen.to / "photographs-parts")
+            print(f"dqroute {changes} seed {seed}: {100 * report.overall:.1f} %", flush=True)
+        return
+    for family, method, changes, correlation, seed in asked(seeds):
+        data = pictures(correlation, seed)
+        run = dq.fit(method, data, seed=seed, runs_dir=chosen.runs / family, **given, **TRAINING | changes)
+        report = leave(run, data, chosen.to and chosen.to / f"glyphs-{family}")
         print(f"{method} {changes or ''} world {correlation:+d} seed {seed}: {100 * report.overall:.1f} %", flush=True)
 
 
