@@ -1,4 +1,5 @@
-"""Make the runs of the chapter on what made the difference: every part changed, every method in three worlds.
+"""Make the runs of the chapter on what made the difference: every part changed, every method in three worlds, and
+the method told the true difficulty there.
 
     python tools/parts.py [--runs runs] [--seeds 0,1,2] [--to book/results]
     python tools/parts.py --photographs folder:cifar-100 [...]      # the parts that count most, on photographs
@@ -16,6 +17,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import told  # noqa: F401  registers the method
 from publish import copy_run
 
 import dqroute as dq
@@ -70,6 +72,8 @@ def asked(seeds: Iterable[int]) -> Iterator[Asked]:
                 yield Asked("worlds", method, {}, correlation, seed)
             for changes in WEIGHTS:
                 yield Asked("worlds", "dqroute", changes, correlation, seed)
+            for alpha in (1.0, 0.5):
+                yield Asked("told", "told", {"alpha": alpha}, correlation, seed)
         for option, values in PARTS.items():
             for value in values:
                 yield Asked("parts", "dqroute", {option: value}, 0, seed)
