@@ -24,7 +24,7 @@ from dqroute.data import ImageSet
 from dqroute.engine import resolve_device
 from dqroute.files import write_json
 from dqroute.provenance import provenance
-from dqroute.settings import Settings
+from dqroute.settings import PRESETS, Settings
 from dqroute.train import Training
 
 RESULTS = Path(__file__).parent / "results"
@@ -66,7 +66,8 @@ def measure(data: ImageSet, device: str, runs_dir: Path, **changes: Any) -> dict
     where = resolve_device(device)
     given: dict[str, Any] = {"preset": "paper", "device": device, "runs_dir": runs_dir} | changes
     rehearsal = dq.fit("dqroute", data, **given | {"epochs": 1, "runs_dir": runs_dir / "rehearsal", "compile": False})
-    settings = Settings(**rehearsal.settings["training"])
+    # As long as the training that follows, which decides whether it is compiled.
+    settings = Settings(**rehearsal.settings["training"] | {"epochs": given.get("epochs", PRESETS["paper"].epochs)})
     rate = steps_without_waiting(Training(rehearsal, data, settings, where, compile=given.get("compile")))
     started = time.perf_counter()
     run = dq.fit("dqroute", data, **given)

@@ -26,10 +26,12 @@ from timing import peak_mib, side_by_side, timed
 import dqroute as dq
 from dqroute.cost import operations
 from dqroute.data import Augmentation, ImageSet, Split
-from dqroute.engine import computes_in_bf16
+from dqroute.engine import computes_in_bf16, cpu_has
 from dqroute.files import write_json
 from dqroute.long_tail import shot_groups
+from dqroute.method import METHODS, Method, Problem
 from dqroute.provenance import provenance
+from dqroute.settings import PRESETS
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ResNet-32, one branch": ("logit-adjustment", {}),
@@ -37,6 +39,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ResNet-32, three experts, reduced": ("dqroute", {"branch_width": 0.75}),
 }
 JOBS = ("training", "training, compiled", "inference")
+PREDICTED = 10_000
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 PRECISION = "bf16" if computes_in_bf16(CPU) else "fp32"
@@ -44,8 +47,7 @@ PRECISION = "bf16" if computes_in_bf16(CPU) else "fp32"
 
 def unit() -> str:
     """What the processor multiplies with, by which a result is named: how much there is to gain depends on it."""
-    matrices = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return PRECISION if PRECISION == "fp32" else "bf16-amx" if matrices else "bf16-avx512"
+    return PRECISION if PRECISION == "fp32" else "bf16-amx" if cpu_has("amx_tile") else "bf16-avx512"
 
 
 def noise_images(number: int, num_classes: int = 100) -> ImageSet:
@@ -65,30 +67,43 @@ def fitted(case: str, data: ImageSet, epochs: int, folder: str, compile: bool = 
     return dq.fit(method, data, compile=compile, progress=False, device="cpu", **given)
 
 
+def untrained(case: str, data: ImageSet) -> Method:
+    """The network before any training, without the engine having run in this process."""
+    method, changes = CASES[case]
+    mean, std = data.train.statistics
+    problem = Problem(data.counts, data.groups, data.shape[0], mean, std, "resnet32", size=data.shape[1:], **changes)
+    model = METHODS[method](problem)
+    model.precision = "auto"
+    return model
+
+
 def measure(side: str, case: str, job: str, images: int) -> dict[str, float]:
     """One measurement in this process: images/s, seconds to the end of the first step, peak memory in MiB.
 
-    The first step of a compiled training contains the compilation.
+    The first step of a compiled training contains the compilation. Predictions are of 10,000 images, the field's usual
+    number.
     """
-    few, data = noise_images(128), noise_images(images)
+    few, data = noise_images(128), noise_images(PREDICTED if job == "inference" else images)
     compile = job == "training, compiled"
     with tempfile.TemporaryDirectory() as folder:
         if side == "engine":
-            started = time.perf_counter()
-            run = fitted(case, few, 1, folder, compile)
             if job != "inference":
+                started = time.perf_counter()
+                fitted(case, few, 1, folder, compile)
                 first = time.perf_counter() - started
                 records = fitted(case, data, 3, folder, compile).epochs[1:]
                 speed = median(record["images_per_second"] for record in records)
             else:
-                speed, first = timed(lambda split: run.model.predict(split.images), few.test, data.test)
+                # As a process that loads a model does, and trains nothing.
+                model = untrained(case, few).eval()
+                speed, first = timed(lambda split: model.predict(split.images), few.test, data.test)
         else:
             # Here, so that the engine's process does not carry the reference's imports.
             import reference
 
-            run = fitted(case, few, 1, folder)
+            model = untrained(case, few)
             if job != "inference":
-                model, training = run.new_model(), run.settings["training"]
+                training = vars(PRESETS["paper"])
                 started = time.perf_counter()
                 next(reference.training_steps(model, few, training))
                 first = time.perf_counter() - started
@@ -101,15 +116,14 @@ def measure(side: str, case: str, job: str, images: int) -> dict[str, float]:
                     rates.append(seen / (time.perf_counter() - started))
                 speed = median(rates[1:])
             else:
-                speed, first = timed(lambda split: reference.predicted_labels(run.model, split), few.test, data.test)
+                speed, first = timed(lambda split: reference.predicted_labels(model, split), few.test, data.test)
     return {"images_per_second": speed, "first_step": first, "peak_mib": peak_mib()}
 
 
 def gflop_an_image(case: str) -> float:
     """Operations of one forward pass in 10^9."""
     few = noise_images(100)
-    with tempfile.TemporaryDirectory() as folder:
-        return operations(fitted(case, few, 1, folder).new_model().network, few.shape) / 1e9
+    return operations(untrained(case, few).network, few.shape) / 1e9
 
 
 def compare(case: str, images: int, rounds: int, limit: float) -> list[dict[str, Any]]:
@@ -150,6 +164,7 @@ def main() -> None:
         side, case, job = chosen.worker
         print(json.dumps(measure(side, case, job, chosen.images)))
         return
+    unfinished = chosen.output.with_name(f"unfinished-{chosen.output.name}")
     made: dict[str, Any] = {"precision": PRECISION, "images": chosen.images, "rounds": chosen.rounds, "rows": []}
     for case in CASES:
         # Measured beside each case: a machine's speed may wander.
@@ -157,7 +172,8 @@ def main() -> None:
         for row in compare(case, chosen.images, chosen.rounds, limit):
             made["rows"].append(row | {"ceiling_gflop_per_second": limit})
             print(in_words(row), flush=True)
-        write_json(chosen.output, made | provenance(CPU))
+        # What stands so far, should the rest fail; the result itself is replaced when all of it is there.
+        write_json(unfinished, made | provenance(CPU))
     made["method"] = [method_cost(num_classes) for num_classes in (100, 8000)]
     for cost in made["method"]:
         print(
@@ -165,6 +181,7 @@ def main() -> None:
         )
     made["photographs"] = photograph_rows(chosen.photographs)
     write_json(chosen.output, made | provenance(CPU))
+    unfinished.unlink()
 
 
 def in_words(row: dict[str, Any]) -> str:

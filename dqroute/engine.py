@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import sysconfig
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +16,9 @@ from torch import nn
 
 from dqroute.checks import choose
 
-# From where on a compiled network repays its compilation, three times over; see benchmarks/NOTES.md. On a CPU that
-# computes in bf16, operations of the whole training (in fp32 the convolutions take nearly all the time, and compilation
-# gains nothing); on a GPU, where launching kernels is what a small network waits for, its steps.
+# From where on a compiled network repays its compilation, three times over; see benchmarks/NOTES.md. On a CPU with a
+# matrix unit, operations of the whole training (elsewhere the convolutions take nearly all the time, and compilation
+# gains next to nothing); on a GPU, where launching kernels is what a small network waits for, its steps.
 COMPILE_FROM_OPERATIONS = 3e14
 COMPILE_FROM_STEPS = 3000
 
@@ -37,13 +39,21 @@ def computes_in_bf16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 itself; where it is emulated, fp32 is faster."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    # Asked of torch's private functions since no public one tells; absent ones count as "no".
-    checks = (getattr(torch.cpu, f"_is_{unit}_supported", None) for unit in ("avx512_bf16", "amx_tile"))
-    return any(bool(check()) for check in checks if check is not None)
+    return cpu_has("avx512_bf16") or cpu_has("amx_tile")
+
+
+def cpu_has(unit: str) -> bool:
+    """Whether the processor has ``"avx512_bf16"``, vectors of bfloat16, or ``"amx_tile"``, matrices of them."""
+    # Asked of torch's private functions since no public one tells; an absent one counts as "no".
+    check = getattr(torch.cpu, f"_is_{unit}_supported", None)
+    return check is not None and bool(check())
 
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Autocast for the network's forward pass: ``"bf16"``, ``"fp32"``, or ``"auto"``."""
+    """Autocast for the network's forward pass: ``"bf16"``, ``"fp32"``, or ``"auto"``.
+
+    What ``"fp32"`` comes to in a GPU's convolutions is torch's setting, ``torch.backends.cudnn.allow_tf32``.
+    """
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
 
 
@@ -68,8 +78,14 @@ def keep_freed_memory() -> None:
 
 
 def compiler_found(device: torch.device) -> bool:
-    """Whether all is there that ``torch.compile`` calls: a C++ compiler, and for a GPU Triton, which Windows lacks."""
+    """Whether all is there that ``torch.compile`` calls.
+
+    That is a C++ compiler; on a CPU also Python's headers, which its kernels include and some systems ship apart; for a
+    GPU Triton, which Windows lacks.
+    """
     if device.type == "cuda" and find_spec("triton") is None:
+        return False
+    if device.type == "cpu" and not Path(sysconfig.get_path("include"), "Python.h").is_file():
         return False
     return any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl"))
 
@@ -83,10 +99,12 @@ def worth_compiling(operations: float, steps: int, device: torch.device, bf16: b
     Args:
         operations: of all forward and backward passes; steps: of the optimizer.
         device: where; bf16: whether the network computes in it.
+
+    Without a matrix unit a compiled step takes 0.96 to 1.03 times as long as before (``benchmarks/NOTES.md``).
     """
     if device.type == "cuda":
         return steps >= COMPILE_FROM_STEPS and compiler_found(device)
-    return bf16 and operations >= COMPILE_FROM_OPERATIONS and compiler_found(device)
+    return bf16 and cpu_has("amx_tile") and operations >= COMPILE_FROM_OPERATIONS and compiler_found(device)
 
 
 def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
@@ -97,6 +115,7 @@ def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
     """
     if not compiler_found(device):
         raise ValueError(
-            "compile=True needs a C++ compiler (g++), and on a GPU Triton; install what is missing or leave it out"
+            "a compiled training, asked for by compile=True or begun as one, needs a C++ compiler (g++), Python's "
+            "headers (python3-dev), and on a GPU Triton; install what is missing, or begin with compile=False"
         )
     return torch.compile(network, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dqroute.checks import choose
 from dqroute.data.file_split import FileSplit
 from dqroute.data.image_set import AnySplit, Split
-from dqroute.engine import uses_bf16
+from dqroute.engine import keep_freed_memory, uses_bf16
 from dqroute.inference import for_prediction, state_of
 from dqroute.long_tail import ShotGroups
 from dqroute.losses import log_prior
@@ -79,7 +79,7 @@ class Method(nn.Module):
         self.register_buffer("std", torch.tensor(problem.std).view(1, -1, 1, 1))
         self.progress = 0.0
         self.size = problem.size
-        # Set by the run, so that a prediction computes as the training did.
+        # Set by the run to what its training was asked for; "auto" is settled by the machine that predicts.
         self.precision = "fp32"
         self._folded: tuple[object, ExpertNetwork] | None = None
 
@@ -142,9 +142,10 @@ class Method(nn.Module):
         return None if sure_at is None else AskUntilSure(sure_at)
 
     def network_for_prediction(self) -> ExpertNetwork:
-        """The network folded and in the precision it was trained in; made anew when its weights have changed."""
+        """The network folded and in its ``precision``, as this machine has it; anew when its weights have changed."""
         state = self.mean.device, self.precision, state_of(self.network)
         if self._folded is None or self._folded[0] != state:
+            keep_freed_memory()
             self._folded = state, for_prediction(self.network, uses_bf16(self.precision, self.mean.device))
         return self._folded[1]
 

@@ -99,7 +99,7 @@ class Focused(Method):
     """One branch that learns as DQRoute's third expert does: the rival that asks whether three are needed.
 
     Args:
-        outsiders: ρ, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class.
+        outsiders: o, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class.
         tau: strength of the prior.
     """
 
@@ -155,7 +155,10 @@ class RIDE(Method):
         self.register_buffer("margins", losses.ldam_margins(problem.counts))
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
-        """``Σ_k L(z_k, y) - λ · diversity``, ``L`` the base loss; see :func:`dqroute.losses.diversity`."""
+        """``Σ_k L(z_k, y) - δ · diversity``, δ the reward's weight; see :func:`dqroute.losses.diversity`.
+
+        ``L`` is the base loss.
+        """
         if self.base == "ldam":
             each = [losses.ldam(logits, labels, self.margins, COSINE_SCALE) for logits in outputs.logits]
         else:

@@ -72,6 +72,7 @@ class Training:
             for partial in run.folder.glob(".*.partial"):
                 partial.unlink()
         bf16 = uses_bf16(settings.precision, device)
+        self.precision = "bf16" if bf16 else "fp32"
         if compile is None:
             steps = settings.epochs * len(self.batches)
             # A backward pass counts as two forward passes.
@@ -79,7 +80,7 @@ class Training:
             compile = processes.count == 1 and worth_compiling(total, steps, device, bf16)
         described = provenance(device) | {
             "compiled": compile,
-            "precision": "bf16" if bf16 else "fp32",
+            "precision": self.precision,
             "processes": processes.count,
             "data_fingerprint": data.fingerprint(),
         }
@@ -93,12 +94,12 @@ class Training:
             self.resume()
             # The first start keeps its place; each further one may have had other code and another machine.
             described = before | {"resumed": [*before.get("resumed", []), described]}
-            compile = before.get("compiled", False)
+            compile, self.precision = before.get("compiled", False), before.get("precision", self.precision)
         if compile and processes.count > 1:
             raise ValueError("a compiled network is trained by one process; leave compile out, or launch one process")
         if processes.main:
             write_json(run.folder / "provenance.json", described)
-        self.together = together(self.model, device, settings.precision) if processes.count > 1 else None
+        self.together = together(self.model, device, self.precision) if processes.count > 1 else None
         # Compiled for whole batches only; the last, smaller one of an epoch takes the network as it is.
         self.whole_batch = compiled(self.model.network, device) if compile else self.model.network
 
@@ -224,7 +225,7 @@ class Training:
         if self.together is not None:
             outputs, labels, loss = self.together(images, labels, self.batches.sizes[self.part.step])
         else:
-            with precision_context(settings.precision, self.device):
+            with precision_context(self.precision, self.device):
                 network = self.whole_batch if len(labels) == settings.batch_size else model.network
                 outputs = network(model.normalise(images))
             loss = model.loss(outputs, labels)

@@ -26,6 +26,12 @@ def product_type(precision: str) -> torch.dtype:
         return (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
 
 
+def with_units(monkeypatch, *units: str) -> None:
+    """A processor that has these and no other of the units asked for."""
+    for unit in ("avx512_bf16", "amx_tile"):
+        monkeypatch.setattr(torch.cpu, f"_is_{unit}_supported", lambda has=unit in units: has, raising=False)
+
+
 def test_precision_by_name():
     assert product_type("fp32") == torch.float32
     assert product_type("bf16") == torch.bfloat16
@@ -36,8 +42,7 @@ def test_auto_follows_the_hardware():
 
 
 def test_auto_is_full_precision_where_nothing_tells_of_bf16(monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with_units(monkeypatch)
     assert product_type("auto") == torch.float32
 
 
@@ -49,6 +54,7 @@ def test_devices():
 
 
 def test_short_trainings_are_not_compiled_and_long_ones_are(monkeypatch):
+    with_units(monkeypatch, "avx512_bf16", "amx_tile")
     monkeypatch.setattr(engine, "compiler_found", lambda device: True)
     assert not worth_compiling(COMPILE_FROM_OPERATIONS / 2, 10**6, CPU, bf16=True)
     assert worth_compiling(COMPILE_FROM_OPERATIONS, 1, CPU, bf16=True)
@@ -59,7 +65,24 @@ def test_short_trainings_are_not_compiled_and_long_ones_are(monkeypatch):
         assert worth_compiling(0, COMPILE_FROM_STEPS, gpu, bf16)
 
 
+def test_without_a_matrix_unit_nothing_is_compiled_unasked(monkeypatch):
+    with_units(monkeypatch, "avx512_bf16")
+    monkeypatch.setattr(engine, "compiler_found", lambda device: True)
+    assert not worth_compiling(1e18, 10**6, CPU, bf16=True)
+
+
+def test_without_pythons_headers_a_processor_compiles_nothing(monkeypatch, tmp_path):
+    """The kernels include them; on some systems they come in a package of their own."""
+    with_units(monkeypatch, "amx_tile")
+    monkeypatch.setattr(engine.shutil, "which", lambda name: "/usr/bin/g++")
+    monkeypatch.setattr(engine.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert not worth_compiling(1e18, 10**6, CPU, bf16=True)
+    (tmp_path / "Python.h").touch()
+    assert worth_compiling(1e18, 10**6, CPU, bf16=True)
+
+
 def test_nothing_is_compiled_without_a_compiler(monkeypatch):
+    with_units(monkeypatch, "amx_tile")
     monkeypatch.setattr(engine.shutil, "which", lambda name: None)
     assert not worth_compiling(1e18, 10**6, CPU, bf16=True)
     with pytest.raises(ValueError, match=r"needs a C\+\+ compiler"):
@@ -69,6 +92,7 @@ def test_nothing_is_compiled_without_a_compiler(monkeypatch):
 @pytest.mark.parametrize("compiler", [None, "/usr/bin/g++"])
 @pytest.mark.parametrize("triton", [None, object()], ids=["without", "with"])
 def test_a_gpu_needs_triton_too(monkeypatch, compiler, triton):
+    with_units(monkeypatch, "amx_tile")
     monkeypatch.setattr(engine.shutil, "which", lambda name: compiler)
     monkeypatch.setattr(engine, "find_spec", lambda name: triton)
     assert worth_compiling(1e18, 10**6, torch.device("cuda"), bf16=True) == bool(compiler and triton)

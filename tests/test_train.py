@@ -8,15 +8,16 @@ import shutil
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 from training import assert_same_run, records
 
 import dqroute as dq
-from dqroute import checkpoint, train
+from dqroute import checkpoint, engine, train
 from dqroute.data import Split
 from dqroute.data.batches import Batches
 from dqroute.method import METHODS, Method, register
+from dqroute.optimizer import Updates
 from dqroute.settings import Settings
 from dqroute.train import Training
 
@@ -115,14 +116,15 @@ def without_values(model, fake):
             setattr(module, name, fake.from_tensor(buffer))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
 @pytest.mark.parametrize("method", METHODS)
-def test_no_step_waits_for_a_number_from_the_device(method, tiny, runs_dir, quick):
+def test_no_step_waits_for_a_number_from_the_device(method, optimizer, tiny, runs_dir, quick):
     """On fake tensors whatever reads a value fails, and whatever has a shape that depends on one."""
-    run = dq.fit(method, tiny, epochs=1, runs_dir=runs_dir, **quick)
+    run = dq.fit(method, tiny, epochs=1, runs_dir=runs_dir, optimizer=optimizer, **quick)
     training = Training(run, tiny, Settings(**run.settings["training"]), torch.device("cpu"))
     fake = FakeTensorMode()
     without_values(training.model, fake)
-    training.optimizer = torch.optim.SGD(training.model.parameters(), lr=0.1, momentum=0.9, fused=True)
+    training.updates = Updates(training.model, training.settings)
     training.model.train()
     with fake:
         images, labels = torch.empty(64, 1, 8, 8, dtype=torch.uint8), torch.empty(64, dtype=torch.int64)
@@ -130,6 +132,9 @@ def test_no_step_waits_for_a_number_from_the_device(method, tiny, runs_dir, quic
         for _ in range(2):
             loss, _ = training.step(images, labels, 0.1)
         training.model.end_epoch()
+        # The optimizers took their steps, and what they keep is fake too.
+        held = training.updates.momenta().values()
+        assert held and all(isinstance(momentum, FakeTensor) for momentum in held)
         with pytest.raises(DataDependentOutputException):
             loss.item()
 
@@ -145,9 +150,6 @@ def test_every_epoch_of_every_seed_has_an_order_of_its_own(tiny, runs_dir, quick
     for seed in (0, 1):
         dq.fit("cross-entropy", tiny, seed=seed, epochs=3, runs_dir=runs_dir, **quick)
     assert len(seeds) == len(set(seeds)) == 6
-
-
-# --- found again ------------------------------------------------------------------------------------------------
 
 
 # --- interrupted ------------------------------------------------------------------------------------------------
@@ -371,6 +373,48 @@ def test_other_precisions_train_too(tiny, runs_dir, quick, precision):
     run = dq.fit("dqroute", tiny, epochs=2, runs_dir=runs_dir, **(quick | {"precision": precision}))
     assert {value.dtype for name, value in run.model.named_parameters()} == {torch.float32}
     assert all(math.isfinite(record["loss"]) for record in run.epochs)
+
+
+def test_in_bf16_too_a_run_resumes_to_the_last_bit(tiny, tmp_path, quick, monkeypatch):
+    settings = quick | {"precision": "bf16", "optimizer": "muon"}
+    whole = dq.fit("dqroute", tiny, epochs=3, runs_dir=tmp_path / "whole", **settings)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 2)
+        with pytest.raises(KeyboardInterrupt):
+            dq.fit("dqroute", tiny, epochs=3, runs_dir=tmp_path / "cut", **settings)
+    assert_same_run(whole, dq.fit("dqroute", tiny, epochs=3, runs_dir=tmp_path / "cut", **settings))
+
+
+def test_with_two_threads_a_run_is_the_same_to_the_last_bit(tiny, tmp_path, quick):
+    """Batches twice as large as elsewhere, so that there is work for both."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        runs = [dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / n, **quick | {"batch_size": 128}) for n in "ab"]
+    finally:
+        torch.set_num_threads(before)
+    assert_same_run(*runs)
+
+
+@pytest.mark.parametrize("begun", ["bf16", "fp32"])
+def test_a_run_goes_on_in_the_precision_it_was_begun_in(tiny, tmp_path, quick, monkeypatch, begun):
+    """Another machine, on which "auto" would come to the other one, goes on as the first one did."""
+    settings = quick | {"precision": "auto"}
+
+    def on_a_machine(has_bf16):
+        return lambda device: has_bf16
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "computes_in_bf16", on_a_machine(begun == "bf16"))
+        whole = dq.fit("dqroute", tiny, epochs=3, runs_dir=tmp_path / "whole", **settings)
+        interrupt(patch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            dq.fit("dqroute", tiny, epochs=3, runs_dir=tmp_path / "cut", **settings)
+    monkeypatch.setattr(engine, "computes_in_bf16", on_a_machine(begun != "bf16"))
+    resumed = dq.fit("dqroute", tiny, epochs=3, runs_dir=tmp_path / "cut", **settings)
+    assert resumed.provenance["precision"] == begun
+    states = whole.model.state_dict(), resumed.model.state_dict()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
 
 
 def test_records_are_json_lines(trained):

@@ -78,11 +78,11 @@ class Batches:
         """
         generator = torch.Generator().manual_seed(seed)
         n, pad = len(self.labels), self.augmentation.padding
-        # Drawn on the CPU for all images at once: the same numbers on every device, and one transfer an epoch.
-        order = torch.randperm(n, generator=generator).to(self.device)
-        top, left = torch.randint(2 * pad + 1, (2, n), generator=generator).to(self.device)
-        flip = torch.rand(n, generator=generator).to(self.device) < 0.5
-        hole = torch.rand(2, n, generator=generator).to(self.device)
+        # Drawn on the CPU for all images at once: the same numbers on every device, and one transfer each an epoch.
+        order = self._sent(torch.randperm(n, generator=generator))
+        top, left = self._sent(torch.randint(2 * pad + 1, (2, n), generator=generator))
+        flip = self._sent(torch.rand(n, generator=generator)) < 0.5
+        hole = self._sent(torch.rand(2, n, generator=generator)) if self.augmentation.cutout else None
         down = torch.arange(self.height, device=self.device)
         across = torch.arange(self.width, device=self.device)
         # Positions in the shuffled order, batch by batch.
@@ -94,9 +94,13 @@ class Batches:
             if self.augmentation.flip:
                 columns = torch.where(flip[part, None], columns.flip(1), columns)
             images = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-            if self.augmentation.cutout:
+            if hole is not None:
                 images = images.masked_fill(self._hole(hole[:, part])[..., None], 0)
             yield images.permute(0, 3, 1, 2), self.labels[index]
+
+    def _sent(self, drawn: Tensor) -> Tensor:
+        """On the device, without waiting for what a GPU still has to do."""
+        return drawn.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else drawn
 
     def _hole(self, centre: Tensor) -> Tensor:
         """bool ``[B, H, W]``, true in a square around each relative centre ``[2, B]``."""
