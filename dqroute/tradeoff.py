@@ -57,10 +57,16 @@ def trade_off(
 def curve(points: Sequence[Point]) -> np.ndarray:
     """The highest overall accuracy at each few-shot accuracy of ``GRID``, NaN where the points do not reach.
 
-    Between neighbouring values of τ the curve is a straight line.
+    Between neighbouring values of τ the curve is a straight line. It ends where few-shot accuracy is largest. Stronger
+    corrections take from the few-shot classes too, and would answer, far too low, for levels that the weakest one has
+    left behind.
+
+    Args:
+        points: by rising τ, as :func:`trade_off` gives them.
     """
     best = np.full_like(GRID, np.nan)
-    for a, b in zip(points, points[1:], strict=False):
+    rising = points[: 1 + int(np.argmax([point.few for point in points]))]
+    for a, b in zip(rising, rising[1:], strict=False):
         (low, at_low), (high, at_high) = sorted([(a.few, a.overall), (b.few, b.overall)])
         inside = (low <= GRID) & (high >= GRID)
         best[inside] = np.fmax(best[inside], np.interp(GRID[inside], [low, high], [at_low, at_high]))

@@ -49,6 +49,14 @@ def test_between_points_the_curve_is_straight_and_of_two_branches_the_higher_cou
     assert math.isnan(overall_at(points, 0.6)) and math.isnan(overall_at(points, 0.05))
 
 
+def test_the_overdone_end_does_not_answer_for_levels_below_the_weakest_correction():
+    """The last two points have lost few-shot accuracy again; 0.45 and 0.55 they alone have passed through."""
+    points = line((0.6, 0.75), (0.7, 0.8), (0.8, 0.85), (0.5, 0.4), (0.4, 0.3))
+    assert math.isnan(overall_at(points, 0.55)) and math.isnan(overall_at(points, 0.45))
+    assert overall_at(points, 0.65) == pytest.approx(0.775)
+    assert math.isnan(area(points, 0.5, 0.7))
+
+
 def test_reach_is_where_the_curve_leaves_its_height():
     points = line((0.1, 0.3), (0.3, 0.4), (0.5, 0.2))
     assert reach(points, 0.05) == pytest.approx(0.35, abs=1e-3)
