@@ -44,7 +44,8 @@ def fit(
         data: from :func:`dqroute.load`.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
-        preset: ``"laptop"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see :data:`dqroute.settings.PRESETS`.
+        preset: ``"laptop"``, ``"short"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see
+            :data:`dqroute.settings.PRESETS`.
         runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: whether to compile the network; None compiles where the training is long enough to repay it, see

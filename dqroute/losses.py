@@ -118,7 +118,9 @@ def dqroute(
 ) -> Tensor:
     """The joint loss: every expert's classification and every detector, in one sum, end to end.
 
-    ``L = Σ_k mean_b v_{k,y_b} w̄_{y_b} CE(z_k + τ log π_k, y_b) + μ · Σ_k BCE(s_k, [y ∈ S_k])``
+    ``L = Σ_k mean_b v_{k,y_b} w̄_{y_b} CE(z_k + τ log π_k, y_b) + μ · Σ_k mean_b u_{y_b} BCE(σ(s_k), [y_b ∈ S_k])``
+
+    The second sum is over the experts that have a detector, ``u_c ∝ 1 / n_c``.
 
     ``v_kc`` is larger for the expert's own classes ``S_k`` than outside: what makes the experts differ. At 0 outside,
     an expert's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only, the literal reading; with one
@@ -132,7 +134,7 @@ def dqroute(
         outputs: of the network; labels: ``[B]``.
         detectors: the experts' detectors.
         log_priors: ``[K, C]``, see :func:`expert_priors`; focus: ``v``, see :func:`expert_focus`.
-        class_weights: ``w̄``, ``[C]``; image_weights: ``[C]``, of the detectors' loss.
+        class_weights: ``w̄``, ``[C]``; image_weights: ``u``, ``[C]``, of the detectors' loss.
         tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
         detector_weight: μ.
     """

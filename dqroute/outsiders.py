@@ -6,6 +6,7 @@ images from those of another one is a question of its own, and asked here.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from dqroute.engine import resolve_device
 from dqroute.evaluate import check_data, data_of, separation
 from dqroute.files import read_json, write_json
 from dqroute.method import Method
+from dqroute.processes import is_main
 from dqroute.runs import Run
 
 ROUTED, MEAN = "probability, routed", "probability, plain mean"
@@ -59,18 +61,24 @@ def tell_outsiders(
     Args:
         run: a finished run.
         outsiders: pictures of none of its classes, of the same size; None if the report is there already.
-        name: of the outsiders, for the file ``outsiders-NAME-SPLIT.json``.
+        name: of the outsiders, for the file ``outsiders-NAME-SPLIT.json``; it keeps a fingerprint of them, too.
         data: the image set; by default the one the run was trained on in this process.
         split: whose images the outsiders are told from.
         device: where to compute.
 
     Raises:
-        ValueError: if there are no outsiders, the data are not those of the run, or have no such split.
+        ValueError: if there are no outsiders, the report there is not known to be about them, the data are not those
+            of the run, or have no such split.
     """
     check_data(run, data)
     path = run.folder / f"outsiders-{name}-{split}.json"
     if path.is_file():
-        return OutsiderReport(**read_json(path))
+        stored = read_json(path)
+        known = stored.pop("fingerprint", None)
+        if outsiders is not None and known != fingerprint(outsiders):
+            about = "does not say which pictures it is about" if known is None else "is about other pictures"
+            raise ValueError(f"{path} {about}; read it without any, or give these another name than {name!r}")
+        return OutsiderReport(**stored)
     if outsiders is None or len(outsiders) == 0:
         raise ValueError(f"{run.folder} has no report on outsiders called {name!r}; give the pictures for one")
     own = data_of(run, data, split).splits[split]
@@ -83,8 +91,17 @@ def tell_outsiders(
     }
     abstention = {score: abstentions(inside[score], right[score], outside[score]) for score in right}
     report = OutsiderReport(len(own), len(outsiders), scores, abstention)
-    write_json(path, asdict(report))
+    if is_main():
+        write_json(path, asdict(report) | {"fingerprint": fingerprint(outsiders)})
     return report
+
+
+def fingerprint(outsiders: AnySplit) -> str:
+    """SHA-256 over what tells these pictures from others: their number and size, and all that they hold."""
+    digest = hashlib.sha256(f"{len(outsiders)} {outsiders.shape}".encode())
+    for piece in outsiders.content():
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 @torch.no_grad()

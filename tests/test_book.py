@@ -22,7 +22,8 @@ pytestmark = pytest.mark.slow
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 # Executed alone, each in a kernel of its own, while the book is built.
-CHAPTERS = [f"book/{name}.html" for name in ("long_tail", "difficulty", "experts", "routing", "parts", "benchmarks")]
+MOVING = ("long_tail", "difficulty", "experts", "routing", "parts", "benchmarks", "own_pictures")
+CHAPTERS = [f"book/{name}.html" for name in MOVING]
 PAGES = [f"{name}.html" for name in [TOC["root"], *(chapter["file"] for chapter in TOC["chapters"])]]
 NOTEBOOKS = [page.removesuffix(".html") for page in PAGES if (ROOT / page).with_suffix(".ipynb").is_file()]
 SERIOUS = {"serious", "critical"}

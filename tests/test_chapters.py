@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from build_book import ROOT
 
-CHAPTERS = ["long_tail", "difficulty", "experts", "routing", "parts", "benchmarks"]
+import dqroute as dq
+from dqroute import tables
 
+CHAPTERS = ["long_tail", "difficulty", "experts", "routing", "parts", "benchmarks", "own_pictures"]
+NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 
 # More characters in a line of code, and its page scrolls sideways.
 WIDTH = 83
+# More lines in a cell, and nobody takes it in at a glance.
+LINES = 15
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_code_fits_its_page(path):
+def code_of(path: Path) -> list[str]:
+    """The sources of a notebook's code cells."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
-    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    assert [line for source in code for line in source.splitlines() if len(line) > WIDTH] == []
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_code_fits_its_page(path):
+    assert [line for source in code_of(path) for line in source.splitlines() if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_cells_are_short(path):
+    assert [source for source in code_of(path) if len(source.splitlines()) > LINES] == []
 
 
 def test_every_notebook_sets_itself_up_on_colab_and_nowhere_else():
     """One and the same first code cell, which the book's pages leave out."""
     first = []
-    for path in sorted((ROOT / "book").glob("*.ipynb")):
+    for path in NOTEBOOKS:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         cell = next(cell for cell in cells if cell["cell_type"] == "code")
         assert tags(cell) == ["remove-cell"], path.stem
@@ -59,11 +74,6 @@ def test_opens_with_a_question_what_will_be_seen_and_a_picture(cells):
     assert any("plots." in source or "widgets.moving(" in source for source in open_cells[:2])
 
 
-def test_cells_are_short(cells):
-    longest = max((cell["source"] for cell in cells if cell["cell_type"] == "code"), key=lambda s: s.count("\n"))
-    assert longest.count("\n") < 15, longest
-
-
 def test_has_something_to_move(cells):
     assert any("widgets.moving(" in cell["source"] for cell in cells)
 
@@ -87,3 +97,19 @@ def test_pictures_have_alternative_texts(cells):
     for cell in cells:
         if re.search(r"^plots\..*;$", cell["source"], re.M):
             assert len(cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")) > 20, cell["source"]
+
+
+def test_the_introduction_has_the_numbers_of_the_runs():
+    """They are copied by hand there; each stands in the paragraph about what came of it."""
+    text = re.sub(r"\s+", " ", (ROOT / "book" / "intro.md").read_text(encoding="utf-8"))
+    told = text[text.index("What came of it here") : text.index("## The method in plain words")]
+    runs = dq.find_runs(ROOT / "book" / "results" / "cifar-100")
+    table, ahead = tables.summary(runs), tables.paired_differences(runs, "ride").loc["dqroute − ride"]
+    wanted = [table.loc[method, "overall"] for method in ("dqroute", "ride", "sade")]
+    wanted += [table.loc[method, "few"] for method in ("dqroute", "sade", "ride", "focused")]
+    wanted += [ahead["many"].removeprefix("-"), ahead["few"]]
+    larger = [run for run in dq.find_runs(ROOT / "book" / "results" / "cifar-100-larger") if run.method == "dqroute"]
+    (report,) = [run.report() for run in larger]
+    wanted += [f"{100 * value:.1f}" for value in (report.overall, report.plain_mean["overall"])]
+    places = [told.index(number) for number in wanted]
+    assert places == sorted(places) and ahead["many"].startswith("-")

@@ -4,12 +4,14 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from build_book import ROOT
 
 import dqroute as dq
+from dqroute import outsiders as module
 from dqroute.data.image_set import Split
 from dqroute.evaluate import separation
 from dqroute.files import write_json
-from dqroute.outsiders import MEAN, ROUTED, OutsiderReport, abstentions, tell_outsiders
+from dqroute.outsiders import MEAN, ROUTED, OutsiderReport, abstentions, fingerprint, tell_outsiders
 
 
 def test_separation_by_hand():
@@ -58,6 +60,56 @@ def test_the_report_agrees_with_the_predictions_and_is_found_again(trained, tiny
     finally:
         for split in ("test", "val"):
             (run.folder / f"outsiders-noise-{split}.json").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def strangers(trained, tiny):
+    """Two sets of noise, of one size; afterwards no report on them is left."""
+    by_seed = torch.Generator().manual_seed(1)
+    yield [
+        Split(torch.randint(256, (6, *tiny.shape), dtype=torch.uint8, generator=by_seed), torch.zeros(6).long())
+        for _ in range(2)
+    ]
+    (trained[1].folder / "outsiders-strangers-test.json").unlink(missing_ok=True)
+
+
+def test_a_report_is_returned_for_its_own_pictures_only(trained, tiny, strangers, monkeypatch):
+    run, (these, others) = trained[1], strangers
+    report = tell_outsiders(run, these, "strangers", tiny)
+    written = (run.folder / "outsiders-strangers-test.json").read_bytes()
+    monkeypatch.setattr(module, "scores_of", lambda *_: pytest.fail("computed again"))
+    assert tell_outsiders(run, these, "strangers", tiny) == report == tell_outsiders(run, None, "strangers")
+    with pytest.raises(ValueError, match=r"is about other pictures.*another name than 'strangers'"):
+        tell_outsiders(run, others, "strangers", tiny)
+    assert (run.folder / "outsiders-strangers-test.json").read_bytes() == written
+
+
+def test_a_report_without_a_fingerprint_is_read_but_not_taken_for_given_pictures(trained, tiny, strangers):
+    report = OutsiderReport(1, 6, {}, {})
+    write_json(trained[1].folder / "outsiders-strangers-test.json", asdict(report))
+    assert tell_outsiders(trained[1], None, "strangers") == report
+    with pytest.raises(ValueError, match="does not say which pictures"):
+        tell_outsiders(trained[1], strangers[0], "strangers", tiny)
+
+
+def test_reports_in_the_book_are_read_without_pictures():
+    runs = dq.find_runs(ROOT / "book" / "results" / "cifar-100-larger")
+    reports = [tell_outsiders(run, None, "cifar-10") for run in runs if run.method == "dqroute"]
+    assert reports and all(report.outsiders == 10_000 for report in reports)
+
+
+def test_only_the_main_process_writes(trained, tiny, strangers, monkeypatch):
+    monkeypatch.setattr(module, "is_main", lambda: False)
+    assert tell_outsiders(trained[1], strangers[0], "strangers", tiny).outsiders == 6
+    assert not (trained[1].folder / "outsiders-strangers-test.json").exists()
+
+
+def test_a_fingerprint_tells_pixels_and_sizes_apart():
+    blank = torch.zeros(4, 1, 4, 4, dtype=torch.uint8)
+    same, wider = Split(blank, torch.zeros(4).long()), Split(blank.view(4, 1, 2, 8), torch.zeros(4).long())
+    dotted = Split(blank.index_fill(3, torch.tensor([2]), 9), same.labels)
+    assert fingerprint(same) == fingerprint(Split(blank.clone(), same.labels))
+    assert len({fingerprint(split) for split in (same, wider, dotted)}) == 3
 
 
 def test_a_report_that_is_not_there_is_named(trained):

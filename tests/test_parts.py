@@ -11,7 +11,7 @@ from dqroute.runs import folder_of
 
 def test_each_published_run_is_one_that_the_tool_makes(tmp_path):
     """By the digest of all that decides a result; that of the images is asked of the images themselves."""
-    named = {"worlds": set(), "parts": set()}
+    named = {"worlds": set(), "told": set(), "parts": set()}
     for family, method, changes, correlation, seed in asked(range(3)):
         data = pictures(correlation, seed)
         settings, options = divide_changes(method, "laptop", TRAINING | changes)

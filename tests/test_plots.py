@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import same_color, to_hex
+from matplotlib.markers import MarkerStyle
 from matplotlib.offsetbox import AnnotationBbox
 
 import dqroute as dq
@@ -110,6 +111,14 @@ def test_accuracies_are_a_bar_a_method_and_group(trained):
         assert [bar.get_height() for bar in container] == pytest.approx(expected)
 
 
+def test_bars_of_methods_are_hatched_alike_in_the_figure_and_its_legend(trained):
+    (ax,) = plots.accuracy_by_group(trained[1::-1]).axes
+    wanted = list(plots.method_hatches(["dqroute", "cross-entropy"]).values())
+    assert wanted[0] == "" and wanted[1]
+    assert [{bar.get_hatch() or "" for bar in container} for container in ax.containers] == [{h} for h in wanted]
+    assert [entry.get_hatch() or "" for entry in ax.get_legend().get_patches()] == wanted
+
+
 def test_the_lines_on_the_bars_span_the_tables_interval(trained):
     runs = [run for run in trained if run.method == "dqroute"]
     (ax,) = plots.accuracy_by_group(runs).axes
@@ -194,6 +203,42 @@ def test_lines_of_shot_groups_have_the_colours_of_the_groups():
     assert few.get_color() == plots.GROUP_COLOURS["few"] and overall.get_color() not in plots.GROUP_COLOURS.values()
 
 
+def test_lines_of_experts_have_the_colours_of_the_experts_and_differ_in_dash():
+    names = ["expert 1", "expert 2, alone", "expert 2, consensus", "expert 3"]
+    lines = plots.lines({name: ([1, 2], [3, 4]) for name in names}, "x", "y").axes[0].lines
+    for line, k in zip(lines, (0, 1, 1, 2), strict=True):
+        assert same_color(line.get_color(), plots.EXPERT_COLOURS[k])
+    assert lines[1].get_linestyle() != lines[2].get_linestyle()
+    # A method that is called after an expert is a method.
+    (line,) = plots.lines({"expert 3 without the others": ([1, 2], [3, 4])}, "x", "y").axes[0].lines
+    assert not any(same_color(line.get_color(), colour) for colour in plots.EXPERT_COLOURS)
+    curve = torch.tensor([0.2, 0.9]), torch.tensor([0.25, 0.8])
+    (ax,) = plots.reliability({"": {"expert 2, alone": curve}}, "x", "y").axes
+    assert same_color(ax.lines[1].get_color(), plots.EXPERT_COLOURS[1])
+
+
+@pytest.mark.parametrize(
+    "names, columns", [(["a", "b", "c", "d"], 4), ([f"expert {k}, consensus" for k in range(4)], 3)]
+)
+def test_a_legend_is_no_wider_than_its_figure(names, columns):
+    figure = plots.lines({name: ([1, 2], [3, 4]) for name in names}, "x", "y")
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+    assert len({round(text.get_window_extent().x0) for text in figure.legends[0].get_texts()}) == columns
+
+
+def test_every_figure_is_as_wide_as_the_page():
+    curve = coverage_curve(torch.tensor([0.9, 0.8]), torch.tensor([True, False]))
+    drawn = [
+        plots.lines({"a": ([1, 2], [3, 4])}, "x", "y"),
+        plots.accuracy_by_coverage({"test": curve}),
+        plots.accuracy_by_compute({"sure": [(0.9, 0.4)]}, dense=0.42),
+        plots.differences({"a": [1.0, 2.0]}, "points"),
+    ]
+    assert [figure.get_figwidth() for figure in drawn] == [7] * len(drawn)
+
+
 def test_colours_stay_in_order_in_grey_print():
     for colours in (list(plots.GROUP_COLOURS.values()), list(plots.EXPERT_COLOURS)):
         greys = [luminance(colour) for colour in colours]
@@ -208,6 +253,11 @@ def test_methods_differ_in_colour_and_keep_theirs():
     among = plots.method_styles(["a", "dqroute", "b"])
     assert among["dqroute"] == plots.method_styles(["dqroute"])["dqroute"]
     assert len({str(style["color"]) for style in among.values()}) == 3
+
+
+def test_eight_methods_differ_in_hatching():
+    """As many as the package has: several of their colours are one grey in print."""
+    assert len(set(plots.method_hatches("abcdefgh").values())) == 8
 
 
 def test_speed_ratios_are_a_bar_a_network_and_job():
@@ -238,6 +288,10 @@ def test_accuracy_by_count_is_a_point_a_class_and_names_the_worst(trained, tiny)
     many, medium, few = (collection.get_offsets().tolist() for collection in ax.collections)
     assert many[0] == [40, pytest.approx(90)] and many[3][1] == pytest.approx(10)
     assert len(medium) == len(few) == 3 and few[0] == [tiny.counts[7], pytest.approx(20)]
+    shapes = [MarkerStyle(marker) for marker in plots.GROUP_MARKERS.values()]
+    for points, shape in zip(ax.collections, shapes, strict=True):
+        path = shape.get_path().transformed(shape.get_transform())
+        np.testing.assert_allclose(points.get_paths()[0].vertices, path.vertices)
     assert [text.get_text() for text in ax.texts] == ["3", "7"]
     assert legend_texts(ax.get_legend()) == ["many", "medium", "few"]
     assert "%" in ax.get_ylabel() and ax.get_xscale() == "log"

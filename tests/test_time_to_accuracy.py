@@ -10,11 +10,11 @@ SMALL = {"backbone": "resnet8", "batch_size": 64, "progress": False, "device": "
 
 def test_trainings_are_found_again(tmp_path):
     data = dq.load("digits", imbalance=10, val=0.2)
-    recipe = trained(data, [0, 1], tmp_path, epochs=2, **SMALL)
-    (short,) = trained(data, [0], tmp_path, epochs=1, schedule="cosine", optimizer="muon", **SMALL)
+    recipe = trained(data, [0, 1], tmp_path, preset="paper", epochs=2, **SMALL)
+    (short,) = trained(data, [0], tmp_path, preset="short", epochs=1, **SMALL)
     assert recipe[0]["settings"]["schedule"] == "step" and short["settings"]["schedule"] == "cosine"
     assert "optimizer" not in recipe[0]["settings"] and short["settings"]["optimizer"] == "muon"
-    assert trained(data, [0, 1], tmp_path, epochs=2, **SMALL) == recipe
+    assert trained(data, [0, 1], tmp_path, preset="paper", epochs=2, **SMALL) == recipe
 
 
 def test_means_are_compared_and_pairs_where_both_have_the_seed():

@@ -12,7 +12,7 @@ from dqroute import plots
 from dqroute.runs import find_runs
 
 ROOT = Path(__file__).resolve().parent.parent
-METHODS = ["cross-entropy", "logit-adjustment", "ride", "dqroute"]
+METHODS = ["cross-entropy", "logit-adjustment", "focused", "ride", "sade", "dqroute"]
 
 
 def draw(target: Path = ROOT / "book" / "assets" / "cifar-100.svg") -> Path:

@@ -2,10 +2,12 @@
 
 Style guide. Many, medium and few have fixed colours, and so have experts 1 to 3; both run from dark to light, so
 that they stay in order in grey print, and no pair is told apart by red against green alone. Where groups are drawn as
-points, their shapes differ too. Methods differ in colour and dash. Axes carry their quantity and unit. Grid lines are
-faint, frames are left off, no figure has a title: the text around it says what to see. A figure is 7 inches wide, the
-width of the page's column, and on white ground also where the page is dark. Each has an alternative text: in a
-notebook under ``mystnb.image.alt`` of its cell's metadata, in a moving figure the sentence below it.
+points, their shapes differ too. Methods differ in colour, and in dash as lines, in hatching as bars, because several of
+their colours are one grey in print. Axes carry their quantity and unit. Grid lines are faint, frames are left off. No
+figure has a title: the text around it says what to see. Panels side by side have names above them, to be told apart.
+A figure is 7 inches wide, the width of the page's column, and on white ground also where the page is dark. Each has an
+alternative text: in a notebook under ``mystnb.image.alt`` of its cell's metadata, in a moving figure the sentence
+below it.
 """
 
 from dqroute.plots.classes import accuracy_by_count, by_class, class_counts, profile
@@ -18,7 +20,9 @@ from dqroute.plots.style import (
     EXPERT_COLOURS,
     GROUP_COLOURS,
     GROUP_MARKERS,
+    HATCHES,
     interval,
+    method_hatches,
     method_styles,
     new_figure,
 )
@@ -28,8 +32,10 @@ __all__ = [
     "GROUP_MARKERS",
     "EXPERT_COLOURS",
     "DASHES",
+    "HATCHES",
     "new_figure",
     "method_styles",
+    "method_hatches",
     "interval",
     "class_counts",
     "profile",

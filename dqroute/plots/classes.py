@@ -87,13 +87,18 @@ def by_class(
 
 
 def accuracy_by_count(report: Report, data: ImageSet, named: int = 6) -> Figure:
-    """Accuracy of each class against its number of training images, coloured by shot group; the worst are named."""
+    """Accuracy of each class against its number of training images, a point in the colour and shape of its shot group.
+
+    Args:
+        report: of a run; data: its image set; named: how many of the worst classes have their names beside them.
+    """
     figure, (ax,) = new_figure(height=3.2)
     group, counts = data.groups.of_class(), data.counts
     accuracy = torch.tensor([torch.nan if a is None else 100 * a for a in report.per_class])
     for index, name in enumerate(GROUP_NAMES):
         inside = group == index
-        ax.scatter(counts[inside], accuracy[inside], color=GROUP_COLOURS[name], label=name, s=28, zorder=3)
+        style: dict[str, Any] = {"marker": GROUP_MARKERS[name], "color": GROUP_COLOURS[name]}
+        ax.scatter(counts[inside], accuracy[inside], label=name, s=28, zorder=3, **style)
     for c in accuracy.nan_to_num(101).argsort(stable=True)[:named].tolist():
         where = counts[c].item(), accuracy[c].item()
         ax.annotate(data.class_names[c], where, xytext=(5, 0), textcoords="offset points", va="center")

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dqroute.plots.style import (
-    GROUP_COLOURS,
     interval,
+    legend_columns,
+    method_hatches,
     method_styles,
     new_figure,
 )
@@ -26,7 +27,7 @@ from dqroute.tradeoff import curve as height_of
 def lines(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str, **axes: Any
 ) -> Figure:
-    """A line a name, each in its own colour and dash; shot groups have the colours they have everywhere.
+    """A line a name, each in its own colour and dash; shot groups and experts have the colours they have everywhere.
 
     Args:
         curves: horizontal and vertical values by name.
@@ -35,12 +36,11 @@ def lines(
     figure, (ax,) = new_figure()
     styles = method_styles(curves)
     for name, (x, y) in curves.items():
-        colour = {"color": GROUP_COLOURS[name]} if name in GROUP_COLOURS else {}
-        ax.plot(x, y, label=name, **styles[name] | colour)
+        ax.plot(x, y, label=name, **styles[name])
     ax.set(xlabel=xlabel, ylabel=ylabel, **axes)
     if ax.get_xscale() == "log":
         ax.xaxis.set_major_formatter("{x:,g}")
-    figure.legend(loc="outside upper center", ncols=min(len(curves), 4), frameon=False)
+    figure.legend(loc="outside upper center", ncols=legend_columns(list(curves)), frameon=False)
     return figure
 
 
@@ -68,7 +68,10 @@ def training_curves(runs: Sequence[Run]) -> Figure:
 
 
 def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
-    """Accuracy overall and by shot group, a bar a method; with several seeds a line spans the mean's 95 % interval."""
+    """Accuracy overall and by shot group, a bar a method, each in its own colour and hatching.
+
+    With several seeds a line spans the mean's 95 % interval.
+    """
     frame = accuracies(runs, split)
     several = frame["seed"].nunique() > 1
     figure, (ax,) = new_figure(height=3.2)
@@ -91,6 +94,12 @@ def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
     sns.move_legend(
         ax, "lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(methods), 4), title=None, frameon=False
     )
+    hatches = method_hatches(methods).values()
+    legend = ax.get_legend()
+    assert legend is not None
+    for bars, entry, hatch in zip(ax.containers, legend.get_patches(), hatches, strict=True):
+        for patch in [*bars, entry]:
+            patch.set_hatch(hatch)
     return figure
 
 

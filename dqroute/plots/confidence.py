@@ -71,7 +71,7 @@ def accuracy_by_coverage(curves: dict[str, Coverage]) -> Figure:
     Args:
         curves: by name, from :func:`dqroute.coverage.coverage_curve`.
     """
-    figure, (ax,) = new_figure(width=5.5, height=3.2)
+    figure, (ax,) = new_figure(height=3.2)
     styles = method_styles(curves)
     for name, curve in curves.items():
         ax.plot(100 * curve.coverage, 100 * curve.accuracy, label=name, **styles[name])

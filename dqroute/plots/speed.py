@@ -44,7 +44,7 @@ def accuracy_by_compute(curves: dict[str, Sequence[tuple[float, float]]], dense:
         curves: by the rule's name, points of operations (share of the dense prediction's) and accuracy, 0 to 1.
         dense: accuracy with all experts.
     """
-    figure, (ax,) = new_figure(width=5.5, height=3.2)
+    figure, (ax,) = new_figure(height=3.2)
     styles = method_styles(curves)
     for rule, points in curves.items():
         x, y = zip(*sorted(points), strict=True)
