@@ -179,7 +179,7 @@ def main() -> None:
         print(
             f"the method's own work with {cost['classes']:,} classes: {100 * cost['share']:.1f} % of a step", flush=True
         )
-    made["photographs"] = photograph_rows(chosen.photographs)
+    made["photographs"] = photograph_rows(chosen.photographs, ceiling(CPU))
     write_json(chosen.output, made | provenance(CPU))
     unfinished.unlink()
 

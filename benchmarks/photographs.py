@@ -22,10 +22,12 @@ from typing import Any
 import numpy as np
 import simplejpeg
 import torch
+from ceiling import ceiling
 from PIL import Image
 from timing import peak_mib, side_by_side, timed
 
 import dqroute as dq
+from dqroute.cost import operations
 from dqroute.data import FileSplit, ImageSet, ResizedCrop
 from dqroute.data.reading import cores
 from dqroute.data.streaming import StreamedBatches
@@ -42,13 +44,14 @@ CPU = torch.device("cpu")
 Numbers = dict[str, float]
 
 
-def photograph_rows(path: Path | None, images: int = 32, rounds: int = 1) -> list[dict[str, Any]]:
+def photograph_rows(path: Path | None, limit: float, images: int = 32, rounds: int = 3) -> list[dict[str, Any]]:
     """Measure everything, and print it.
 
     Args:
         path: a folder of JPEG photographs, searched in depth; None makes some up.
+        limit: the machine's ceiling in 10^9 operations a second, see `ceiling.py`.
         images: of the training measurements; the input pipeline takes three times as many, all if there are fewer.
-        rounds: of which medians are taken; the input pipeline takes six times as many.
+        rounds: of which medians are taken; the input pipeline takes twice as many.
 
     Returns:
         The input pipeline's row, then one for training and one for inference.
@@ -62,11 +65,15 @@ def photograph_rows(path: Path | None, images: int = 32, rounds: int = 1) -> lis
         if path is None:
             make_photographs(Path(folder), 3 * images)
         root = path or Path(folder)
-        rows.append(pipeline_row(photographs(root, 3 * images), 6 * rounds) | {"source": source})
+        rows.append(pipeline_row(photographs(root, 3 * images), 2 * rounds) | {"source": source})
         print(pipeline_in_words(rows[-1]), flush=True)
         for job in ("training", "inference"):
             row = {"case": f"ResNet-50 at {SIDE}x{SIDE}", "job": job, "images": images, "source": source}
-            rows.append(row | compare(job, root, images, rounds))
+            speeds = compare(job, root, images, rounds)
+            # A step is counted as three forward passes, as usual.
+            work = gflop_an_image(photographs(root, BATCH)) * (1 if job == "inference" else 3)
+            share = speeds["engine"]["images_per_second"] * work / limit
+            rows.append(row | speeds | {"share_of_ceiling": share})
             print(network_in_words(rows[-1]), flush=True)
     return rows
 
@@ -209,27 +216,34 @@ def measure(side: str, job: str, root: Path, images: int) -> Numbers:
 
 
 def engine_training(few: ImageSet, data: ImageSet) -> tuple[float, float]:
-    """Seconds of a training of one step from start to end, and images/s of one of more steps, by ``dq.fit``."""
+    """Seconds of a training of one step from start to end, and images/s of a second epoch, by ``dq.fit``."""
     with tempfile.TemporaryDirectory() as folder:
-        given: dict[str, Any] = SETTINGS | {"epochs": 1, "runs_dir": folder, "progress": False, "device": "cpu"}
+        given: dict[str, Any] = SETTINGS | {"runs_dir": folder, "progress": False, "device": "cpu"}
         started = time.perf_counter()
-        dq.fit(METHOD, few, **given)
+        dq.fit(METHOD, few, epochs=1, **given)
         first = time.perf_counter() - started
-        return first, dq.fit(METHOD, data, **given).epochs[0]["images_per_second"]
+        return first, dq.fit(METHOD, data, epochs=2, **given).epochs[1]["images_per_second"]
 
 
 def reference_training(few: ImageSet, data: ImageSet) -> tuple[float, float]:
-    """The same of the plain loop; its first step is that of a new loader, and its epoch too."""
+    """The same of the plain loop; its first step is that of a new loader."""
     import reference
 
     model, settings = new_model(few), vars(Settings(**SETTINGS))
     started = time.perf_counter()
     next(reference.training_steps(model, few, settings))
     first = time.perf_counter() - started
-    steps = reference.training_steps(model, data, settings)
+    steps, epoch = reference.training_steps(model, data, settings), -(-len(data.train) // BATCH)
+    for _ in range(epoch):
+        next(steps)
     started = time.perf_counter()
-    seen = sum(next(steps) for _ in range(-(-len(data.train) // BATCH)))
+    seen = sum(next(steps) for _ in range(epoch))
     return first, seen / (time.perf_counter() - started)
+
+
+def gflop_an_image(data: ImageSet) -> float:
+    """Operations of one forward pass in 10^9."""
+    return operations(new_model(data).network, data.shape) / 1e9
 
 
 def new_model(data: ImageSet) -> Method:
@@ -258,7 +272,7 @@ def network_in_words(row: dict[str, Any]) -> str:
     return (
         f"{row['case']}, {row['job']}, photographs {row['source']}: {' → '.join(speeds)} images/s, "
         f"×{row['ratio']['images_per_second']:.2f}; memory ×{row['ratio']['peak_mib']:.2f}; "
-        f"first step {row['engine']['first_step']:.1f} s"
+        f"first step {row['engine']['first_step']:.1f} s; {100 * row['share_of_ceiling']:.0f} % of the ceiling"
     )
 
 
@@ -267,14 +281,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path, nargs="?", help="a folder of JPEG files")
     parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--worker", nargs=2, metavar=("SIDE", "JOB"), help="used by itself")
     chosen = parser.parse_args()
     if chosen.worker:
         side, job = chosen.worker
         print(json.dumps(measure(side, job, chosen.path, chosen.images)))
         return
-    photograph_rows(chosen.path, chosen.images, chosen.rounds)
+    photograph_rows(chosen.path, ceiling(CPU), chosen.images, chosen.rounds)
 
 
 if __name__ == "__main__":
