@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from build_book import RESULTS
-from parts import TRAINING, asked, pictures
+from parts import PHOTOGRAPHED, TRAINING, asked, pictures
 
+import dqroute as dq
 from dqroute.fitting import divide_changes, request_of
 from dqroute.runs import folder_of
 
@@ -20,3 +21,15 @@ def test_each_published_run_is_one_that_the_tool_makes(tmp_path):
     for family, names in named.items():
         published = {path.name for path in (RESULTS / f"glyphs-{family}" / "glyphs").iterdir()}
         assert published and published <= names
+
+
+def test_each_published_change_on_photographs_is_one_that_the_tool_makes():
+    """All else is that of the published run as it is, of the same seed."""
+    whole = {run.seed: run.settings for run in dq.find_runs(RESULTS / "cifar-100") if run.method == "dqroute"}
+    changed = dq.find_runs(RESULTS / "photographs-parts" / "cifar-100")
+    assert changed
+    for run in changed:
+        own, base = run.settings, whole[run.seed]
+        assert {k: v for k, v in own["options"].items() if v != base["options"][k]} in PHOTOGRAPHED
+        kept = ("method", "training", "data", "augmentation", "problem")
+        assert {name: own[name] for name in kept} == {name: base[name] for name in kept}
