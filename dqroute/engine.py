@@ -100,7 +100,7 @@ def worth_compiling(operations: float, steps: int, device: torch.device, bf16: b
         operations: of all forward and backward passes; steps: of the optimizer.
         device: where; bf16: whether the network computes in it.
 
-    Without a matrix unit a compiled step takes 0.96 to 1.03 times as long as before (``benchmarks/NOTES.md``).
+    Without a matrix unit a compiled step takes 0.91 to 1.03 times as long as before (``benchmarks/NOTES.md``).
     """
     if device.type == "cuda":
         return steps >= COMPILE_FROM_STEPS and compiler_found(device)
