@@ -52,6 +52,8 @@ PHOTOGRAPHED: tuple[dict[str, Any], ...] = (
     {"memory": 1.0},
     {"detector": "energy"},
 )
+# One branch as large as DQRoute's three: as many operations and parameters, to a hundredth.
+WIDE: dict[str, Any] = {"branch_width": 1.8}
 
 
 class Asked(NamedTuple):
@@ -74,6 +76,7 @@ def asked(seeds: Iterable[int]) -> Iterator[Asked]:
                 yield Asked("worlds", "dqroute", changes, correlation, seed)
             for alpha in (1.0, 0.5):
                 yield Asked("told", "told", {"alpha": alpha}, correlation, seed)
+        yield Asked("rivals", "focused", WIDE, 0, seed)
         for option, values in PARTS.items():
             for value in values:
                 yield Asked("parts", "dqroute", {option: value}, 0, seed)
@@ -106,10 +109,12 @@ def main() -> None:
     given: dict[str, Any] = {"progress": False, "device": "cpu"}
     if chosen.photographs:
         data = dq.load(chosen.photographs, imbalance=100)
-        for changes, seed in product(PHOTOGRAPHED, seeds):
-            run = dq.fit("dqroute", data, seed=seed, runs_dir=chosen.runs / "photographs", **given, **changes)
-            report = leave(run, data, chosen.to and chosen.to / "photographs-parts")
-            print(f"dqroute {changes} seed {seed}: {100 * report.overall:.1f} %", flush=True)
+        wanted = [("parts", "dqroute", changes) for changes in PHOTOGRAPHED] + [("rivals", "focused", WIDE)]
+        for (family, method, changes), seed in product(wanted, seeds):
+            folder = chosen.runs / f"photographs-{family}"
+            run = dq.fit(method, data, seed=seed, runs_dir=folder, **given, **changes)
+            report = leave(run, data, chosen.to and chosen.to / folder.name)
+            print(f"{method} {changes} seed {seed}: {100 * report.overall:.1f} %", flush=True)
         return
     for family, method, changes, correlation, seed in asked(seeds):
         data = pictures(correlation, seed)
