@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from build_book import RESULTS
-from parts import PHOTOGRAPHED, TRAINING, asked, pictures
+from parts import PHOTOGRAPHED, TRAINING, WIDE, asked, pictures
 
 import dqroute as dq
+from dqroute.cost import operations, parameter_count
 from dqroute.fitting import divide_changes, request_of
 from dqroute.runs import folder_of
 
 
 def test_each_published_run_is_one_that_the_tool_makes(tmp_path):
     """By the digest of all that decides a result; that of the images is asked of the images themselves."""
-    named = {"worlds": set(), "told": set(), "parts": set()}
+    named = {"worlds": set(), "told": set(), "rivals": set(), "parts": set()}
     for family, method, changes, correlation, seed in asked(range(3)):
         data = pictures(correlation, seed)
         settings, options = divide_changes(method, "laptop", TRAINING | changes)
@@ -33,3 +35,18 @@ def test_each_published_change_on_photographs_is_one_that_the_tool_makes():
         assert {k: v for k, v in own["options"].items() if v != base["options"][k]} in PHOTOGRAPHED
         kept = ("method", "training", "data", "augmentation", "problem")
         assert {name: own[name] for name in kept} == {name: base[name] for name in kept}
+
+
+def test_the_published_rival_is_as_large_as_three_experts():
+    """A focused branch, wide, trained as the published run of the same seed that is not."""
+    narrow = {run.seed: run.settings for run in dq.find_runs(RESULTS / "cifar-100") if run.method == "focused"}
+    three = next(run for run in dq.find_runs(RESULTS / "cifar-100") if run.method == "dqroute")
+    rivals = dq.find_runs(RESULTS / "photographs-rivals" / "cifar-100")
+    assert rivals
+    for run in rivals:
+        own, base = run.settings, narrow[run.seed]
+        assert own["training"] == base["training"] | WIDE
+        assert all(own[name] == base[name] for name in ("method", "options", "data", "augmentation"))
+        models = run.new_model(), three.new_model()
+        sizes = [(operations(m.network, (3, *m.size)), parameter_count(m)) for m in models]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
