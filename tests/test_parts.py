@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 from build_book import RESULTS
 from parts import PHOTOGRAPHED, TRAINING, WIDE, asked, pictures
+from told import Told
 
 import dqroute as dq
 from dqroute.cost import operations, parameter_count
 from dqroute.fitting import divide_changes, request_of
+from dqroute.method import METHODS
 from dqroute.runs import folder_of
 
 
-def test_each_published_run_is_one_that_the_tool_makes(tmp_path):
+def test_each_published_run_is_one_that_the_tool_makes(tmp_path, monkeypatch):
     """By the digest of all that decides a result; that of the images is asked of the images themselves."""
+    monkeypatch.setitem(METHODS, "told", Told)
     named = {"worlds": set(), "told": set(), "rivals": set(), "parts": set()}
     for family, method, changes, correlation, seed in asked(range(3)):
         data = pictures(correlation, seed)

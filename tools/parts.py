@@ -17,8 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import told  # noqa: F401  registers the method
 from publish import copy_run
+from told import Told
 
 import dqroute as dq
 from dqroute.curves import trade_off_of
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--photographs", metavar="DATA", help="as for dqroute.load; thinned to an imbalance of 100")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="where what is published of each run is copied to")
     chosen = parser.parse_args()
+    dq.register("told")(Told)
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
     given: dict[str, Any] = {"progress": False, "device": "cpu"}
     if chosen.photographs:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-import dqroute as dq
 from dqroute.data.glyphs import true_difficulty
 from dqroute.difficulty import update_difficulty_weights
 from dqroute.method import Problem
 from dqroute.methods import DQRoute
 
 
-@dq.register("told")
 class Told(DQRoute):
     """DQRoute whose difficulties are the measured error rates instead of what its tracker finds.
 
