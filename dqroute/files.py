@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 
@@ -96,6 +96,8 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read safetensors: tensors and metadata. Nothing is unpickled.
 
+    The file is opened once. `safe_open` opens it twice, and between the two a training may have replaced it.
+
     Args:
         path: of the file; remedy: what to do if it is damaged, for the message.
 
@@ -103,7 +105,13 @@ def read_tensors(
         ValueError: naming the file, if it is truncated or something else.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        content = path.read_bytes()
+        return load(content), metadata_of(content)
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or not a safetensors file ({error}); {remedy}") from error
+
+
+def metadata_of(content: bytes) -> dict[str, str]:
+    """The metadata of a sound safetensors file: its header is JSON, after the header's length in eight bytes."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]).get("__metadata__", {})

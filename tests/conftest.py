@@ -28,7 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if sys.platform == "win32":
         for item in items:
             if item.get_closest_marker("posix"):
-                item.add_marker(pytest.mark.skip(reason="Windows has no such signals, limits or forked processes"))
+                item.add_marker(
+                    pytest.mark.skip(reason="Windows lacks these signals, limits, forks or replacing of open files")
+                )
 
 
 @pytest.fixture(scope="session")

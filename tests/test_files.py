@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import threading
 
 import pytest
 import torch
@@ -98,6 +99,25 @@ def test_truncated_tensors_are_named_with_the_remedy(tmp_path, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(ValueError, match=r"cut\.safetensors is truncated or not a safetensors file.*train it again"):
         read_tensors(path)
+
+
+@pytest.mark.posix
+def test_a_reader_never_sees_half_of_what_another_writes(tmp_path):
+    """What a training does to its checkpoint while a notebook looks at it: other sizes, hundreds of times."""
+    path = tmp_path / "checkpoint.safetensors"
+
+    def write():
+        for size in range(300):
+            write_tensors(path, {"a": torch.full((1 + size % 7,), float(size))}, {"size": str(size)})
+
+    write_tensors(path, {"a": torch.zeros(1)}, {"size": "0"})
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        tensors, metadata = read_tensors(path)
+        size = int(metadata["size"])
+        assert tensors["a"].tolist() == [float(size)] * (1 + size % 7)
+    writer.join()
 
 
 def test_a_pickle_is_refused_not_loaded(tmp_path):
