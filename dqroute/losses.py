@@ -87,9 +87,22 @@ def expert_focus(counts: Tensor, members: Tensor, outsiders: float) -> Tensor:
     Args:
         counts: ``[C]``; members: bool ``[K, C]``, the sets ``S_k``; outsiders: o, 0 to 1.
     """
-    n = counts.double()
-    v = torch.where(members, 1.0, outsiders).double()
-    return (v * n.sum() / (v @ n)[:, None]).float()
+    return mean_one(torch.where(members, 1.0, outsiders), counts)
+
+
+def rarity_focus(counts: Tensor, rarity: float) -> Tensor:
+    """What an image of each class counts by rarity alone: ``v_c ∝ n_c^-q``, mean 1 over the training images, ``[C]``.
+
+    Args:
+        counts: ``n_c``, ``[C]``; rarity: q, 0 (all images alike) to 1 (all classes alike).
+    """
+    return mean_one(counts.double() ** -rarity, counts)
+
+
+def mean_one(v: Tensor, counts: Tensor) -> Tensor:
+    """Weights of images by class, ``[..., C]``, scaled to a mean of 1 over training images of these counts, ``[C]``."""
+    v, n = v.double(), counts.double()
+    return (v * n.sum() / (v @ n)[..., None]).float()
 
 
 def expert_priors(log_pi: Tensor, focus: Tensor) -> Tensor:

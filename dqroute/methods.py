@@ -94,6 +94,31 @@ class LogitAdjustment(Method):
         return losses.logit_adjusted(outputs.logits[0], labels, self.log_pi, self.tau)
 
 
+@register("weighted")
+class Weighted(Method):
+    """Logit adjustment in which images of rare classes count more, from the first epoch on, and the prior follows.
+
+    To count an image ``n_c^-q`` times is what drawing classes with frequencies ``n_c^(1-q)`` is on average (square-root
+    sampling at q = ½; Kang et al., 2020). A rival of all that DQRoute adds: it has class weights and nothing else.
+
+    Args:
+        rarity: q, 0 to 1: 0 is logit adjustment, 1 lets all classes count alike.
+    """
+
+    focus: Tensor
+    log_prior: Tensor
+
+    def __init__(self, problem: Problem, *, rarity: float = 0.25, classifier: str = "linear") -> None:
+        super().__init__(problem, classifier=classifier)
+        focus = losses.rarity_focus(problem.counts, checked_range("rarity", rarity, 0, 1))
+        self.register_buffer("focus", focus)
+        self.register_buffer("log_prior", losses.expert_priors(self.log_pi, focus[None])[0])
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``mean_b v_y CE(z + log π', y)``, ``v_c ∝ n_c^-q``, ``π'_c ∝ π_c v_c``: the logits stay those of balance."""
+        return losses.logit_adjusted(outputs.logits[0], labels, self.log_prior, 1.0, self.focus)
+
+
 @register("focused")
 class Focused(Method):
     """One branch that learns as DQRoute's third expert does: the rival that asks whether three are needed.

@@ -1,7 +1,7 @@
 """Backbones cut into a shared trunk and one branch an expert.
 
 Every method here uses the same network: a trunk of shared stages, then for each expert its own copy of the
-remaining stages and its own classifier. One expert is an ordinary network.
+remaining stages, if any, and its own classifier. One expert is an ordinary network.
 """
 
 from __future__ import annotations
@@ -188,8 +188,9 @@ class ExpertNetwork(nn.Module):
         num_classes: ``C``.
         channels: of the images.
         experts: ``K``, at least 1.
-        shared_depth: how many of the backbone's stages the experts share, from 1 to one less than there are. The
-            CIFAR ResNets have 3 stages, torchvision's 4; the stem belongs to the first.
+        shared_depth: how many of the backbone's stages the experts share, from 1 to all. The CIFAR ResNets have 3
+            stages, torchvision's 4; the stem belongs to the first. With all of them shared, an expert is a classifier
+            of features that the experts learn together.
         branch_width: see :func:`cifar_resnet`.
         classifier: ``"linear"`` or ``"cosine"``.
     """
@@ -208,11 +209,11 @@ class ExpertNetwork(nn.Module):
         stages = backbone_stages(backbone, channels, branch_width)
         if experts < 1:
             raise ValueError(f"a network needs at least one expert; got experts={experts}")
-        if not 1 <= shared_depth < len(stages):
-            raise ValueError(f"{backbone} has {len(stages)} stages: shared_depth runs from 1 to {len(stages) - 1}")
+        if not 1 <= shared_depth <= len(stages):
+            raise ValueError(f"{backbone} has {len(stages)} stages: shared_depth runs from 1 to {len(stages)}")
         choose("classifier", classifier, CLASSIFIERS)
         shared, own = stages[:shared_depth], stages[shared_depth:]
-        self.num_classes, self.shared_features, self.features = num_classes, shared[-1].channels, own[-1].channels
+        self.num_classes, self.shared_features, self.features = num_classes, shared[-1].channels, stages[-1].channels
         self.trunk = nn.Sequential(*[stage.make() for stage in shared])
         self.branches = nn.ModuleList(nn.Sequential(*[stage.make() for stage in own]) for _ in range(experts))
         make = nn.Linear if classifier == "linear" else CosineClassifier

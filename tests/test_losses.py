@@ -135,6 +135,14 @@ def test_focus_by_hand():
     assert (literal[~members] == 0).all() and (literal[members] > 0).all()
 
 
+def test_rarity_focus_by_hand():
+    """Counts 80, 16, 4; q = ½ has them count as 1/√80, ¼, ½: together √80 + 4 + 2, 100 images, a mean of 1."""
+    expected = 100 / (80**0.5 + 6) * torch.tensor([80**-0.5, 0.25, 0.5])
+    torch.testing.assert_close(losses.rarity_focus(COUNTS, 0.5), expected)
+    torch.testing.assert_close(losses.rarity_focus(COUNTS, 0.0), torch.ones(3))
+    torch.testing.assert_close(losses.rarity_focus(COUNTS, 1.0), 100 / 3 / COUNTS)
+
+
 def test_expert_priors_by_hand():
     """80, 16, 4 with ½, 1, 1 are 40, 16, 4 of 60; with 0, 1, 1 the first class is left out."""
     log_pi = losses.log_prior(COUNTS)

@@ -99,6 +99,11 @@ def test_losses_are_those_of_the_formulas(problem, batch):
     torch.testing.assert_close(loss, losses.ldam(z[0], labels, losses.ldam_margins(problem.counts), 30.0))
     z, loss = outputs_and_loss("focused", outsiders=1.0)
     torch.testing.assert_close(loss, F.cross_entropy(z[0] + log_pi, labels))
+    z, loss = outputs_and_loss("weighted", rarity=0.0)
+    torch.testing.assert_close(loss, F.cross_entropy(z[0] + log_pi, labels))
+    z, loss = outputs_and_loss("weighted", rarity=1.0)  # Every class as often as any other: no prior is left.
+    balanced = F.cross_entropy(z[0], labels, reduction="none") / problem.counts[labels]
+    torch.testing.assert_close(loss, balanced.mean() * problem.counts.sum() / len(problem.counts))
     z, loss = outputs_and_loss("ride", diversity=0.0)
     torch.testing.assert_close(loss, sum(losses.logit_adjusted(e, labels, log_pi) for e in z))
     z, loss = outputs_and_loss("sade")

@@ -41,14 +41,14 @@ def test_three_quarters_of_the_width():
 
 
 @pytest.mark.parametrize("experts", [1, 2, 3])
-@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("classifier", ["linear", "cosine"])
 def test_shapes_and_types(experts, depth, classifier):
     network = ExpertNetwork("resnet8", 7, 1, experts, shared_depth=depth, classifier=classifier)
     out = network(torch.randn(4, 1, 16, 12))
     assert out.logits.shape == (experts, 4, 7)
     assert out.features.shape == (experts, 4, 64) and network.features == 64
-    assert out.shared.shape == (4, 16 * depth) and network.shared_features == 16 * depth
+    assert out.shared.shape == (4, 8 * 2**depth) and network.shared_features == 8 * 2**depth
     assert {t.dtype for t in out[:3]} == {torch.float32} and out.ran is None
     assert network.experts == experts
 
@@ -71,6 +71,15 @@ def test_deeper_sharing_means_fewer_parameters():
     shallow, deep = (parameters(ExpertNetwork("resnet8", 10, experts=3, shared_depth=d)) for d in (1, 2))
     second = parameters(cifar_resnet(8, 3, 1.0)[1].make())
     assert shallow - deep == 2 * second
+
+
+def test_where_all_stages_are_shared_an_expert_is_a_classifier():
+    one, three = (ExpertNetwork("resnet8", 10, experts=k, shared_depth=3).eval() for k in (1, 3))
+    assert parameters(three) - parameters(one) == 2 * 650
+    out = three(torch.randn(4, 3, 16, 16))
+    for features, logits, classify in zip(out.features, out.logits, three.classifiers, strict=True):
+        torch.testing.assert_close(features, out.shared)
+        torch.testing.assert_close(logits, classify(out.shared))
 
 
 def test_experts_are_independent():
@@ -138,8 +147,8 @@ def test_an_unknown_backbone_lists_the_valid_ones():
     ("change", "message"),
     [
         ({"experts": 0}, "experts=0"),
-        ({"shared_depth": 0}, "3 stages: shared_depth runs from 1 to 2"),
-        ({"shared_depth": 3}, "3 stages: shared_depth runs from 1 to 2"),
+        ({"shared_depth": 0}, "3 stages: shared_depth runs from 1 to 3"),
+        ({"shared_depth": 4}, "3 stages: shared_depth runs from 1 to 3"),
         ({"classifier": "quadratic"}, "linear, cosine"),
     ],
 )
