@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from build_book import RESULTS
-from parts import PHOTOGRAPHED, TRAINING, WIDE, asked, pictures
-from told import Told
+from parts import KNOWING, PHOTOGRAPHED, TRAINING, WIDE, asked, pictures
 
 import dqroute as dq
 from dqroute.cost import operations, parameter_count
@@ -16,7 +15,8 @@ from dqroute.runs import folder_of
 
 def test_each_published_run_is_one_that_the_tool_makes(tmp_path, monkeypatch):
     """By the digest of all that decides a result; that of the images is asked of the images themselves."""
-    monkeypatch.setitem(METHODS, "told", Told)
+    for name, knowing in KNOWING.items():
+        monkeypatch.setitem(METHODS, name, knowing)
     named = {"worlds": set(), "told": set(), "rivals": set(), "parts": set()}
     for family, method, changes, correlation, seed in asked(range(3)):
         data = pictures(correlation, seed)

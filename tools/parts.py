@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from publish import copy_run
-from told import Told
+from told import Told, WeightedByTruth
 
 import dqroute as dq
 from dqroute.curves import trade_off_of
@@ -42,6 +42,8 @@ PARTS: dict[str, tuple[Any, ...]] = {
     "strength": (1.0,),
     "shared_depth": (2,),
 }
+# Registered by main alone, because they are the characters' only.
+KNOWING: dict[str, type[dq.Method]] = {"told": Told, "weighted by truth": WeightedByTruth}
 # By the preset "laptop" on photographs, in the order of what one would ask first.
 PHOTOGRAPHED: tuple[dict[str, Any], ...] = (
     {"strength": 0.0},
@@ -54,6 +56,16 @@ PHOTOGRAPHED: tuple[dict[str, Any], ...] = (
 )
 # One branch as large as DQRoute's three: as many operations and parameters, to a hundredth.
 WIDE: dict[str, Any] = {"branch_width": 1.8}
+# Experts that are classifiers of one network, which is as large as three branches, or as one.
+SHARED: dict[str, Any] = {"shared_depth": 3}
+ONE_NETWORK: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("dqroute", SHARED | WIDE),
+    ("ride", SHARED | WIDE),
+    ("sade", SHARED | WIDE),
+    ("weighted", WIDE),
+    ("dqroute", SHARED),
+    ("weighted", {}),
+)
 
 
 class Asked(NamedTuple):
@@ -76,6 +88,8 @@ def asked(seeds: Iterable[int]) -> Iterator[Asked]:
                 yield Asked("worlds", "dqroute", changes, correlation, seed)
             for alpha in (1.0, 0.5):
                 yield Asked("told", "told", {"alpha": alpha}, correlation, seed)
+            for hardness in (-1.0, 0.0, 1.0):
+                yield Asked("told", "weighted by truth", {"hardness": hardness}, correlation, seed)
         yield Asked("rivals", "focused", WIDE, 0, seed)
         for option, values in PARTS.items():
             for value in values:
@@ -105,12 +119,14 @@ def main() -> None:
     parser.add_argument("--photographs", metavar="DATA", help="as for dqroute.load; thinned to an imbalance of 100")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="where what is published of each run is copied to")
     chosen = parser.parse_args()
-    dq.register("told")(Told)
+    for name, told in KNOWING.items():
+        dq.register(name)(told)
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
     given: dict[str, Any] = {"progress": False, "device": "cpu"}
     if chosen.photographs:
         data = dq.load(chosen.photographs, imbalance=100)
         wanted = [("parts", "dqroute", changes) for changes in PHOTOGRAPHED] + [("rivals", "focused", WIDE)]
+        wanted += [("shared", method, changes) for method, changes in ONE_NETWORK]
         for (family, method, changes), seed in product(wanted, seeds):
             folder = chosen.runs / f"photographs-{family}"
             run = dq.fit(method, data, seed=seed, runs_dir=folder, **given, **changes)

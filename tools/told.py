@@ -1,13 +1,26 @@
-"""DQRoute that is told how hard the characters are, to ask whether difficulty pays where it is known."""
+"""Methods that are told how hard the characters are, to ask whether difficulty pays where it is known."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from dqroute import losses
 from dqroute.data.glyphs import true_difficulty
 from dqroute.difficulty import update_difficulty_weights
 from dqroute.method import Problem
-from dqroute.methods import DQRoute
+from dqroute.methods import DQRoute, Weighted
+
+
+def known_difficulty(problem: Problem) -> Tensor:
+    """The measured error rate of each character, over the largest one: float64 ``[C]``, 0 to 1.
+
+    Raises:
+        ValueError: if the classes are not as many as the characters.
+    """
+    errors = true_difficulty()
+    if len(errors) != len(problem.counts):
+        raise ValueError(f"the difficulty of {len(errors)} characters is known; got {len(problem.counts)} classes")
+    return errors.double() / errors.max()
 
 
 class Told(DQRoute):
@@ -23,10 +36,7 @@ class Told(DQRoute):
 
     def __init__(self, problem: Problem, *, alpha: float = 1.0) -> None:
         super().__init__(problem, alpha=alpha)
-        errors = true_difficulty()
-        if len(errors) != len(problem.counts):
-            raise ValueError(f"the difficulty of {len(errors)} characters is known; got {len(problem.counts)} classes")
-        self.register_buffer("truth", (2 * errors / errors.max()).float())
+        self.register_buffer("truth", (2 * known_difficulty(problem)).float())
 
     def end_epoch(self) -> None:
         tracker = self.tracker
@@ -34,3 +44,19 @@ class Told(DQRoute):
         tracker.end_epoch()
         tracker.difficulty.copy_(self.truth)
         tracker.weights.copy_(update_difficulty_weights(before, tracker.difficulty, tracker.gamma, tracker.memory))
+
+
+class WeightedByTruth(Weighted):
+    """One branch in which images of rare and of hard classes count more, from the first epoch on; the prior follows.
+
+    ``v_c ∝ n_c^-q exp(b d_c)``, ``d_c`` the known difficulty, 0 to 1; at b = 0 it is ``"weighted"``.
+
+    Args:
+        rarity: q; hardness: b, above 0 for the hard classes, below for the easy ones.
+    """
+
+    def __init__(self, problem: Problem, *, rarity: float = 0.25, hardness: float = 0.0) -> None:
+        super().__init__(problem, rarity=rarity)
+        v = self.focus.double() * (hardness * known_difficulty(problem)).exp()
+        self.focus.copy_(losses.mean_one(v, problem.counts))
+        self.log_prior.copy_(losses.expert_priors(self.log_pi, self.focus[None])[0])
