@@ -30,7 +30,7 @@ class Settings:
         schedule: ``"cosine"`` to zero, or ``"step"``: ×0.1 at 80 % and again at 90 % of the epochs (160, 180 of 200).
         warmup: epochs over which the rate rises linearly from zero.
         backbone: a name from :func:`dqroute.networks.backbone_names`.
-        shared_depth: stages the experts share.
+        shared_depth: stages the experts share, up to all: then each is a classifier of one network.
         branch_width: factor on the width of the later stages of a CIFAR ResNet.
         precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the hardware computes in it.
         pretrained: weights to start from: None for random ones, ``"imagenet"`` for torchvision's, or the path of a

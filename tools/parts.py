@@ -91,6 +91,8 @@ def asked(seeds: Iterable[int]) -> Iterator[Asked]:
             for hardness in (-1.0, 0.0, 1.0):
                 yield Asked("told", "weighted by truth", {"hardness": hardness}, correlation, seed)
         yield Asked("rivals", "focused", WIDE, 0, seed)
+        for method, changes in ONE_NETWORK:
+            yield Asked("shared", method, changes, 0, seed)
         for option, values in PARTS.items():
             for value in values:
                 yield Asked("parts", "dqroute", {option: value}, 0, seed)

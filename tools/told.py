@@ -49,10 +49,10 @@ class Told(DQRoute):
 class WeightedByTruth(Weighted):
     """One branch in which images of rare and of hard classes count more, from the first epoch on; the prior follows.
 
-    ``v_c ∝ n_c^-q exp(b d_c)``, ``d_c`` the known difficulty, 0 to 1; at b = 0 it is ``"weighted"``.
+    ``v_c ∝ n_c^-q exp(κ d_c)``, ``d_c`` the known difficulty, 0 to 1; at κ = 0 it is ``"weighted"``.
 
     Args:
-        rarity: q; hardness: b, above 0 for the hard classes, below for the easy ones.
+        rarity: q; hardness: κ, above 0 for the hard classes, below for the easy ones.
     """
 
     def __init__(self, problem: Problem, *, rarity: float = 0.25, hardness: float = 0.0) -> None:
