@@ -96,7 +96,8 @@ def read_tensors(
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read safetensors: tensors and metadata. Nothing is unpickled.
 
-    The file is opened once. `safe_open` opens it twice, and between the two a training may have replaced it.
+    The file is opened once and for a moment held twice in memory. `safe_open` maps it instead, but opens it twice, and
+    between the two a training may have replaced it.
 
     Args:
         path: of the file; remedy: what to do if it is damaged, for the message.
@@ -114,4 +115,4 @@ def read_tensors(
 def metadata_of(content: bytes) -> dict[str, str]:
     """The metadata of a sound safetensors file: its header is JSON, after the header's length in eight bytes."""
     length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return json.loads(content[8 : 8 + length]).get("__metadata__") or {}

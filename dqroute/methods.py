@@ -98,8 +98,8 @@ class LogitAdjustment(Method):
 class Weighted(Method):
     """Logit adjustment in which images of rare classes count more, from the first epoch on, and the prior follows.
 
-    To count an image ``n_c^-q`` times is what drawing classes with frequencies ``n_c^(1-q)`` is on average (square-root
-    sampling at q = ½; Kang et al., 2020). A rival of all that DQRoute adds: it has class weights and nothing else.
+    On average, counting an image ``n_c^-q`` times equals drawing classes with frequencies ``∝ n_c^(1-q)`` (at q = ½
+    square-root sampling; Kang et al., 2020). A rival of all that DQRoute adds: it has class weights and nothing else.
 
     Args:
         rarity: q, 0 to 1: 0 is logit adjustment, 1 lets all classes count alike.

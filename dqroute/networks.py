@@ -190,7 +190,7 @@ class ExpertNetwork(nn.Module):
         experts: ``K``, at least 1.
         shared_depth: how many of the backbone's stages the experts share, from 1 to all. The CIFAR ResNets have 3
             stages, torchvision's 4; the stem belongs to the first. With all of them shared, an expert is a classifier
-            of features that the experts learn together.
+            of features that the experts learn together, and skipping it saves no more than that.
         branch_width: see :func:`cifar_resnet`.
         classifier: ``"linear"`` or ``"cosine"``.
     """

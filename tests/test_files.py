@@ -120,6 +120,14 @@ def test_a_reader_never_sees_half_of_what_another_writes(tmp_path):
     writer.join()
 
 
+def test_metadata_may_be_missing_or_null(tmp_path):
+    """Both are sound by the format; files from elsewhere have either."""
+    for name, header in {"missing": b"{}", "null": b'{"__metadata__":null}'}.items():
+        path = tmp_path / f"{name}.safetensors"
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        assert read_tensors(path) == ({}, {})
+
+
 def test_a_pickle_is_refused_not_loaded(tmp_path):
     path = tmp_path / "x.safetensors"
     torch.save({"a": torch.zeros(3)}, path)

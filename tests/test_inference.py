@@ -7,10 +7,10 @@ from dqroute.inference import for_prediction, state_of
 from dqroute.networks import ExpertNetwork
 
 
-def trained(backbone, channels=3):
+def trained(backbone, channels=3, shared_depth=1):
     """A network whose batch norms have seen images and are no longer the identity."""
     torch.manual_seed(0)
-    network = ExpertNetwork(backbone, 7, channels, 2)
+    network = ExpertNetwork(backbone, 7, channels, 2, shared_depth)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -19,9 +19,11 @@ def trained(backbone, channels=3):
     return network.eval()
 
 
-@pytest.mark.parametrize("backbone", ["resnet8", "resnet20", "resnet18"])
-def test_folded_equals_unfolded(backbone):
-    network = trained(backbone)
+@pytest.mark.parametrize(
+    ("backbone", "shared_depth"), [("resnet8", 1), ("resnet8", 3), ("resnet20", 2), ("resnet18", 1)]
+)
+def test_folded_equals_unfolded(backbone, shared_depth):
+    network = trained(backbone, shared_depth=shared_depth)
     images = torch.randn(5, 3, 32, 32)
     with torch.no_grad():
         for there, here in zip(network(images)[:3], for_prediction(network, bf16=False)(images)[:3], strict=True):

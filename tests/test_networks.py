@@ -162,9 +162,10 @@ def test_a_width_for_torchvision_is_refused():
         ExpertNetwork("resnet18", 10, branch_width=0.75)
 
 
-def test_an_expert_runs_only_for_the_images_it_is_asked_for():
+@pytest.mark.parametrize("shared_depth", [1, 3])
+def test_an_expert_runs_only_for_the_images_it_is_asked_for(shared_depth):
     torch.manual_seed(0)
-    network = ExpertNetwork("resnet8", 7, 1, 3).eval()
+    network = ExpertNetwork("resnet8", 7, 1, 3, shared_depth).eval()
     images = torch.randn(4, 1, 8, 8)
     ran = torch.tensor([[True] * 4, [True, False, False, True], [False] * 4])
     seen = {}

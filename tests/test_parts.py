@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from build_book import RESULTS
-from parts import KNOWING, PHOTOGRAPHED, TRAINING, WIDE, asked, pictures
+from parts import KNOWING, ONE_NETWORK, PHOTOGRAPHED, TRAINING, WIDE, asked, pictures
 
 import dqroute as dq
 from dqroute.cost import operations, parameter_count
@@ -53,3 +53,21 @@ def test_the_published_rival_is_as_large_as_three_experts():
         models = run.new_model(), three.new_model()
         sizes = [(operations(m.network, (3, *m.size)), parameter_count(m)) for m in models]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+
+
+def test_the_published_networks_that_are_shared_whole_cost_what_three_branches_cost_or_one():
+    """Each network that the tool names, from three seeds, on the images of the other runs; the options as they are."""
+    others = {(run.method, run.seed): run for run in dq.find_runs(RESULTS / "cifar-100")}
+    found = dq.find_runs(RESULTS / "photographs-shared" / "cifar-100")
+    named = []
+    for run in found:
+        own, base = run.settings, others["logit-adjustment", run.seed].settings
+        changes = {k: v for k, v in own["training"].items() if v != base["training"][k]}
+        assert own["options"] == dq.method_options(run.method)
+        assert all(own[name] == base[name] for name in ("data", "augmentation"))
+        alike = others["dqroute" if "branch_width" in changes else "logit-adjustment", run.seed]
+        sizes = [operations(r.new_model().network, (3, *r.new_model().size)) for r in (run, alike)]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+        named.append((run.method, changes, run.seed))
+    wanted = [(method, changes, seed) for method, changes in ONE_NETWORK for seed in range(3)]
+    assert sorted(named, key=str) == sorted(wanted, key=str)

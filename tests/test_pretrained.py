@@ -42,7 +42,7 @@ def hub(network, tmp_path, monkeypatch):
     return place
 
 
-@pytest.mark.parametrize("shared_depth", [1, 2, 3])
+@pytest.mark.parametrize("shared_depth", [1, 2, 3, 4])
 def test_each_expert_computes_what_torchvisions_network_computes(file, network, shared_depth):
     ours = ExpertNetwork("resnet18", 5, experts=3, shared_depth=shared_depth).eval()
     classifiers = [classify.weight.clone() for classify in ours.classifiers]

@@ -1,5 +1,5 @@
 """Make the runs of the chapter on what made the difference: every part changed, every method in three worlds, and
-the method told the true difficulty there.
+methods told the true difficulty there; one network that the experts share whole, and rivals of its size.
 
     python tools/parts.py [--runs runs] [--seeds 0,1,2] [--to book/results]
     python tools/parts.py --photographs folder:cifar-100 [...]      # the parts that count most, on photographs
@@ -56,7 +56,7 @@ PHOTOGRAPHED: tuple[dict[str, Any], ...] = (
 )
 # One branch as large as DQRoute's three: as many operations and parameters, to a hundredth.
 WIDE: dict[str, Any] = {"branch_width": 1.8}
-# Experts that are classifiers of one network, which is as large as three branches, or as one.
+# Experts that are classifiers of one network, which costs what three branches cost, or one; and one without experts.
 SHARED: dict[str, Any] = {"shared_depth": 3}
 ONE_NETWORK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dqroute", SHARED | WIDE),
