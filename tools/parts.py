@@ -43,7 +43,7 @@ PARTS: dict[str, tuple[Any, ...]] = {
     "shared_depth": (2,),
 }
 # Registered by main alone, because they are the characters' only.
-KNOWING: dict[str, type[dq.Method]] = {"told": Told, "weighted by truth": WeightedByTruth}
+KNOWING: dict[str, type[dq.Method]] = {"told": Told, "weighted-told": WeightedByTruth}
 # By the preset "laptop" on photographs, in the order of what one would ask first.
 PHOTOGRAPHED: tuple[dict[str, Any], ...] = (
     {"strength": 0.0},
@@ -89,7 +89,7 @@ def asked(seeds: Iterable[int]) -> Iterator[Asked]:
             for alpha in (1.0, 0.5):
                 yield Asked("told", "told", {"alpha": alpha}, correlation, seed)
             for hardness in (-1.0, 0.0, 1.0):
-                yield Asked("told", "weighted by truth", {"hardness": hardness}, correlation, seed)
+                yield Asked("told", "weighted-told", {"hardness": hardness}, correlation, seed)
         yield Asked("rivals", "focused", WIDE, 0, seed)
         for method, changes in ONE_NETWORK:
             yield Asked("shared", method, changes, 0, seed)
