@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from build_book import RESULTS
-from parts import KNOWING, ONE_NETWORK, PHOTOGRAPHED, TRAINING, WIDE, asked, pictures
+from parts import FAMILIES, KNOWING, ONE_NETWORK, PHOTOGRAPHED, TRAINING, WIDE, asked, pictures
 
 import dqroute as dq
 from dqroute.cost import operations, parameter_count
@@ -17,7 +17,7 @@ def test_each_published_run_is_one_that_the_tool_makes(tmp_path, monkeypatch):
     """By the digest of all that decides a result; that of the images is asked of the images themselves."""
     for name, knowing in KNOWING.items():
         monkeypatch.setitem(METHODS, name, knowing)
-    named = {"worlds": set(), "told": set(), "rivals": set(), "shared": set(), "parts": set()}
+    named = {family: set() for family in FAMILIES}
     for family, method, changes, correlation, seed in asked(range(3)):
         data = pictures(correlation, seed)
         settings, options = divide_changes(method, "laptop", TRAINING | changes)

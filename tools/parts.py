@@ -3,6 +3,7 @@ methods told the true difficulty there; one network that the experts share whole
 
     python tools/parts.py [--runs runs] [--seeds 0,1,2] [--to book/results]
     python tools/parts.py --photographs folder:cifar-100 [...]      # the parts that count most, on photographs
+    python tools/parts.py --photographs folder:cifar-100 --imbalance 50 --families shared [...]
 
 Of characters each seed has a draw of images and a dealing of counts of its own, of photographs all seeds share one
 draw. Runs that are there are found.
@@ -21,6 +22,7 @@ from publish import copy_run
 from told import Told, WeightedByTruth
 
 import dqroute as dq
+from dqroute.checks import choose
 from dqroute.curves import trade_off_of
 from dqroute.data import ImageSet
 
@@ -66,6 +68,7 @@ ONE_NETWORK: tuple[tuple[str, dict[str, Any]], ...] = (
     ("dqroute", SHARED),
     ("weighted", {}),
 )
+FAMILIES = ("worlds", "told", "rivals", "shared", "parts")
 
 
 class Asked(NamedTuple):
@@ -90,12 +93,21 @@ def asked(seeds: Iterable[int]) -> Iterator[Asked]:
                 yield Asked("told", "told", {"alpha": alpha}, correlation, seed)
             for hardness in (-1.0, 0.0, 1.0):
                 yield Asked("told", "weighted-told", {"hardness": hardness}, correlation, seed)
+            for method, changes in ONE_NETWORK:
+                yield Asked("shared", method, changes, correlation, seed)
         yield Asked("rivals", "focused", WIDE, 0, seed)
-        for method, changes in ONE_NETWORK:
-            yield Asked("shared", method, changes, 0, seed)
         for option, values in PARTS.items():
             for value in values:
                 yield Asked("parts", "dqroute", {option: value}, 0, seed)
+
+
+def photographed() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """All that is trained on photographs from each seed: family, method, changes."""
+    for changes in PHOTOGRAPHED:
+        yield "parts", "dqroute", changes
+    yield "rivals", "focused", WIDE
+    for method, changes in ONE_NETWORK:
+        yield "shared", method, changes
 
 
 @lru_cache(maxsize=1)
@@ -118,24 +130,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--photographs", metavar="DATA", help="as for dqroute.load; thinned to an imbalance of 100")
+    parser.add_argument("--photographs", metavar="DATA", help="as for dqroute.load; these instead of characters")
+    parser.add_argument("--imbalance", type=float, default=100, help="that photographs are thinned to")
+    parser.add_argument("--families", default=",".join(FAMILIES), help="which runs; all by default")
     parser.add_argument("--to", type=Path, metavar="FOLDER", help="where what is published of each run is copied to")
     chosen = parser.parse_args()
     for name, told in KNOWING.items():
         dq.register(name)(told)
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
+    families = [choose("family", name, FAMILIES) for name in chosen.families.split(",")]
     given: dict[str, Any] = {"progress": False, "device": "cpu"}
     if chosen.photographs:
-        data = dq.load(chosen.photographs, imbalance=100)
-        wanted = [("parts", "dqroute", changes) for changes in PHOTOGRAPHED] + [("rivals", "focused", WIDE)]
-        wanted += [("shared", method, changes) for method, changes in ONE_NETWORK]
-        for (family, method, changes), seed in product(wanted, seeds):
-            folder = chosen.runs / f"photographs-{family}"
+        data = dq.load(chosen.photographs, imbalance=chosen.imbalance)
+        kind = "photographs" if chosen.imbalance == 100 else f"photographs-{chosen.imbalance:g}"
+        for (family, method, changes), seed in product(photographed(), seeds):
+            if family not in families:
+                continue
+            folder = chosen.runs / f"{kind}-{family}"
             run = dq.fit(method, data, seed=seed, runs_dir=folder, **given, **changes)
             report = leave(run, data, chosen.to and chosen.to / folder.name)
             print(f"{method} {changes} seed {seed}: {100 * report.overall:.1f} %", flush=True)
         return
     for family, method, changes, correlation, seed in asked(seeds):
+        if family not in families:
+            continue
         data = pictures(correlation, seed)
         run = dq.fit(method, data, seed=seed, runs_dir=chosen.runs / family, **given, **TRAINING | changes)
         report = leave(run, data, chosen.to and chosen.to / f"glyphs-{family}")
