@@ -11,6 +11,7 @@ from build_book import ROOT
 
 import dqroute as dq
 from dqroute import tables
+from dqroute.curves import trade_off_of
 
 CHAPTERS = ["long_tail", "difficulty", "experts", "routing", "parts", "benchmarks", "own_pictures"]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
@@ -118,3 +119,23 @@ def test_the_introduction_has_the_numbers_of_the_runs():
         wanted += [table.loc[method, group] for method in methods for group in ("overall", "few")]
     places = [told.index(number) for number in wanted]
     assert places == sorted(places) and ahead["many"].startswith("-")
+
+
+def test_the_readme_has_the_numbers_of_the_runs():
+    """Each row of its table, in order; what a row is called is for people, so its place says which runs are meant."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text[text.index("## Results so far") :].splitlines()]
+    rows = [[cell.replace("*", "") for cell in row[1:]] for row in rows if len(row) == 6][1:]
+    one, cut = ("cross-entropy", "logit-adjustment", "focused"), ("ride", "sade", "dqroute")
+    wide = {"branch_width": 1.8}
+    wanted = [*(("cifar-100", m, {}) for m in one), ("photographs-shared/cifar-100", "weighted", {})]
+    wanted += [("cifar-100", m, {}) for m in cut] + [("photographs-rivals/cifar-100", "focused", wide)]
+    wanted += [("photographs-shared/cifar-100", "weighted", wide)]
+    wanted += [("photographs-shared/cifar-100", m, wide | {"shared_depth": 3}) for m in cut]
+    for row, (folder, method, changes) in zip(rows, wanted, strict=True):
+        found = [run for run in dq.find_runs(ROOT / "book" / "results" / folder) if run.method == method]
+        changed = {"branch_width": 1.0, "shared_depth": 1} | changes
+        found = [run for run in found if changed.items() <= run.settings["training"].items()]
+        told = tables.summary(found).iloc[0, :4].tolist()
+        told += tables.trade_offs({method: [trade_off_of(run)["routed"] for run in found]}).loc[:, "few 20 %"].tolist()
+        assert row == told, row
