@@ -5,6 +5,7 @@ import sys
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,7 +15,7 @@ from training import QUICK, make_tiny
 
 import dqroute as dq
 from dqroute.data.image_set import ImageSet
-from dqroute.method import Problem
+from dqroute.method import METHODS, Method, Problem
 
 # The networks are tiny, and other work may share the cores: more threads only cost.
 torch.set_num_threads(1)
@@ -74,6 +75,15 @@ def quick() -> dict:
 def problem(tiny: ImageSet) -> Problem:
     """What a method has to know of it."""
     return Problem(tiny.counts, tiny.groups, 1, (80.0,), (90.0,))
+
+
+@pytest.fixture
+def registry() -> Iterator[dict[str, type[Method]]]:
+    """The methods; as they were, afterwards."""
+    before = dict(METHODS)
+    yield METHODS
+    METHODS.clear()
+    METHODS.update(before)
 
 
 @pytest.fixture

@@ -150,15 +150,6 @@ def test_prediction_asks_for_the_size_that_was_trained_on(problem, batch):
         model.predict(images[:, :, :-1])
 
 
-@pytest.fixture
-def registry():
-    """The methods as they were, afterwards."""
-    before = dict(METHODS)
-    yield METHODS
-    METHODS.clear()
-    METHODS.update(before)
-
-
 def test_a_registered_method_can_be_fitted_opened_and_evaluated(registry, tiny, runs_dir, quick):
     @register("focal")
     class Focal(Method):
