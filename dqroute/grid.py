@@ -200,13 +200,17 @@ def data_entry(item: Any) -> Entry:
             name,
             [*(known for known in DATA_SETS if known not in ("folder", "list")), "folder:PATH", "list:PATH"],
         )
-    hints = options_of(DATA_SETS[kind])
+    load = DATA_SETS[kind]
+    hints = options_of(load)
+    untyped = [option for option in inspect.signature(load).parameters if option not in hints]
+    if untyped:
+        raise ValueError(f"grids check options by their types; {', '.join(untyped)} of {name} have none in the code")
     # The notebook draws the training images from seed 0, so that all runs of a data set share them.
     del hints["seed"]
     if path and hints.pop("root", None) is None:
         raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
     check_options(name, given, hints)
-    defaults = {n: p.default for n, p in inspect.signature(DATA_SETS[kind]).parameters.items() if n != "seed"}
+    defaults = {n: p.default for n, p in inspect.signature(load).parameters.items() if n != "seed"}
     given = {"imbalance": defaults["imbalance"]} | given
     checked_imbalance(given["imbalance"])
     checked_val(given.get("val"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from build_book import ROOT
@@ -36,6 +38,25 @@ def test_code_fits_its_page(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_cells_are_short(path):
     assert [source for source in code_of(path) if len(source.splitlines()) > LINES] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_cells_ask_of_the_package_is_there(path):
+    """Also in lines that run only where there is something to show, which building the book does not try."""
+    plain = [
+        re.sub(r"^\s*[!%].*$", "", source, flags=re.M).replace("modules:\n", "modules:\n    pass\n")
+        for source in code_of(path)
+    ]
+    tree = ast.parse("\n".join(plain))
+    names = {"dq": dq}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("dqroute"):
+            exec(ast.unparse(node), names)
+    modules = {name: found for name, found in names.items() if isinstance(found, ModuleType)}
+    taken = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id not in taken:
+            assert node.value.id not in modules or hasattr(modules[node.value.id], node.attr), ast.unparse(node)
 
 
 def test_every_notebook_sets_itself_up_on_colab_and_nowhere_else():

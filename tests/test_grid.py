@@ -141,6 +141,12 @@ def test_what_is_wrong_is_named_with_what_would_be_valid(text, message):
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_data_set_of_ones_own_without_types_is_told_so(monkeypatch):
+    monkeypatch.setitem(DATA_SETS, "own", lambda *, imbalance=None, seed=0: None)
+    with pytest.raises(ValueError, match="imbalance, seed of own have none"):
+        parse_grid("data: [own]\nmethods: [ride]")
+
+
 def test_the_file_is_named_too(tmp_path):
     path = tmp_path / "grid.yaml"
     path.write_text(SMALL + "split: train", encoding="utf-8")
