@@ -53,8 +53,9 @@ def main() -> None:
     for way, found in accuracy.items():
         differences = [here - there for here, there in zip(found, accuracy["fp32"], strict=True)]
         rows[way] = {"overall": found, "minus_fp32": differences}
+        spread = f" ± {stdev(found):.2f}" if len(found) > 1 else ""
         print(
-            f"{way}: {mean(found):.2f} ± {stdev(found):.2f} over seeds; minus fp32: {mean(differences):+.2f}",
+            f"{way}: {mean(found):.2f}{spread} over seeds; minus fp32: {mean(differences):+.2f}",
             differences,
         )
     write_json(chosen.output, {"rows": rows, "run": settings} | provenance(torch.device("cpu")))

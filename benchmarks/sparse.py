@@ -22,6 +22,7 @@ import dqroute as dq
 from dqroute.cost import operations
 from dqroute.data import ImageSet
 from dqroute.data.image_set import AnySplit
+from dqroute.evaluate import check_data
 from dqroute.files import write_json
 from dqroute.method import Method
 from dqroute.networks import Ask, ExpertOutputs
@@ -105,12 +106,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("data")
-    parser.add_argument("options", nargs="?", default="{}", help="of dqroute.load, as JSON")
+    parser.add_argument("options", nargs="?", default='{"val": 0.2}', help="of dqroute.load, as JSON")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULTS / "sparse.json")
     chosen = parser.parse_args()
     data = dq.load(chosen.data, **as_options(chosen.options))
     run = dq.Run(chosen.run, data)
+    check_data(run, data)
     model = run.model
     made: dict[str, Any] = {"run": run.settings, "rules": {}}
     outputs = {name: model.outputs_of(data.splits[name]) for name in ("val", "test")}

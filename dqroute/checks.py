@@ -49,6 +49,13 @@ def checked_range(name: str, value: object, low: float, high: float = inf) -> fl
     return float(value)
 
 
+def checked_whole(name: str, value: object, least: int) -> int:
+    """The value as a plain int; ValueError naming it unless it is a whole number from ``least`` on."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    return int(value)
+
+
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks, to stand within another message."""
     return " ".join(str(error).split())

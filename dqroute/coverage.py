@@ -36,15 +36,18 @@ def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = 
             validation split speak for balanced classes.
 
     Raises:
-        ValueError: if there are no images, or the lengths differ.
+        ValueError: if there are no images, or the lengths differ, or no image counts.
     """
     if not len(probability) or len(probability) != len(right):
         raise ValueError(f"a curve needs images, and an answer each; got {len(probability)} and {len(right)}")
+    if weights is not None and (weights.shape != probability.shape or (weights < 0).any() or not weights.sum() > 0):
+        raise ValueError(f"a curve needs a weight for each of {len(probability)} images, none negative, some above 0")
     u = torch.ones(len(probability), dtype=torch.float64) if weights is None else weights.double()
     threshold, order = probability.double().sort(descending=True, stable=True)
     answered, correct = u[order].cumsum(dim=0), (u * right)[order].cumsum(dim=0)
     # Images of equal probability are answered together or not at all: only the last of them is a point.
     last = torch.cat([threshold[1:] < threshold[:-1], torch.ones(1, dtype=torch.bool)])
+    last &= answered > 0  # Where only images without weight are answered there is no accuracy.
     return Coverage(threshold[last], (answered / answered[-1])[last], (correct / answered)[last])
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from math import isnan, nan
 
 import torch
 
+from dqroute.checks import choose
 from dqroute.data.image_set import ImageSet
 from dqroute.engine import resolve_device
 from dqroute.evaluate import check_data, data_of
-from dqroute.files import read_json, write_json
+from dqroute.files import keep_json, read_json
 from dqroute.runs import Run
 from dqroute.tradeoff import Point, trade_off
 
@@ -34,10 +35,11 @@ def trade_off_of(
     Raises:
         ValueError: if the data are not those of the run, or have no such split.
     """
+    choose("split", split, ("test", "val"))
     check_data(run, data)
     path = run.folder / f"tradeoff-{split}.json"
     if path.is_file():
-        return {name: [Point(*point) for point in points] for name, points in read_json(path).items()}
+        return {name: [restored(point) for point in points] for name, points in read_json(path).items()}
     chosen = data_of(run, data, split)
     model = run.model.to(resolve_device(device))
     log_p: dict[str, list[torch.Tensor]] = {"routed": [], "plain mean": []}
@@ -49,7 +51,7 @@ def trade_off_of(
     labels = chosen.splits[split].labels
     log_pi = model.log_pi.cpu()
     curves = {name: trade_off(torch.cat(rows), labels, chosen.groups, log_pi) for name, rows in log_p.items()}
-    write_json(path, {name: [rounded(point) for point in points] for name, points in curves.items()})
+    keep_json(path, {name: [rounded(point) for point in points] for name, points in curves.items()})
     return curves
 
 
@@ -66,6 +68,11 @@ def curves_by_method(
     return found
 
 
-def rounded(point: Sequence[float]) -> list[Any]:
-    """A point as plain values; six digits tell a hundred thousand images apart."""
-    return [round(value, 6) for value in point]
+def rounded(point: Sequence[float]) -> list[float | None]:
+    """A point as JSON has it; six digits tell a hundred thousand images apart. JSON knows no NaN."""
+    return [None if isnan(value) else round(value, 6) for value in point]
+
+
+def restored(point: Sequence[float | None]) -> Point:
+    """The inverse of :func:`rounded`."""
+    return Point(*(nan if value is None else value for value in point))

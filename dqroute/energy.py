@@ -22,9 +22,10 @@ class EnergyMeter:
     """
 
     def __init__(self, folder: Path = COUNTERS) -> None:
-        # A package is intel-rapl:0; its parts, intel-rapl:0:1, are in it already. AMD's carry the same name.
+        # A package's parts (core, dram) are in it already; psys, where there is one, has the packages in it. AMD's
+        # counters carry the same folder's name.
         self.counters = sorted(folder.glob("intel-rapl:[0-9]*/energy_uj"))
-        self.counters = [counter for counter in self.counters if counter.parent.name.count(":") == 1]
+        self.counters = [counter for counter in self.counters if is_package(counter.with_name("name"))]
         self.last, self.read_at = self.read(), time.monotonic()
 
     def read(self) -> list[tuple[int, int]] | None:
@@ -45,3 +46,11 @@ class EnergyMeter:
         if before is None or self.last is None or self.read_at - then > LONGEST:
             return None
         return sum((now - was) % most for (now, most), (was, _) in zip(self.last, before, strict=True)) / 1e6
+
+
+def is_package(name: Path) -> bool:
+    """Whether the file beside a counter says that it is a whole processor package's."""
+    try:
+        return name.read_text().startswith("package")
+    except OSError:
+        return False

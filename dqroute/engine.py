@@ -23,12 +23,13 @@ COMPILE_FROM_OPERATIONS = 3e14
 COMPILE_FROM_STEPS = 3000
 
 
-def resolve_device(name: str) -> torch.device:
-    """``"auto"``: the first CUDA GPU, or else the CPU.
+def resolve_device(name: str | torch.device) -> torch.device:
+    """``"auto"``: the first CUDA GPU, or else the CPU. A device of torch's is taken by its name.
 
     Raises:
         ValueError: for an unknown device, or CUDA where there is none.
     """
+    name = str(name)
     choose("device", name.split(":")[0], ("auto", "cpu", "cuda"))
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError("device='cuda' was asked for, but torch sees no CUDA GPU; use device='cpu' or 'auto'")

@@ -11,7 +11,7 @@ from torch import Tensor
 from dqroute.checks import choose
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.engine import resolve_device
-from dqroute.files import write_json
+from dqroute.files import keep_json
 from dqroute.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.prediction import Prediction
 from dqroute.processes import is_main
@@ -41,15 +41,18 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     prediction = model.predict(data.splits[split])
     report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
     if is_main():
-        write_json(run.folder / f"report-{split}.json", report.to_json())
+        keep_json(run.folder / f"report-{split}.json", report.to_json())
     return report
 
 
 def check_data(run: Run, data: ImageSet | None) -> None:
     """Raise ValueError if these, or those that the run has at hand, are not the data of the run."""
     data = data or run.data
-    if data is not None and data.identity != run.settings["data"]:
+    if data is None:
+        return
+    if data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
+    run.check_images(data)
 
 
 def data_of(run: Run, data: ImageSet | None, split: str) -> ImageSet:

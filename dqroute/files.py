@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ def sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, indented, atomically."""
     write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def keep_json(path: Path, value: Any) -> None:
+    """Write JSON that can be worked out again; where it cannot be written, a warning says so."""
+    try:
+        write_json(path, value)
+    except OSError as error:
+        warnings.warn(f"not kept, to be worked out again next time: {error}", stacklevel=3)
 
 
 def read_json(path: Path) -> Any:

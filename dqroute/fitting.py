@@ -59,7 +59,7 @@ def fit(
         The finished run.
 
     Raises:
-        ValueError: for unknown names and values out of range.
+        ValueError: for unknown names and values out of range, or if the run was trained on other images.
         NonFiniteLoss: if the loss becomes NaN or infinite; what was done before that epoch is kept.
         OSError: if the run folder cannot be written; what was there is kept.
         SystemExit: after SIGTERM, when the training is saved.
@@ -72,7 +72,7 @@ def fit(
     if settings.batch_size < processes.count:
         raise ValueError(f"batch_size {settings.batch_size} does not go round {processes.count} processes; enlarge it")
     request = request_of(method, settings, options, seed, data.identity, vars(data.augmentation).copy())
-    base, weights = Path(runs_dir) if runs_dir is not None else default_runs_dir(), None
+    base, weights = Path(runs_dir).expanduser() if runs_dir is not None else default_runs_dir(), None
     if settings.pretrained and not finished_at(folder_of(base, request, data.name)):
         weights = read_pretrained(settings.pretrained, settings.backbone, data.shape[0])
     mean, std = data.train.statistics
@@ -81,6 +81,7 @@ def fit(
     with processes.main_first():
         run = Run.of_request(base, request, problem, data)
     if processes.as_main_says(lambda: run.finished):
+        run.check_images(data)
         return run
     with processes.alone_in(run.folder):
         # The process waited for may have finished it.

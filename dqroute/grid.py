@@ -245,7 +245,7 @@ def settings_entry(item: Any) -> Entry:
     if item.get("pretrained") not in (None, "", IMAGENET):
         item = item | {"pretrained": absolute_all(item["pretrained"])}
     training = {name: value for name, value in item.items() if name != "preset"}
-    meaning = vars(training_settings(item.get("preset", "laptop"), training))
+    meaning = training_settings(item.get("preset", "laptop"), training).decisive()
     choose("backbone", meaning["backbone"], backbone_names())
     return Entry("", item, meaning, label)
 

@@ -68,8 +68,8 @@ class Hover:
         self.drawing, self.points, self.label = drawing, list(points), label
 
     def _repr_html_(self) -> str:
-        # Inside a script element, only "</" could end it early.
-        data = json.dumps(self.points, ensure_ascii=False).replace("</", "<\\/")
+        # Inside a script element, "</" and "<!--" could end it early, or too late.
+        data = json.dumps(self.points, ensure_ascii=False).replace("<", "\\u003c")
         name = "hover-" + hashlib.sha256((self.drawing + data).encode()).hexdigest()[:10]
         picture, answer = self.points[0][2:]
         ring = "width: 36px; height: 36px; margin: -18px; border: 3px solid #a23b72; border-radius: 50%"

@@ -141,5 +141,6 @@ def nested_class_sets(groups: ShotGroups, counts: Sequence[int] | Tensor, expert
         sets.append(tuple(sorted(rarest_first[: len(rarest_first) // 2])))
     for k, members in enumerate(sets[:experts], start=1):
         if not members:
-            raise ValueError(f"expert {k} of {experts} would have no class; use fewer experts or groups='thirds'")
+            what = ("", "no class has medium or few images: ", "no class has few images: ")[min(k, 3) - 1]
+            raise ValueError(f"{what}expert {k} of {experts} would have no class; use groups='thirds' or fewer experts")
     return sets[:experts]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dqroute.checks import choose
+from dqroute.checks import checked_whole, choose
 from dqroute.data.file_split import FileSplit
 from dqroute.data.image_set import AnySplit, Split
 from dqroute.engine import keep_freed_memory, uses_bf16
@@ -68,7 +68,7 @@ class Method(nn.Module):
             problem.backbone,
             len(problem.counts),
             problem.channels,
-            experts,
+            checked_whole("experts", experts, 1),
             problem.shared_depth,
             problem.branch_width,
             classifier,
@@ -206,7 +206,7 @@ class Method(nn.Module):
 
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless these are images that the model takes."""
-        if self.size is not None and tuple(images.shape[2:]) != tuple(self.size):
+        if images.ndim == 4 and self.size is not None and tuple(images.shape[2:]) != tuple(self.size):
             height, width = self.size
             raise ValueError(
                 f"the model was trained on {height}x{width} images; got {list(images.shape)}; resize them first"
@@ -215,6 +215,7 @@ class Method(nn.Module):
             raise ValueError(
                 f"predict takes uint8 images [N, {self.mean.shape[1]}, height, width]; "
                 f"got {str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+                f"{'; put one image in a batch: image[None]' if images.ndim == 3 else ''}"
             )
 
     def answers(self, outputs: ExpertOutputs) -> Prediction:
@@ -233,10 +234,13 @@ class Method(nn.Module):
 
 def in_batches(images: Tensor | AnySplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
     """What :meth:`dqroute.Method.predict` is given, ``batch_size`` images at a time."""
+    checked_whole("batch_size", batch_size, 1)
     if isinstance(images, (Split, FileSplit)):
         yield from images.chunks(batch_size)
     else:
         for chunk in [images] if isinstance(images, Tensor) else images:
+            if not isinstance(chunk, Tensor):
+                raise ValueError(f"predict takes images as tensors, or a split of a set; got {type(chunk).__name__}")
             yield from chunk.split(batch_size)
 
 

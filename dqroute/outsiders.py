@@ -7,16 +7,18 @@ images from those of another one is a question of its own, and asked here.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dqroute.checks import choose
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.engine import resolve_device
 from dqroute.evaluate import check_data, data_of, separation
-from dqroute.files import read_json, write_json
+from dqroute.files import keep_json, read_json
 from dqroute.method import Method
 from dqroute.processes import is_main
 from dqroute.runs import Run
@@ -70,6 +72,11 @@ def tell_outsiders(
         ValueError: if there are no outsiders, the report there is not known to be about them, the data are not those
             of the run, or have no such split.
     """
+    choose("split", split, ("test", "val"))
+    if not re.fullmatch(r"[\w -]+(\.[\w -]+)*", name):
+        raise ValueError(
+            f"the name of the outsiders is part of a file's; use letters, digits and hyphens, not {name!r}"
+        )
     check_data(run, data)
     path = run.folder / f"outsiders-{name}-{split}.json"
     if path.is_file():
@@ -92,7 +99,7 @@ def tell_outsiders(
     abstention = {score: abstentions(inside[score], right[score], outside[score]) for score in right}
     report = OutsiderReport(len(own), len(outsiders), scores, abstention)
     if is_main():
-        write_json(path, asdict(report) | {"fingerprint": fingerprint(outsiders)})
+        keep_json(path, asdict(report) | {"fingerprint": fingerprint(outsiders)})
     return report
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 INJECTED = "# Parameters"
@@ -32,12 +33,14 @@ def refuse_unknown(namespace: Mapping[str, Any], known: Iterable[str]) -> None:
 def as_list(value: Any) -> list[Any]:
     """A list as it is, ``"a, b"`` or ``'["a", "b"]'`` as two names, anything else as a list of one.
 
-    For ``papermill -p methods a,b``: papermill's ``-p`` knows no lists.
+    For ``papermill -p methods a,b``: papermill's ``-p`` knows no lists. ``"[a, b]"``, which is no JSON, is two names
+    as well.
     """
     if isinstance(value, str) and value.lstrip().startswith("["):
-        value = json.loads(value)
+        with suppress(ValueError):
+            value = json.loads(value)
     if isinstance(value, str):
-        parts = [part.strip() for part in value.split(",")]
+        parts = [part.strip() for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
         return [int(part) if part.lstrip("-").isdigit() else part for part in parts if part]
     return list(value) if isinstance(value, (list, tuple)) else [value]
 

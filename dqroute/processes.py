@@ -82,7 +82,7 @@ def joined(on_cpu: bool) -> Processes:
     Args:
         on_cpu: whether to train on CPUs where there are GPUs.
     """
-    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE") or "1") == 1:
         return Processes()
     # Here, because most trainings have one process and can do without.
     from accelerate import PartialState

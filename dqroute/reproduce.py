@@ -117,8 +117,8 @@ def results(run: Run) -> dict[str, float]:
 
 def headline(run: Run) -> dict[str, float]:
     """The numbers that have to agree: loss and accuracy of the last epoch, and the accuracies of each report."""
-    last = run.epochs[-1]
-    found = {f"last epoch's {name}": float(last[name]) for name in ("loss", "accuracy")}
+    last = run.epochs[-1:]
+    found = {f"last epoch's {name}": float(record[name]) for record in last for name in ("loss", "accuracy")}
     for split in ("val", "test"):
         report = run.report(split)
         for name in ("overall", "many", "medium", "few"):
@@ -175,12 +175,19 @@ def verdict(run: Run, again: Run, tolerance: float = TOLERANCE) -> tuple[bool, l
     apart = [
         f"{name} is {here.get(name, math.nan):.4f}, was {value:.4f}"
         for name, value in before.items()
-        if not math.isclose(value, here.get(name, math.nan), rel_tol=tolerance, abs_tol=tolerance)
+        if not alike(name, value, here.get(name, math.nan), tolerance)
     ]
     if apart:
         return False, [f"different by more than {tolerance:g}:", *apart]
     largest = max(abs(value - here[name]) for name, value in before.items())
     return True, [f"not identical, but within {tolerance:g}: {', '.join(before)}; largest difference {largest:.2g}"]
+
+
+def alike(name: str, value: float, other: float, tolerance: float) -> bool:
+    """Whether two numbers agree: a loss by its share, anything else by the difference."""
+    if name.endswith("loss"):
+        return math.isclose(value, other, rel_tol=tolerance)
+    return math.isclose(value, other, rel_tol=0, abs_tol=tolerance)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dqroute.checks import choose, one_line
-from dqroute.data.image_set import ImageSet
+from dqroute.data.image_set import ImageSet, Split
 from dqroute.files import read_json, read_json_lines, read_tensors, write_json
 from dqroute.locking import only_process
 from dqroute.long_tail import ShotGroups
@@ -41,7 +42,7 @@ FORMAT = 1
 
 def default_runs_dir() -> Path:
     """``$DQROUTE_RUNS``, or ``runs`` in the working folder."""
-    return Path(os.environ.get("DQROUTE_RUNS", "runs"))
+    return Path(os.environ.get("DQROUTE_RUNS", "runs")).expanduser()
 
 
 def problem_to_json(problem: Problem) -> dict[str, Any]:
@@ -64,7 +65,8 @@ def canonical(value: Any) -> Any:
         return {name: canonical(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    # A number too large to be a float, such as a seed, stays as it is.
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) and float(value) == value else value
 
 
 def digest_of(request: dict[str, Any]) -> str:
@@ -103,7 +105,7 @@ class Run:
             FileNotFoundError: if the folder holds no run.
             ValueError: if its files are damaged or of another format.
         """
-        self.folder, self.data = Path(folder), data
+        self.folder, self.data = Path(folder).expanduser(), data
         if not (self.folder / "settings.json").is_file():
             raise FileNotFoundError(f"{self.folder} holds no run: it has no settings.json")
         self.settings: dict[str, Any] = read_json(self.folder / "settings.json")
@@ -139,7 +141,25 @@ class Run:
                 f"{folder / 'settings.json'} was changed after the run was made ({', '.join(changed) or 'digest'} "
                 "differs); restore it, or remove the folder to train the run again"
             )
+        names = list(data.class_names)
+        if run.settings["class_names"] != names:
+            # They decide nothing but how answers are called; the newer ones are the corrected ones.
+            run.settings["class_names"] = names
+            write_json(folder / "settings.json", run.settings)
         return run
+
+    def check_images(self, data: ImageSet) -> None:
+        """Raise ValueError if the run was trained on other images of the same description.
+
+        Files are described by their names and sizes; what is in them is known from the fingerprint alone. Of images
+        that stay in their files it has no more than the description.
+        """
+        known = self.provenance.get("data_fingerprint")
+        if known is not None and isinstance(data.train, Split) and known != data.fingerprint():
+            raise ValueError(
+                f"the images of {data.name} are not those that {self.folder} was begun with; restore them, or choose "
+                "another runs_dir, or remove the folder to train it again"
+            )
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"{len(self.epochs)} epochs so far"
@@ -230,13 +250,38 @@ class Run:
 
 
 def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
-    """All finished runs of this format below a folder, sorted by path; anything else there is passed over."""
-    root = Path(runs_dir) if runs_dir is not None else default_runs_dir()
-    # A finished run has a provenance beside its settings; a settings.json alone may be anybody's.
-    folders = [path.parent for path in sorted(root.glob("**/provenance.json"))]
-    named = [folder for folder in folders if (folder / "settings.json").is_file()]
-    runs = [Run(folder) for folder in named if is_run(read_json(folder / "settings.json"))]
-    return [run for run in runs if run.finished]
+    """All finished runs of this format below a folder, sorted by path; anything else there is passed over.
+
+    Links to folders are followed. Where a file cannot be read, a warning names it.
+    """
+    root = Path(runs_dir).expanduser() if runs_dir is not None else default_runs_dir()
+    found = (opened(folder) for folder in sorted(folders_below(root)))
+    return [run for run in found if run is not None]
+
+
+def folders_below(root: Path) -> Iterator[Path]:
+    """The folders that may hold a finished run, links followed, each once."""
+    seen: set[str] = set()
+    for folder, inside, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inside.clear()
+        # A finished run has a provenance beside its settings; a settings.json alone may be anybody's.
+        elif {"settings.json", "provenance.json"} <= set(files):
+            yield Path(folder)
+        seen.add(real)
+
+
+def opened(folder: Path) -> Run | None:
+    """The finished run in a folder; None if there is something else."""
+    try:
+        if not is_run(read_json(folder / "settings.json")):
+            return None
+        run = Run(folder)
+        return run if run.finished else None
+    except ValueError as error:
+        warnings.warn(f"passed over: {error}", stacklevel=3)
+        return None
 
 
 def is_run(settings: Any) -> bool:
@@ -244,13 +289,18 @@ def is_run(settings: Any) -> bool:
     return isinstance(settings, dict) and settings.get("format") == FORMAT
 
 
+def described(data: dict[str, Any]) -> dict[str, Any]:
+    """The properties of a data set, its seed told from the run's."""
+    return {"data seed" if name == "seed" else name: value for name, value in data.items()}
+
+
 def table(runs: str | Path | Iterable[Run] | None = None) -> pandas.DataFrame:
     """What run folders tell, one row a run.
 
-    Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set that are not
-    the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the test accuracies in %, if the
-    run was evaluated; ``minutes`` of training; ``kilojoules`` of the processors, if the machine told; ``commit``, and
-    whether the code was ``clean``; ``device``, ``finished`` and ``folder``.
+    Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set (its seed as
+    ``data seed``) that are not the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the
+    test accuracies in %, if the run was evaluated; ``minutes`` of training; ``kilojoules`` of the processors, if the
+    machine told; ``commit``, and whether the code was ``clean``; ``device``, ``finished`` and ``folder``.
 
     Args:
         runs: a folder, below which all finished runs are taken; runs; or None for the default folder.
@@ -259,12 +309,12 @@ def table(runs: str | Path | Iterable[Run] | None = None) -> pandas.DataFrame:
     import pandas
 
     found = find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else list(runs)
-    asked = [run.settings["options"] | run.settings["training"] | run.settings["data"] for run in found]
+    asked = [run.settings["options"] | run.settings["training"] | described(run.settings["data"]) for run in found]
     values: dict[str, set[str]] = {}
     for settings in asked:
         for name, value in settings.items():
             values.setdefault(name, set()).add(json.dumps(canonical(value), sort_keys=True))
-    differing = [name for name in values if len(values[name]) > 1 and name not in ("name", "seed")]
+    differing = [name for name in values if len(values[name]) > 1 and name != "name"]
     rows = []
     for run, settings in zip(found, asked, strict=True):
         made, report, machine = run.provenance, run.report(), run.provenance.get("machine", {})

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.checks import checked_range
+from dqroute.checks import checked_range, checked_whole
 from dqroute.data import read_images
 from dqroute.engine import resolve_device
 from dqroute.runs import Run
@@ -18,7 +18,7 @@ from dqroute.runs import Run
 
 def classify(
     run: Run,
-    files: Sequence[str | os.PathLike[str]],
+    files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     *,
     answer_at: float = 0.0,
     batch_size: int = 256,
@@ -28,7 +28,7 @@ def classify(
 
     Args:
         run: a finished run; ``settings.json`` and ``weights.safetensors`` of its folder are enough.
-        files: pictures of any kind and size, cropped to a centred square and resized as the model wants them.
+        files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them.
         answer_at: least probability of an answer; below it the model abstains. 0 to 1.
         batch_size: pictures in memory at a time.
         device: where to compute.
@@ -43,6 +43,8 @@ def classify(
     """
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     checked_range("answer_at", answer_at, 0, 1)
+    checked_whole("batch_size", batch_size, 1)
+    files = [files] if isinstance(files, (str, os.PathLike)) else files
     channels = model.mean.shape[1]
     if model.size is None or model.size[0] != model.size[1] or channels != 3:
         raise ValueError(

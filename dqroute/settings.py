@@ -8,7 +8,7 @@ from math import cos, pi
 from numbers import Integral
 from typing import Any
 
-from dqroute.checks import checked_range, choose
+from dqroute.checks import checked_range, checked_whole, choose
 
 MUON_SETTINGS = ("optimizer", "kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
@@ -60,11 +60,8 @@ class Settings:
         choose("precision", self.precision, ("auto", "bf16", "fp32"))
         choose("optimizer", self.optimizer, ("sgd", "muon"))
         for name in ("epochs", "batch_size", "shared_depth"):
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}")
             # A number out of an array would not go into the run's settings.json.
-            object.__setattr__(self, name, int(value))
+            object.__setattr__(self, name, checked_whole(name, getattr(self, name), 1))
         checked_range("branch_width", self.branch_width, 0.05, 16)
         ranges = {
             "lr": 1e3,
@@ -144,7 +141,7 @@ PRESETS = {
 def training_settings(preset: str, changes: dict[str, Any]) -> Settings:
     """A preset with some settings changed; None means "as the preset has it".
 
-    A warm-up longer than the training is cut to a third of it when it comes from the preset, not from the caller.
+    A warm-up that comes from the preset, not from the caller, is at most a third of the training.
     """
     base = PRESETS[choose("preset", preset, PRESETS)]
     given = {name: value for name, value in changes.items() if value is not None}

@@ -79,8 +79,13 @@ def overall_at(points: Sequence[Point], few: float) -> float:
 
 
 def reach(points: Sequence[Point], drop: float = 0.01) -> float:
-    """The largest few-shot accuracy at which the curve is still within ``drop`` of its highest point."""
+    """The largest few-shot accuracy at which the curve is still within ``drop`` of its highest point.
+
+    NaN where there is no curve, because there are no few-shot images.
+    """
     heights = curve(points)
+    if np.isnan(heights).all():
+        return float("nan")
     return float(GRID[heights >= np.nanmax(heights) - drop].max())
 
 

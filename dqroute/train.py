@@ -86,11 +86,7 @@ class Training:
         }
         if run.checkpoint_file.is_file():
             before = run.provenance
-            if before.get("data_fingerprint") != described["data_fingerprint"]:
-                raise ValueError(
-                    f"the images of {data.name} are not those that {run.folder} was begun with; "
-                    "restore them, or remove the folder to train it again"
-                )
+            run.check_images(data)
             self.resume()
             # The first start keeps its place; each further one may have had other code and another machine.
             described = before | {"resumed": [*before.get("resumed", []), described]}

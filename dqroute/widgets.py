@@ -82,7 +82,7 @@ class Control:
         """The values' names."""
         if self.names is not None:
             return list(self.names)
-        return [f"{v:g}" if isinstance(v, (int, float)) else str(v) for v in self.values]
+        return [f"{v:g}" if isinstance(v, float) else str(v) for v in self.values]
 
     def live(self) -> ipywidgets.Widget:
         """The control in a running notebook; its value is the index of what it is set to."""
@@ -171,8 +171,8 @@ class Moving:
     def static(self) -> str:
         """The same as a piece of a page that needs no kernel, network or other file."""
         frames, names = self.frames, [control.shown for control in self.controls]
-        # Inside a script element, only "</" could end it early.
-        data = json.dumps({"names": names, "frames": frames}, ensure_ascii=False).replace("</", "<\\/")
+        # Inside a script element, "</" and "<!--" could end it early, or too late.
+        data = json.dumps({"names": names, "frames": frames}, ensure_ascii=False).replace("<", "\\u003c")
         name = "moving-" + hashlib.sha256(data.encode()).hexdigest()[:10]
         controls = "".join(
             f"<div>{control.static(f'{name}-{k}')}</div>" for k, control in enumerate(self.controls, start=1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dqroute.checks import checked_seed, choose
+from dqroute.checks import checked_seed, checked_whole, choose
 
 
 def test_a_valid_name_is_returned():
@@ -36,3 +36,10 @@ def test_a_whole_number_is_a_seed_and_comes_back_plain(seed):
 def test_anything_else_is_no_seed(seed):
     with pytest.raises(ValueError, match="a seed is a whole number from 0 and below 2..63; got"):
         checked_seed(seed)
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "3", True, None])
+def test_what_is_no_whole_number_from_there_on_is_refused_by_name(value):
+    with pytest.raises(ValueError, match="experts must be a whole number of at least 1"):
+        checked_whole("experts", value, 1)
+    assert checked_whole("experts", np.int64(3), 1) == 3

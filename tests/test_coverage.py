@@ -53,3 +53,14 @@ def test_an_accuracy_out_of_reach_says_what_is_in_reach():
 def test_a_curve_needs_an_answer_an_image(images, answers):
     with pytest.raises(ValueError, match="a curve needs images, and an answer each"):
         coverage_curve(torch.rand(images), torch.ones(answers, dtype=torch.bool))
+
+
+def test_images_without_weight_answer_nothing():
+    curve = coverage_curve(torch.tensor([0.9, 0.8]), torch.tensor([True, False]), torch.tensor([0.0, 1.0]))
+    assert curve.threshold.tolist() == pytest.approx([0.8]) and curve.accuracy.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0], [1.0, -1.0, 1.0, 1.0], [0.0] * 4])
+def test_weights_that_do_not_fit_are_refused(weights):
+    with pytest.raises(ValueError, match="a weight for each of 4 images"):
+        coverage_curve(P, RIGHT, torch.tensor(weights))

@@ -1,12 +1,15 @@
 """The trade-off of a run: both of its curves, kept in its folder."""
 
+import json
 from dataclasses import replace
+from math import nan
 
 import pytest
 
 import dqroute as dq
-from dqroute import curves
-from dqroute.curves import trade_off_of
+from dqroute import curves, files
+from dqroute.curves import restored, rounded, trade_off_of
+from dqroute.tradeoff import Point
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +42,27 @@ def test_other_data_are_refused_though_the_curves_are_there(run, tiny):
     trade_off_of(run, tiny, split="val")
     with pytest.raises(ValueError, match="is not the data of"):
         trade_off_of(run, replace(tiny, identity=tiny.identity | {"version": 7}), split="val")
+
+
+def test_a_split_that_there_is_not_is_named(run, tiny):
+    with pytest.raises(ValueError, match="unknown split 'train'"):
+        trade_off_of(run, tiny, split="train")
+
+
+def test_where_a_group_is_empty_the_file_is_json_all_the_same():
+    point = Point(0.5, 0.25, nan, 1 / 3, 0.0)
+    text = json.dumps(rounded(point), allow_nan=False)
+    assert restored(json.loads(text)) == pytest.approx(point, abs=1e-6, nan_ok=True)
+
+
+def test_curves_of_a_run_in_a_folder_that_cannot_be_written_are_returned(run, tiny, monkeypatch):
+    known = trade_off_of(run, tiny, split="val")
+    (run.folder / "tradeoff-val.json").unlink()
+
+    def refuse(path, content):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(files, "write_atomically", refuse)
+    with pytest.warns(UserWarning, match="not kept, to be worked out again"):
+        found = trade_off_of(run, tiny, split="val")
+    assert found["routed"] == [pytest.approx(point, abs=1e-6) for point in known["routed"]]

@@ -5,11 +5,12 @@ import pytest
 from dqroute.energy import COUNTERS, EnergyMeter
 
 
-def counter(folder, name, value, most=10_000_000):
+def counter(folder, name, value, most=10_000_000, kind="package-0"):
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
     (place / "energy_uj").write_text(f"{value}\n")
     (place / "max_energy_range_uj").write_text(f"{most}\n")
+    (place / "name").write_text(f"{kind if name.count(':') == 1 else 'core'}\n")
 
 
 def test_packages_are_added_up_and_their_parts_are_not_counted_twice(tmp_path):
@@ -53,3 +54,12 @@ def test_a_counter_unread_for_too_long_tells_nothing(tmp_path, monkeypatch):
     assert meter.since_last() is None
     counter(tmp_path, "intel-rapl:0", 3_000_000)
     assert meter.since_last() == pytest.approx(2.0)
+
+
+def test_the_platform_which_holds_the_packages_is_not_added_to_them(tmp_path):
+    counter(tmp_path, "intel-rapl:0", 0)
+    counter(tmp_path, "intel-rapl:1", 0, kind="psys")
+    meter = EnergyMeter(tmp_path)
+    counter(tmp_path, "intel-rapl:0", 4_000_000)
+    counter(tmp_path, "intel-rapl:1", 7_000_000, kind="psys")
+    assert meter.since_last() == pytest.approx(4.0)

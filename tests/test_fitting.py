@@ -120,3 +120,20 @@ def test_a_wrong_option_leaves_no_folder(tiny, runs_dir, quick, change):
 def test_a_gpu_that_is_not_there_is_refused(tiny, runs_dir, quick):
     with pytest.raises(ValueError, match="sees no CUDA GPU"):
         dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **(quick | {"device": "cuda"}))
+
+
+def test_a_finished_run_is_not_returned_for_other_images_of_the_same_names(tiny, runs_dir, quick):
+    run = dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **quick)
+    dq.evaluate(run, device="cpu")
+    other = dataclasses.replace(tiny, train=dq.data.Split(255 - tiny.train.images, tiny.train.labels))
+    with pytest.raises(ValueError, match="not those that .* was begun with"):
+        dq.fit("cross-entropy", other, epochs=1, runs_dir=runs_dir, **quick)
+    with pytest.raises(ValueError, match="not those that .* was begun with"):
+        dq.evaluate(dq.Run(run.folder), other)
+
+
+@pytest.mark.posix
+def test_a_folder_for_runs_in_the_home_is_meant_by_its_tilde(tiny, tmp_path, monkeypatch, quick):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run = dq.fit("cross-entropy", tiny, epochs=1, runs_dir="~/own", **quick)
+    assert run.folder.is_relative_to(tmp_path / "own")

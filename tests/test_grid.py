@@ -194,3 +194,9 @@ SOUND = {
 @given(st.fixed_dictionaries(SOUND), st.dictionaries(st.sampled_from(KEYS), NESTED, max_size=1))
 def test_any_values_in_place_give_tasks_or_an_error(sound, odd):
     tasks_or_error(yaml.safe_dump(sound | odd))
+
+
+def test_settings_that_ask_for_the_same_run_are_one():
+    """Muon's rate means nothing to SGD."""
+    with pytest.raises(ValueError, match="settings has the same twice"):
+        parse_grid(SMALL + "settings: [{optimizer: sgd}, {optimizer: sgd, kernel_lr: 0.1}]")

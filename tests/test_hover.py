@@ -70,3 +70,10 @@ def test_no_sentence_ends_the_script_early_and_two_figures_differ_in_name():
 def test_points_without_image_or_sentence_are_refused(wrong):
     with pytest.raises(ValueError, match="each with an image and a sentence"):
         made(**wrong)
+
+
+def test_a_sentence_may_open_what_looks_like_a_script():
+    """After "<!--<script" a browser passes over the script's end."""
+    page = made(sentences=["<!--<script>", "b", "c"])._repr_html_()
+    inside = page.partition('<script type="application/json">')[2].partition("</script>")[0]
+    assert "<" not in inside and json.loads(inside)[0][3] == "<!--<script>"

@@ -189,3 +189,13 @@ def test_a_run_of_a_method_this_process_does_not_know_says_so(registry, trained)
     del registry[run.method]
     with pytest.raises(ValueError, match="cross-entropy"):
         run.model  # noqa: B018
+
+
+def test_one_image_or_no_tensor_is_told_what_to_do(problem, batch):
+    model, (images, _) = build("cross-entropy", problem), batch
+    with pytest.raises(ValueError, match=r"image\[None\]"):
+        model.predict(images[0])
+    with pytest.raises(ValueError, match="got ndarray"):
+        model.predict(images.numpy())
+    with pytest.raises(ValueError, match="batch_size must be"):
+        model.predict(images, batch_size=0)

@@ -127,3 +127,9 @@ def test_other_data_are_refused_though_a_report_is_there(trained, tiny):
             tell_outsiders(trained[1], None, "cats", other)
     finally:
         path.unlink()
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden"])
+def test_a_name_that_would_leave_the_folder_is_refused(trained, tiny, strangers, name):
+    with pytest.raises(ValueError, match="part of a file's"):
+        tell_outsiders(trained[1], strangers, name, tiny)

@@ -33,6 +33,7 @@ def test_only_the_injected_cell_is_looked_at():
         (3, [3]),
         ("[0, 1]", [0, 1]),
         ('["a", "b"]', ["a", "b"]),
+        ("[ride, dqroute]", ["ride", "dqroute"]),
         ([0, 1], [0, 1]),
         (("a", "b"), ["a", "b"]),
     ],

@@ -16,6 +16,7 @@ import dqroute as dq
 from dqroute import plots
 from dqroute.coverage import coverage_curve
 from dqroute.data.image_set import ImageSet, Split
+from dqroute.explanation import Explanation, Opinion
 from dqroute.long_tail import shot_groups
 from dqroute.tables import accuracies, half_interval
 from dqroute.tradeoff import Point
@@ -394,3 +395,15 @@ def test_differences_are_a_row_a_name_with_its_mean_and_interval():
     low, high = span.get_xdata()
     # Student's t with two degrees of freedom: 4.303 times a standard error of 1 / √3.
     assert (2 - low, high - 2) == pytest.approx((2.484, 2.484), abs=0.001)
+
+
+def test_class_names_are_text_and_no_formulas(tiny):
+    plots.image_row(tiny.train.images[:2], [r"x$\foo$", "US$ and A$"]).draw_without_rendering()
+    opinions = [Opinion(1, 10, "a$_$b", 0.6, 0.9, 1.0)]
+    told = Explanation("price $5_to_$10", 0.9, [("price $5_to_$10", 0.9), (r"x$\foo$", 0.1)], opinions)
+    plots.explanation(tiny.train.images[0], told).draw_without_rendering()
+
+
+def test_accuracies_of_two_settings_are_not_averaged_as_if_they_were_seeds(trained):
+    with pytest.raises(ValueError, match="more than once"):
+        plots.accuracy_by_group([trained[0], trained[0]])

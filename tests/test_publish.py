@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import publish as publishing
 import pytest
-from publish import publish
+from publish import copy_run, publish
 
 import dqroute as dq
 from dqroute.data import DATA_SETS
@@ -45,3 +45,11 @@ def test_a_run_published_before_is_replaced(grid, tmp_path):
     publish(grid, tmp_path / "runs", tmp_path / "results")
     assert (folder / "epochs.jsonl").read_bytes() == content
     assert not (folder / "report-val.json").exists()
+
+
+def test_a_run_is_not_replaced_by_its_own_copy(grid, tmp_path):
+    (run, *_) = dq.find_runs(tmp_path / "runs")
+    before = sorted(path.name for path in run.folder.iterdir())
+    with pytest.raises(ValueError, match="is where the run itself lies"):
+        copy_run(run.folder, run.folder.parent)
+    assert sorted(path.name for path in run.folder.iterdir()) == before

@@ -8,7 +8,7 @@ import pytest
 
 import dqroute as dq
 from dqroute.files import read_json, write_json
-from dqroute.reproduce import TOLERANCE, circumstances, data_of, main, numbers, train_again, verdict
+from dqroute.reproduce import TOLERANCE, alike, circumstances, data_of, main, numbers, train_again, verdict
 
 SETTINGS = {"epochs": 1, "backbone": "resnet8", "batch_size": 64, "precision": "fp32", "device": "cpu"}
 
@@ -121,3 +121,8 @@ def test_what_training_may_do_to_the_images_is_told_by_the_run(tmp_path):
     changed = replace(data, augmentation=replace(data.augmentation, flip=True, padding=1))
     run = dq.fit("cross-entropy", changed, runs_dir=tmp_path, progress=False, **SETTINGS)
     assert data_of(run, "digits", {}).augmentation == changed.augmentation != data.augmentation
+
+
+def test_a_loss_is_compared_by_its_share():
+    assert not alike("last epoch's loss", 0.05, 0.0595, 0.01) and alike("last epoch's loss", 5.0, 5.04, 0.01)
+    assert alike("test overall", 0.05, 0.0595, 0.01) and not alike("test overall", 0.5, 0.52, 0.01)

@@ -1,5 +1,6 @@
 """The run folder: found again, opened anywhere, and plain about what is damaged or missing."""
 
+import dataclasses
 import json
 import shutil
 
@@ -12,7 +13,7 @@ import dqroute as dq
 from dqroute.files import read_json, write_json, write_tensors
 from dqroute.long_tail import shot_groups
 from dqroute.method import Problem
-from dqroute.runs import FORMAT, Run, default_runs_dir, find_runs, problem_from_json, problem_to_json, table
+from dqroute.runs import FORMAT, Run, default_runs_dir, digest_of, find_runs, problem_from_json, problem_to_json, table
 
 REQUEST = {
     "method": "cross-entropy",
@@ -236,3 +237,52 @@ def test_weights_of_another_run_of_the_same_network_are_refused(finished, traine
     shutil.copyfile(other.weights_file, finished.weights_file)
     with pytest.raises(ValueError, match="belongs to another run"):
         _ = dq.Run(finished.folder).model
+
+
+def test_find_runs_names_what_it_cannot_read_and_gives_the_others(trained, tmp_path):
+    shutil.copytree(trained[0].folder, tmp_path / "good")
+    shutil.copytree(trained[0].folder, tmp_path / "bad")
+    (tmp_path / "bad" / "provenance.json").write_text("")
+    with pytest.warns(UserWarning, match=r"passed over: .*bad/provenance.json is not readable"):
+        found = find_runs(tmp_path)
+    assert [run.folder.name for run in found] == ["good"]
+
+
+@pytest.mark.posix
+def test_find_runs_follows_links_and_none_in_circles(trained, tmp_path):
+    shutil.copytree(trained[0].folder, tmp_path / "elsewhere" / "run")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
+    assert [run.folder for run in find_runs(tmp_path / "runs")] == [tmp_path / "runs" / "linked" / "run"]
+
+
+@pytest.mark.posix
+def test_a_folder_in_the_home_is_meant_by_its_tilde(trained, tmp_path, monkeypatch):
+    shutil.copytree(trained[0].folder, tmp_path / "runs" / "one")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DQROUTE_RUNS", "~/runs")
+    assert default_runs_dir() == tmp_path / "runs"
+    assert len(find_runs()) == len(find_runs("~/runs")) == 1 and Run("~/runs/one").finished
+
+
+def test_the_table_tells_the_draw_of_the_data_from_the_seed_of_the_run(trained, tmp_path):
+    runs = []
+    for draw in (0, 1):
+        shutil.copytree(trained[0].folder, tmp_path / str(draw))
+        settings = read_json(tmp_path / str(draw) / "settings.json")
+        settings["data"]["seed"] = draw
+        write_json(tmp_path / str(draw) / "settings.json", settings)
+        runs.append(Run(tmp_path / str(draw)))
+    assert table(runs)["data seed"].tolist() == [0, 1] and table(runs)["seed"].tolist() == [runs[0].seed] * 2
+
+
+def test_corrected_class_names_reach_a_run_that_is_there(run, tiny, runs_dir):
+    names = tuple(f"digit {c}" for c in range(10))
+    again = Run.of_request(runs_dir, REQUEST, problem_of(tiny), dataclasses.replace(tiny, class_names=names))
+    assert again.folder == run.folder and Run(run.folder).settings["class_names"] == list(names)
+
+
+def test_large_whole_numbers_are_told_apart():
+    assert digest_of({"seed": 2**60}) != digest_of({"seed": 2**60 + 1})
+    assert digest_of({"seed": 3}) == digest_of({"seed": 3.0})

@@ -86,3 +86,14 @@ def test_a_threshold_out_of_range_is_refused(served):
 def test_a_model_of_other_images_says_so(trained):
     with pytest.raises(ValueError, match=r"square colour pictures; this model takes 1 channel\(s\)"):
         dq.classify(trained[0], ["a.png"], device="cpu")
+
+
+def test_one_file_is_a_table_of_one_row(served):
+    run, _, files, _ = served
+    assert dq.classify(run, files[0])["file"].tolist() == dq.classify(run, str(files[0]))["file"].tolist()
+    assert len(dq.classify(run, str(files[0]))) == 1 and len(dq.read_images(str(files[0]), 24)) == 1
+
+
+def test_a_batch_holds_at_least_one(served):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1; got 0"):
+        dq.classify(served[0], served[2], batch_size=0)

@@ -67,3 +67,7 @@ def test_area_is_the_mean_height_and_asks_for_the_whole_range():
     points = line((0.1, 0.3), (0.3, 0.4), (0.5, 0.2))
     assert area(points, 0.1, 0.3) == pytest.approx(0.35, abs=1e-3)
     assert math.isnan(area(points, 0.1, 0.6))
+
+
+def test_without_few_shot_images_nothing_is_reached():
+    assert math.isnan(reach([Point(0.0, 0.5, 0.5, 0.5, float("nan")), Point(1.0, 0.4, 0.4, 0.4, float("nan"))]))

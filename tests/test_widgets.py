@@ -116,3 +116,16 @@ def test_in_a_kernel_one_output_holds_the_widget_and_the_page():
     assert shown.data["text/html"].count("<script>") == 1
     assert moved.text == "<b>2</b>\n"
     assert widgets.SCRIPT.count("NAME") == 1
+
+
+def test_whole_numbers_and_truths_are_shown_whole():
+    assert Choice("n", [1234567, 1234568]).shown == ["1234567", "1234568"]
+    assert Choice("on", [False, True]).shown == ["False", "True"]
+    assert Choice("share", [0.5, 1.0]).shown == ["0.5", "1"]
+
+
+def test_a_sentence_may_open_what_looks_like_a_script():
+    """After "<!--<script" a browser passes over the script's end."""
+    page = moving(lambda a: ("<svg></svg>", f"class <!--<script> {a}"), a=Choice("a", [1, 2])).static
+    inside = page.partition('<script type="application/json">')[2].partition("</script>")[0]
+    assert "<" not in inside and json.loads(inside)["frames"][0][1] == "class <!--<script> 1"

@@ -50,13 +50,20 @@ def publish(grid: Path, runs_dir: Path, target: Path) -> list[Path]:
 
 
 def copy_run(run: Path, target: Path) -> Path:
-    """Copy what is published of a run folder into a folder of the same name below the target; an older one goes."""
-    folder = target / run.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Copy what is published of a run folder into a folder of the same name below the target; an older one goes.
+
+    Raises:
+        ValueError: if the target is where the run itself lies, which would be replaced by a copy without weights.
+    """
+    folder, partial = target / run.name, target / f".{run.name}.partial"
+    if folder.resolve() == run.resolve():
+        raise ValueError(f"{target} is where the run itself lies; name another folder to copy to")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     for path in (path for pattern in PUBLISHED for path in sorted(run.glob(pattern))):
-        shutil.copyfile(path, folder / path.name)
-    return folder
+        shutil.copyfile(path, partial / path.name)
+    shutil.rmtree(folder, ignore_errors=True)
+    return partial.rename(folder)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,11 @@ TURNS = {
 }
 
 
-def read_images(files: Sequence[str | os.PathLike[str]], size: int) -> Tensor:
+def read_images(files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], size: int) -> Tensor:
     """Pictures of any kind and size as a model takes them: ``run.model.predict(dq.read_images(files, size=32))``.
 
     Args:
-        files: what to read.
+        files: what to read; one file makes a batch of one.
         size: side in pixels, as the model was trained on; pictures are cropped to a centred square and resized.
 
     Returns:
@@ -40,6 +40,7 @@ def read_images(files: Sequence[str | os.PathLike[str]], size: int) -> Tensor:
     Raises:
         ValueError: naming the files that cannot be read.
     """
+    files = [files] if isinstance(files, (str, os.PathLike)) else files
     paths = [Path(file).absolute() for file in files]
     if not paths:
         raise ValueError("no files were given to read")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dqroute.data.splits import LongTailedSplit, class_groups, long_tailed_split
@@ -26,7 +27,12 @@ class Draw:
     groups: str
     val: float | int | None
     n_max: int | None = None
-    order: str = "label"
+    order: str | Sequence[int] = "label"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.order, str):
+            # As JSON gives it back, so that a tuple and an array ask for the same set.
+            object.__setattr__(self, "order", torch.as_tensor(self.order).tolist())
 
     def split(self, labels: Tensor, class_names: Sequence[str]) -> LongTailedSplit:
         """The draw from a pool with these labels, int64 ``[N]``; ValueError if the pool has too few images."""

@@ -11,6 +11,7 @@ from importlib.resources import files
 import torch
 from torch import Tensor
 
+from dqroute.checks import checked_whole
 from dqroute.data.glyph_rendering import (
     CHARACTERS,
     TEST_TYPEFACES,
@@ -52,8 +53,7 @@ def glyphs(
         ValueError: if an argument is out of range.
     """
     for name, value, least in (("n_max", n_max, 1), ("test_per_class", test_per_class, 1), ("size", size, 8)):
-        if value < least:
-            raise ValueError(f"glyphs need {name} of at least {least}; got {value}")
+        checked_whole(f"{name} of glyphs", value, least)
     difficulty = true_difficulty()
     order = torch.arange(len(CHARACTERS))
     if difficulty_correlation is not None:

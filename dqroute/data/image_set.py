@@ -38,7 +38,7 @@ class Split:
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Some images: uint8 ``[len(indices), channels, height, width]``."""
-        return self.images[torch.as_tensor(indices)]
+        return self.images[torch.as_tensor(indices, dtype=torch.int64)]
 
     def chunks(self, number: int) -> Iterator[Tensor]:
         """All images in order, ``number`` at a time."""
@@ -123,6 +123,8 @@ class ImageSet:
     true_difficulty: Tensor | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        for name in (self.name, *self.class_names):
+            check_text(name)
         for part, split in self.splits.items():
             check_split(split, self.class_names, part)
         fitting = ResizedCrop if isinstance(self.train, FileSplit) else Augmentation
@@ -175,6 +177,14 @@ class ImageSet:
             for piece in split.content():
                 digest.update(piece)
         return digest.hexdigest()
+
+
+def check_text(name: str) -> None:
+    """Raise ValueError unless a name can be written as UTF-8; a folder's may hold other bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the name {ascii(name)} is not UTF-8, as all files here are; rename the folder") from None
 
 
 def check_split(split: AnySplit, class_names: tuple[str, ...], part: str) -> None:

@@ -18,6 +18,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
+from dqroute.checks import checked_whole
 from dqroute.long_tail import ShotGroups, exponential_counts, shot_groups
 
 GROUP_RULES = ("auto", "shots", "thirds", "imbalance-100 (or another factor)")
@@ -122,7 +123,7 @@ def long_tailed_split(
         counts = pool_counts
     else:
         ranks = head_to_tail(pool_counts, order)
-        n_max = int(pool_counts.max()) if n_max is None else n_max
+        n_max = int(pool_counts.max()) if n_max is None else checked_whole("n_max", n_max, 1)
         counts = profile_counts(n_max, ranks, imbalance)
         check_fits(counts, pool_counts, class_names, ranks, imbalance)
 

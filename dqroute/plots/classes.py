@@ -101,7 +101,9 @@ def accuracy_by_count(report: Report, data: ImageSet, named: int = 6) -> Figure:
         ax.scatter(counts[inside], accuracy[inside], label=name, s=28, zorder=3, **style)
     for c in accuracy.nan_to_num(101).argsort(stable=True)[:named].tolist():
         where = counts[c].item(), accuracy[c].item()
-        ax.annotate(data.class_names[c], where, xytext=(5, 0), textcoords="offset points", va="center")
+        ax.annotate(
+            data.class_names[c], where, xytext=(5, 0), textcoords="offset points", va="center", parse_math=False
+        )
     ax.set(xlabel="training images of the class", ylabel=f"{report.split} accuracy, %", xscale="log", ylim=(-4, 104))
     ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

@@ -19,7 +19,7 @@ from dqroute.plots.style import (
     new_figure,
 )
 from dqroute.runs import Run
-from dqroute.tables import COLUMNS, accuracies
+from dqroute.tables import COLUMNS, accuracies, check_one_run_a_seed
 from dqroute.tradeoff import GRID, Point
 from dqroute.tradeoff import curve as height_of
 
@@ -71,7 +71,11 @@ def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
     """Accuracy overall and by shot group, a bar a method, each in its own colour and hatching.
 
     With several seeds a line spans the mean's 95 % interval.
+
+    Raises:
+        ValueError: if a method has two runs of one seed.
     """
+    check_one_run_a_seed(runs)
     frame = accuracies(runs, split)
     several = frame["seed"].nunique() > 1
     figure, (ax,) = new_figure(height=3.2)

@@ -62,7 +62,7 @@ def image_row(images: Tensor, captions: Sequence[str], colours: Sequence[str] | 
         [axes] if len(images) == 1 else axes, images, captions, colours or ["#9fb0bd"] * len(images), strict=True
     ):
         show_image(ax, image)
-        ax.set_xlabel(caption)
+        ax.set_xlabel(caption, parse_math=False)
         for spine in ax.spines.values():
             spine.set(color=colour, linewidth=3)
     return figure
@@ -84,12 +84,12 @@ def explanation(image: Tensor, told: Explanation) -> Figure:
         middle.barh(row, 100 * opinion.weight, color=colour, label="weight" if row == 0 else None)
         middle.plot(100 * opinion.confidence, row, "D", color="black", markerfacecolor="white", clip_on=False, zorder=4)
     says = [f"expert {o.expert}: {o.says}, {100 * o.probability:.0f} %" for o in told.experts]
-    middle.set_yticks(range(len(says)), says)
+    middle.set_yticks(range(len(says)), says, parse_math=False)
     middle.set(xlabel="bar: weight, ◇: confidence; %", xlim=(0, 100))
     names, shares = zip(*told.ranking, strict=True)
     bars = right.barh(range(len(names)), [100 * share for share in shares], color="#5d7182")
     right.bar_label(bars, fmt="%.0f", padding=3)
-    right.set_yticks(range(len(names)), names)
+    right.set_yticks(range(len(names)), names, parse_math=False)
     right.set(xlabel="fused probability, %", xlim=(0, 112), xticks=[0, 50, 100])
     for ax in (middle, right):
         ax.invert_yaxis()

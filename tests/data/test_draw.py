@@ -1,5 +1,6 @@
 """What a user asks of a draw, in one piece."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -47,3 +48,9 @@ def test_the_groups_follow_the_rule_asked_for():
 def test_two_draws_with_one_identity_are_one_draw():
     assert PLAIN.identity == {"imbalance": 4.0, "seed": 0, "groups": "auto", "val": None, "n_max": 30, "order": "label"}
     assert replace(PLAIN, groups="shots").identity != PLAIN.identity
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), [2, 1, 0], torch.tensor([2, 1, 0])], ids=["tuple", "list", "tensor"])
+def test_an_order_is_the_same_in_any_form_and_json_can_carry_it(order):
+    identity = Draw(2.0, 0, "auto", None, order=order).identity
+    assert json.loads(json.dumps(identity)) == identity and identity["order"] == [2, 1, 0]

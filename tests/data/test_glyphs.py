@@ -153,7 +153,7 @@ def test_values_out_of_range():
     with pytest.raises(ValueError, match="from -1 .* to 1 .*; got 1.5"):
         load("glyphs", difficulty_correlation=1.5)
     for option, value in (("n_max", 0), ("test_per_class", 0), ("size", 7)):
-        with pytest.raises(ValueError, match=f"{option} of at least"):
+        with pytest.raises(ValueError, match=f"{option} of glyphs must be a whole number of at least"):
             load("glyphs", **{option: value})
 
 

@@ -57,3 +57,13 @@ def test_the_fingerprint_sees_every_pixel_and_label():
     relabelled = replace(data, train=split(torch.tensor([0, 0, 0, 1, 2, 1])))
     prints = {data.fingerprint(), changed.fingerprint(), relabelled.fingerprint()}
     assert len(prints) == 3 and data.fingerprint() == image_set().fingerprint()
+
+
+def test_a_name_that_is_no_text_is_refused_with_the_remedy():
+    """As a folder's is that was named on a system with another encoding."""
+    with pytest.raises(ValueError, match=r"caf\\udce9' is not UTF-8.*rename the folder"):
+        replace(image_set(), class_names=("ant", "bee", "caf\udce9"))
+
+
+def test_no_images_can_be_taken():
+    assert split().take([]).shape == (0, 3, 4, 5)
