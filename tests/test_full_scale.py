@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from build_book import ROOT
+from build_book import RESULTS, ROOT
 
 import dqroute as dq
+from dqroute.cost import operations
 from dqroute.grid import parse_grid, read_grid
+from dqroute.settings import training_settings
 
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "gpu.yml").read_text(encoding="utf-8"))
 # `on` is a truth value in the YAML that this reads.
@@ -37,6 +39,19 @@ def test_the_grid_is_sound_and_the_scheduled_one_is_the_same():
     assert len({task.seed for task in tasks}) >= 3
     assert {task.fit["preset"] for task in tasks} == {"paper"}
     assert WORKFLOW["jobs"]["run"]["env"]["GRID"] == f"${{{{ inputs.grid || '{GRID.relative_to(ROOT)}' }}}}"
+
+
+def test_the_published_trainings_by_the_fields_schedule_are_by_the_preset():
+    """All training images; one branch beside DQRoute in the form that costs as much."""
+    found = dq.find_runs(RESULTS / "cifar-100-paper")
+    assert {run.method for run in found} == {"logit-adjustment", "dqroute"}
+    for run in found:
+        changes = {"shared_depth": 3} if run.method == "dqroute" else {}
+        assert run.settings["training"] == training_settings("paper", changes).decisive()
+        assert run.settings["options"] == dq.method_options(run.method)
+        assert sum(run.settings["problem"]["counts"]) == 10_847
+    costs = [operations(run.new_model().network, (3, *run.new_model().size)) for run in found]
+    assert costs[0] == pytest.approx(costs[1], rel=0.02)
 
 
 @pytest.fixture(scope="module")
