@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -31,6 +30,10 @@ def peak_mib() -> float:
         # A child of Linux begins with its parent's getrusage, so that a large parent would be what is measured.
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
+    try:
+        import resource
+    except ImportError:
+        return float("nan")  # Windows has no such module.
     # Kibibytes; on macOS bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -166,8 +166,13 @@ class Training:
             part.loss_sum += loss * self.batches.sizes[part.step]
             part.right += hits
             part.step += 1
-            # All processes have the same state; the main one saves it, and its end is the others'.
-            if self.processes.main and (self.told_to_end() or time.monotonic() - self.saved >= self.pause):
+            # All processes have the same state; the main one saves it, and its end is the others'. After the last step
+            # the epoch's own checkpoint follows at once, or the end of the run.
+            if (
+                self.processes.main
+                and part.step < len(self.batches)
+                and (self.told_to_end() or time.monotonic() - self.saved >= self.pause)
+            ):
                 part.seconds = time.perf_counter() - started
                 part.add_energy(meter.since_last())
                 self.check_numbers(epoch)

@@ -3,7 +3,9 @@
 import os
 import sys
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["MPLBACKEND"] = "Agg"
+# One and the same device for all, whatever the machine has.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from collections.abc import Iterator
 from pathlib import Path

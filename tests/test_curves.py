@@ -8,7 +8,7 @@ import pytest
 
 import dqroute as dq
 from dqroute import curves, files
-from dqroute.curves import restored, rounded, trade_off_of
+from dqroute.curves import curves_by_method, restored, rounded, trade_off_of
 from dqroute.tradeoff import Point
 
 
@@ -66,3 +66,11 @@ def test_curves_of_a_run_in_a_folder_that_cannot_be_written_are_returned(run, ti
     with pytest.warns(UserWarning, match="not kept, to be worked out again"):
         found = trade_off_of(run, tiny, split="val")
     assert found["routed"] == [pytest.approx(point, abs=1e-6) for point in known["routed"]]
+
+
+def test_curves_stand_by_method_and_of_one_the_plain_mean_beside_it(run):
+    trade_off_of(run, split="val")  # From here on both are read from its file.
+    found = curves_by_method([run], split="val")
+    assert list(found) == ["dqroute", "dqroute, plain mean"]
+    known = trade_off_of(run, split="val")
+    assert [*found["dqroute"], *found["dqroute, plain mean"]] == [known["routed"], known["plain mean"]]

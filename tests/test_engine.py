@@ -91,7 +91,9 @@ def test_nothing_is_compiled_without_a_compiler(monkeypatch):
 
 @pytest.mark.parametrize("compiler", [None, "/usr/bin/g++"])
 @pytest.mark.parametrize("triton", [None, object()], ids=["without", "with"])
-def test_a_gpu_needs_triton_too(monkeypatch, compiler, triton):
+def test_a_gpu_needs_triton_too(monkeypatch, tmp_path, compiler, triton):
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(engine.sysconfig, "get_path", lambda name: str(tmp_path))
     with_units(monkeypatch, "amx_tile")
     monkeypatch.setattr(engine.shutil, "which", lambda name: compiler)
     monkeypatch.setattr(engine, "find_spec", lambda name: triton)

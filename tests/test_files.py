@@ -118,6 +118,7 @@ def test_a_reader_never_sees_half_of_what_another_writes(tmp_path):
         size = int(metadata["size"])
         assert tensors["a"].tolist() == [float(size)] * (1 + size % 7)
     writer.join()
+    assert read_tensors(path)[1] == {"size": "299"}  # It did not die on the way.
 
 
 def test_metadata_may_be_missing_or_null(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from training import assert_same_run
 
 import dqroute as dq
+from dqroute.processes import Processes
 from dqroute.settings import setting_names
 from dqroute.train import Training
 
@@ -137,3 +138,9 @@ def test_a_folder_for_runs_in_the_home_is_meant_by_its_tilde(tiny, tmp_path, mon
     monkeypatch.setenv("HOME", str(tmp_path))
     run = dq.fit("cross-entropy", tiny, epochs=1, runs_dir="~/own", **quick)
     assert run.folder.is_relative_to(tmp_path / "own")
+
+
+def test_a_batch_that_does_not_go_round_is_refused(tiny, runs_dir, quick, monkeypatch):
+    monkeypatch.setattr("dqroute.fitting.joined", lambda on_cpu: Processes(0, 65))
+    with pytest.raises(ValueError, match="batch_size 64 does not go round 65 processes"):
+        dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **quick)

@@ -28,9 +28,13 @@ def test_the_ceiling_is_a_rate():
     assert 0.1 < ceiling(torch.device("cpu"), 512) / ceiling(torch.device("cpu"), 1024) < 10
 
 
-def test_the_methods_own_work_is_a_part_of_the_step():
+def test_the_methods_own_work_is_a_part_of_the_step(monkeypatch):
+    """The tracker's 2 ms, the joint loss's 30 less the plain one's 10, and 1 ms for each of an epoch's 85 steps."""
+    told = iter([2.0, 100.0, 30.0, 10.0, 85.0])
+    monkeypatch.setattr("method_cost.milliseconds", lambda work, *rest, **named: (work(), next(told))[1])
     cost = method_cost(10, batch_size=16, backbone="resnet8")
-    assert 0 < cost["own_ms"] < cost["step_ms"] and cost["share"] == cost["own_ms"] / cost["step_ms"]
+
+    assert cost["own_ms"] == pytest.approx(23) and cost["share"] == pytest.approx(0.23)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +77,8 @@ def test_the_gpu_benchmark_runs_where_there_is_none(tiny, tmp_path):
     assert made["accuracy"]["overall"] == run.report("test").overall
 
 
-def test_a_step_that_waits_for_the_gpu_is_found(tiny, runs_dir, quick, monkeypatch):
-    """Torch is told to raise at a wait during the steps, and no longer than that."""
+def test_torch_is_told_to_raise_where_a_step_waits_for_the_gpu(tiny, runs_dir, quick, monkeypatch):
+    """During the steps, and no longer than that."""
     modes = []
     run = dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, **quick)
     training = Training(run, tiny, Settings(**run.settings["training"]), torch.device("cpu"))
@@ -96,7 +100,7 @@ def test_a_step_that_waits_for_the_gpu_is_found(tiny, runs_dir, quick, monkeypat
 
 @pytest.mark.slow
 def test_reference_and_engine_are_compared(tmp_path):
-    """Every job of the smallest case once, as `make bench` starts them, on few images."""
+    """Jobs of the smallest case, as `make bench` starts them, on few images."""
     results = {}
     for side, job in (("reference", "training"), ("engine", "training"), ("engine", "inference")):
         command = ["benchmarks/measure.py", "--images", "256", "--worker", side, "ResNet-32, one branch", job]
@@ -110,5 +114,3 @@ def test_reference_and_engine_are_compared(tmp_path):
         )
         results[side, job] = json.loads(done.stdout)
     assert all(value > 0 for numbers in results.values() for value in numbers.values())
-    # Without compilation the first step, imports aside, is there in seconds.
-    assert results["engine", "training"]["first_step"] < 30

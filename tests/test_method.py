@@ -89,14 +89,13 @@ def test_experts_are_asked_until_they_are_sure(name, problem, tiny):
 @pytest.mark.parametrize("name", ["ride", "dqroute"])
 def test_where_one_expert_ran_its_answer_is_the_prediction(name, problem, tiny):
     """At 1 the first expert is always sure."""
-    model = METHODS[name](problem).eval()
+    model = build(name, problem).eval()
     found = model.predict(tiny.test.images, sure_at=1.0)
     assert found.ran.sum(dim=1).eq(1).all()
     alone = model.outputs(tiny.test.images).logits[0].softmax(dim=1)
     torch.testing.assert_close(found.expert_weights, torch.tensor([1.0, 0.0, 0.0]).expand(len(alone), 3))
     assert (found.confidence[:, 1:] == 0).all()
-    if name == "ride":
-        torch.testing.assert_close(found.probabilities, alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.probabilities, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_one_rule_of_skipping_at_a_time(problem, tiny):
@@ -199,3 +198,8 @@ def test_one_image_or_no_tensor_is_told_what_to_do(problem, batch):
         model.predict(images.numpy())
     with pytest.raises(ValueError, match="batch_size must be"):
         model.predict(images, batch_size=0)
+
+
+def test_sure_at_starts_at_1(problem, tiny):
+    with pytest.raises(ValueError, match="sure_at must lie at 1"):
+        build("dqroute", problem).predict(tiny.test.images[:2], sure_at=0.5)

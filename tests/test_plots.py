@@ -81,7 +81,8 @@ def test_examples_of_a_set_with_an_empty_group(tiny):
 
 
 def test_examples_in_an_odd_number(tiny):
-    plots.examples(tiny, per_group=5)
+    figure = plots.examples(tiny, per_group=5)
+    assert [image.get_array().shape for ax in figure.axes for image in ax.images] == [(16, 24)] * 3
 
 
 def test_training_curves_are_a_line_a_run_with_one_entry_a_method(trained):

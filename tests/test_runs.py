@@ -243,7 +243,7 @@ def test_find_runs_names_what_it_cannot_read_and_gives_the_others(trained, tmp_p
     shutil.copytree(trained[0].folder, tmp_path / "good")
     shutil.copytree(trained[0].folder, tmp_path / "bad")
     (tmp_path / "bad" / "provenance.json").write_text("")
-    with pytest.warns(UserWarning, match=r"passed over: .*bad/provenance.json is not readable"):
+    with pytest.warns(UserWarning, match=r"passed over: .*bad.provenance.json is not readable"):
         found = find_runs(tmp_path)
     assert [run.folder.name for run in found] == ["good"]
 
@@ -286,3 +286,9 @@ def test_corrected_class_names_reach_a_run_that_is_there(run, tiny, runs_dir):
 def test_large_whole_numbers_are_told_apart():
     assert digest_of({"seed": 2**60}) != digest_of({"seed": 2**60 + 1})
     assert digest_of({"seed": 3}) == digest_of({"seed": 3.0})
+
+
+def test_a_damaged_report_is_named_with_the_remedy(finished):
+    (finished.folder / "report-test.json").write_text("{}")
+    with pytest.raises(ValueError, match="remove the file and evaluate the run again"):
+        finished.report()

@@ -1,6 +1,5 @@
 """Intervals by hand from the t table, and differences paired by seed."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,6 +8,7 @@ import pytest
 from dqroute.report import Report
 from dqroute.tables import (
     accuracies,
+    detectors,
     half_interval,
     paired_differences,
     sizes,
@@ -107,10 +107,10 @@ def test_the_order_of_the_runs_does_not_matter():
 
 @pytest.mark.parametrize("table", [summary, lambda runs: paired_differences(runs, "a")], ids=["summary", "paired"])
 def test_settings_are_not_pooled_as_seeds(table):
-    """The same method, seed and split twice, as a sweep of α gives: kept apart, or refused."""
+    """The same method, seed and split twice, as a sweep of α gives."""
     runs = [FakeRun("a", 0, 0.3), FakeRun("b", 0, 0.4), FakeRun("b", 0, 0.6)]
-    with suppress(ValueError):
-        assert len(table(runs)) == len(table(runs[:2])) + 1
+    with pytest.raises(ValueError, match="more than once"):
+        table(runs)
 
 
 def test_a_run_without_a_report_is_named():
@@ -169,3 +169,11 @@ def test_trade_off_differences_are_taken_run_by_run():
 def test_trade_off_differences_need_pairs(curves, message):
     with pytest.raises(ValueError, match=message):
         trade_off_differences(curves, "a")
+
+
+def test_detectors_are_means_over_runs(trained):
+    runs = [run for run in trained if run.method == "dqroute"]
+    table = detectors(runs)
+    assert list(table.index) == [(2, 6), (3, 3)]
+    wanted = sum(run.report().detectors[0]["auroc"] for run in runs) / len(runs)
+    assert table.loc[(2, 6), "auroc"] == pytest.approx(wanted)

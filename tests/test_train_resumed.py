@@ -131,6 +131,7 @@ def test_a_run_does_not_go_on_with_other_images(tiny, runs_dir, quick, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not engine.compiler_found(torch.device("cpu")), reason="needs a C++ compiler and Python's headers")
 def test_a_compiled_training_differs_by_rounding_and_resumes_to_the_last_bit(tiny, tmp_path, quick, monkeypatch):
     """The digits' last batch is smaller and takes the network as it is; both kinds of batch occur."""
     plain = dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / "plain", **quick)

@@ -198,3 +198,15 @@ def test_pictures_of_one_pixel_and_other_kinds_train_too(tmp_path, quick):
         save_picture(tmp_path / part / "b" / "wide.webp", 3, 200)
     run = fit(load(f"folder:{tmp_path}", size=24, stream=True), tmp_path / "runs", quick, epochs=1)
     assert run.finished and dq.evaluate(run, device="cpu").images == 4
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_shares_of_several_processes_make_up_the_batches_of_one(split, count):
+    def batches(**share):
+        return list(StreamedBatches(split, ResizedCrop(), 4, CPU, **share).epoch(3, first=1))
+
+    one, shares = batches(), [batches(share=(rank, count)) for rank in range(count)]
+    assert one
+    for (images, labels), *parts in zip(one, *shares, strict=True):
+        assert torch.equal(torch.cat([part for part, _ in parts]), images)
+        assert torch.equal(torch.cat([part for _, part in parts]), labels)
