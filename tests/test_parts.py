@@ -55,10 +55,14 @@ def test_the_published_rival_is_as_large_as_three_experts():
         assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
 
 
-def test_the_published_networks_that_are_shared_whole_cost_what_three_branches_cost_or_one():
+@pytest.mark.parametrize(
+    ("folder", "rivals"),
+    [("photographs-shared/cifar-100", "cifar-100"), ("photographs-50-shared/cifar-100", "cifar-100-50")],
+)
+def test_the_published_networks_that_are_shared_whole_cost_what_three_branches_cost_or_one(folder, rivals):
     """Each network that the tool names, from three seeds, on the images of the other runs; the options as they are."""
-    others = {(run.method, run.seed): run for run in dq.find_runs(RESULTS / "cifar-100")}
-    found = dq.find_runs(RESULTS / "photographs-shared" / "cifar-100")
+    others = {(run.method, run.seed): run for run in dq.find_runs(RESULTS / rivals)}
+    found = dq.find_runs(RESULTS / folder)
     named = []
     for run in found:
         own, base = run.settings, others["logit-adjustment", run.seed].settings
