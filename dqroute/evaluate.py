@@ -52,7 +52,7 @@ def check_data(run: Run, data: ImageSet | None) -> None:
         return
     if data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
-    run.check_images(data)
+    run.warn_of_other_images(data)
 
 
 def data_of(run: Run, data: ImageSet | None, split: str) -> ImageSet:

@@ -59,7 +59,7 @@ def fit(
         The finished run.
 
     Raises:
-        ValueError: for unknown names and values out of range, or if the run was trained on other images.
+        ValueError: for unknown names and values out of range.
         NonFiniteLoss: if the loss becomes NaN or infinite; what was done before that epoch is kept.
         OSError: if the run folder cannot be written; what was there is kept.
         SystemExit: after SIGTERM, when the training is saved.
@@ -81,7 +81,7 @@ def fit(
     with processes.main_first():
         run = Run.of_request(base, request, problem, data)
     if processes.as_main_says(lambda: run.finished):
-        run.check_images(data)
+        run.warn_of_other_images(data)
         return run
     with processes.alone_in(run.folder):
         # The process waited for may have finished it.

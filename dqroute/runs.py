@@ -148,17 +148,19 @@ class Run:
             write_json(folder / "settings.json", run.settings)
         return run
 
-    def check_images(self, data: ImageSet) -> None:
-        """Raise ValueError if the run was trained on other images of the same description.
+    def warn_of_other_images(self, data: ImageSet) -> None:
+        """Warn if the run was trained on other pixels than these, read from files of the same names and sizes.
 
-        Files are described by their names and sizes; what is in them is known from the fingerprint alone. Of images
-        that stay in their files it has no more than the description.
+        No error, because two machines may decode a JPEG file a little differently. What a set draws itself may differ
+        as little and is not compared, nor are images that stay in their files.
         """
         known = self.provenance.get("data_fingerprint")
-        if known is not None and isinstance(data.train, Split) and known != data.fingerprint():
-            raise ValueError(
-                f"the images of {data.name} are not those that {self.folder} was begun with; restore them, or choose "
-                "another runs_dir, or remove the folder to train it again"
+        read = "files" in data.identity and isinstance(data.train, Split)
+        if known is not None and read and known != data.fingerprint():
+            warnings.warn(
+                f"the images of {data.name} are not to the bit those that {self.folder} was trained on; if they were "
+                "changed, choose another runs_dir, or remove the folder to train it again",
+                stacklevel=3,
             )
 
     def __repr__(self) -> str:

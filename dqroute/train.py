@@ -86,7 +86,11 @@ class Training:
         }
         if run.checkpoint_file.is_file():
             before = run.provenance
-            run.check_images(data)
+            if before.get("data_fingerprint") != described["data_fingerprint"]:
+                raise ValueError(
+                    f"the images of {data.name} are not those that {run.folder} was begun with; "
+                    "restore them, or remove the folder to train it again"
+                )
             self.resume()
             # The first start keeps its place; each further one may have had other code and another machine.
             described = before | {"resumed": [*before.get("resumed", []), described]}
