@@ -37,6 +37,11 @@ def test_the_methods_own_work_is_a_part_of_the_step(monkeypatch):
     assert cost["own_ms"] == pytest.approx(23) and cost["share"] == pytest.approx(0.23)
 
 
+def test_the_methods_own_work_as_measured_is_a_part_of_the_step():
+    cost = method_cost(10, batch_size=16, backbone="resnet8")
+    assert 0 < cost["own_ms"] < cost["step_ms"] and cost["share"] == cost["own_ms"] / cost["step_ms"]
+
+
 @pytest.mark.parametrize(
     ("precision", "matrices", "name"),
     [("fp32", True, "fp32"), ("bf16", True, "bf16-amx"), ("bf16", False, "bf16-avx512")],
@@ -114,3 +119,5 @@ def test_reference_and_engine_are_compared(tmp_path):
         )
         results[side, job] = json.loads(done.stdout)
     assert all(value > 0 for numbers in results.values() for value in numbers.values())
+    # Without compilation the first step, imports aside, is there in seconds.
+    assert results["engine", "training"]["first_step"] < 30
