@@ -22,7 +22,7 @@ env: .venv/.installed  ## make .venv and install everything in it (skipped when 
 	@touch $@
 
 run: env  ## run the benchmark notebook and print its table
-	@$(BIN)/python -m dqroute.benchmark
+	@$(BIN)/python -m dqroute.sweep.notebook
 
 check: env  ## check style, types and that notebooks hold no outputs
 	$(BIN)/ruff format --check .

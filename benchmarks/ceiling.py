@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from dqroute.engine import computes_in_bf16
+from dqroute.models.device import computes_in_bf16
 
 
 def ceiling(device: torch.device, size: int = 4096) -> float:

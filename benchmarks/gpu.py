@@ -19,13 +19,13 @@ import torch
 from ceiling import ceiling, wait_for
 
 import dqroute as dq
-from dqroute.cost import operations
 from dqroute.data import ImageSet
-from dqroute.engine import resolve_device
-from dqroute.files import write_json
-from dqroute.provenance import provenance
-from dqroute.settings import PRESETS, Settings
-from dqroute.train import Training
+from dqroute.data.disk import write_json
+from dqroute.models.cost import operations
+from dqroute.models.device import resolve_device
+from dqroute.runs.provenance import provenance
+from dqroute.training.loop import Training
+from dqroute.training.settings import PRESETS, Settings
 
 RESULTS = Path(__file__).parent / "results"
 

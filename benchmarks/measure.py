@@ -24,14 +24,14 @@ from photographs import photograph_rows
 from timing import peak_mib, side_by_side, timed
 
 import dqroute as dq
-from dqroute.cost import operations
+from dqroute.core.long_tail import shot_groups
 from dqroute.data import Augmentation, ImageSet, Split
-from dqroute.engine import computes_in_bf16, cpu_has
-from dqroute.files import write_json
-from dqroute.long_tail import shot_groups
-from dqroute.method import METHODS, Method, Problem
-from dqroute.provenance import provenance
-from dqroute.settings import PRESETS
+from dqroute.data.disk import write_json
+from dqroute.methods.base import METHODS, Method, Problem
+from dqroute.models.cost import operations
+from dqroute.models.device import computes_in_bf16, cpu_has
+from dqroute.runs.provenance import provenance
+from dqroute.training.settings import PRESETS
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ResNet-32, one branch": ("logit-adjustment", {}),

@@ -9,9 +9,9 @@ from statistics import median
 import torch
 from torch.nn import functional as F
 
-from dqroute.engine import keep_freed_memory, precision_context
-from dqroute.long_tail import exponential_counts, shot_groups
-from dqroute.method import METHODS, Problem
+from dqroute.core.long_tail import exponential_counts, shot_groups
+from dqroute.methods.base import METHODS, Problem
+from dqroute.models.device import keep_freed_memory, precision_context
 
 PIXELS = (120.0, 120.0, 120.0), (60.0, 60.0, 60.0)
 

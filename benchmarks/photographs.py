@@ -27,13 +27,13 @@ from PIL import Image
 from timing import peak_mib, side_by_side, timed
 
 import dqroute as dq
-from dqroute.cost import operations
+from dqroute.core.long_tail import shot_groups
 from dqroute.data import FileSplit, ImageSet, ResizedCrop
-from dqroute.data.reading import cores
+from dqroute.data.files.reading import cores
 from dqroute.data.streaming import StreamedBatches
-from dqroute.long_tail import shot_groups
-from dqroute.method import METHODS, Method, Problem
-from dqroute.settings import Settings
+from dqroute.methods.base import METHODS, Method, Problem
+from dqroute.models.cost import operations
+from dqroute.training.settings import Settings
 
 SIDE = 224
 BATCH = 16

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 
 import dqroute as dq
-from dqroute.files import write_json
-from dqroute.parameters import as_options
-from dqroute.provenance import provenance
-from dqroute.runs import default_runs_dir
+from dqroute.data.disk import write_json
+from dqroute.runs.provenance import provenance
+from dqroute.runs.run import default_runs_dir
+from dqroute.sweep.parameters import as_options
 
 RESULTS = Path(__file__).parent / "results"
 WAYS: dict[str, dict[str, Any]] = {

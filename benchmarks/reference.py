@@ -19,7 +19,7 @@ from torchvision import transforms
 
 from dqroute.data import FileSplit, ImageSet, ResizedCrop
 from dqroute.data.image_set import AnySplit
-from dqroute.method import Method
+from dqroute.methods.base import Method
 
 WORKERS = os.cpu_count() or 1
 

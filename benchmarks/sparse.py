@@ -19,16 +19,16 @@ from typing import Any
 import torch
 
 import dqroute as dq
-from dqroute.cost import operations
 from dqroute.data import ImageSet
+from dqroute.data.disk import write_json
 from dqroute.data.image_set import AnySplit
-from dqroute.evaluate import check_data
-from dqroute.files import write_json
-from dqroute.method import Method
-from dqroute.networks import Ask, ExpertOutputs
-from dqroute.parameters import as_options
-from dqroute.prediction import Prediction
-from dqroute.provenance import provenance
+from dqroute.methods.base import Method
+from dqroute.methods.prediction import Prediction
+from dqroute.models.cost import operations
+from dqroute.models.experts import Ask, ExpertOutputs
+from dqroute.runs.evaluate import check_data
+from dqroute.runs.provenance import provenance
+from dqroute.sweep.parameters import as_options
 
 RESULTS = Path(__file__).parent / "results"
 RULES = {

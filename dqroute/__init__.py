@@ -9,25 +9,55 @@ The whole path, from an image set to a prediction::
     report = dq.evaluate(run)
     run.model.predict(data.test.images[:5])
 
-The names below are the public ones; each module holds one idea and is named after it.
+The names below are the public ones. Behind them are eight rooms, each of which imports only from those before it:
+``core``, ``models``, ``data``, ``methods``, ``runs``, ``training``, ``sweep``, ``show``; a file holds one idea and is
+named after it. For a training loop of one's own, :mod:`dqroute.core` is all there is to import.
 """
 
-from dqroute import methods as methods  # fills METHODS
-from dqroute.data import load, read_images
-from dqroute.evaluate import evaluate
-from dqroute.explanation import explain, nearest
-from dqroute.fitting import fit
-from dqroute.method import METHODS, Method, method_options, register
-from dqroute.prediction import Prediction
-from dqroute.report import Report
-from dqroute.runs import Run, find_runs
-from dqroute.serving import classify
-from dqroute.train import NonFiniteLoss
+from __future__ import annotations
 
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if "torch" not in sys.modules:
+    # Threads that wait for each other by spinning bring a training to a stand where cores are shared. OpenMP reads this
+    # once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+if TYPE_CHECKING:
+    from dqroute.data import load, read_images
+    from dqroute.methods import METHODS, Method, Prediction, method_options, register
+    from dqroute.runs.classify import classify
+    from dqroute.runs.evaluate import evaluate
+    from dqroute.runs.explain import explain, nearest
+    from dqroute.runs.report import Report
+    from dqroute.runs.run import Run, find_runs
+    from dqroute.training.fit import fit
+
+ROOMS = ("core", "models", "data", "methods", "runs", "training", "sweep", "show")
+# Where the public names stand. They are loaded when they are asked for, so that nobody waits for what they don't use.
+PUBLIC = {
+    "METHODS": "methods",
+    "Method": "methods",
+    "Prediction": "methods",
+    "Report": "runs.report",
+    "Run": "runs.run",
+    "classify": "runs.classify",
+    "evaluate": "runs.evaluate",
+    "explain": "runs.explain",
+    "find_runs": "runs.run",
+    "fit": "training.fit",
+    "load": "data",
+    "method_options": "methods",
+    "nearest": "runs.explain",
+    "read_images": "data",
+    "register": "methods",
+}
 __all__ = [
     "METHODS",
     "Method",
-    "NonFiniteLoss",
     "Prediction",
     "Report",
     "Run",
@@ -42,3 +72,17 @@ __all__ = [
     "read_images",
     "register",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ROOMS:
+        return importlib.import_module(f"dqroute.{name}")
+    if name in PUBLIC:
+        value = getattr(importlib.import_module(f"dqroute.{PUBLIC[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'dqroute' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted((*PUBLIC, *ROOMS))

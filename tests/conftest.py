@@ -17,7 +17,7 @@ from training import QUICK, make_tiny
 
 import dqroute as dq
 from dqroute.data.image_set import ImageSet
-from dqroute.method import METHODS, Method, Problem
+from dqroute.methods.base import METHODS, Method, Problem
 
 # The networks are tiny, and other work may share the cores: more threads only cost.
 torch.set_num_threads(1)

@@ -12,8 +12,8 @@ import pytest
 from build_book import ROOT
 
 import dqroute as dq
-from dqroute import tables
-from dqroute.curves import trade_off_of
+from dqroute.runs import tables
+from dqroute.runs.curves import trade_off_of
 
 CHAPTERS = ["long_tail", "difficulty", "experts", "routing", "parts", "benchmarks", "own_pictures"]
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))

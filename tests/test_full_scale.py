@@ -13,9 +13,9 @@ import yaml
 from build_book import RESULTS, ROOT
 
 import dqroute as dq
-from dqroute.cost import operations
-from dqroute.grid import parse_grid, read_grid
-from dqroute.settings import training_settings
+from dqroute.models.cost import operations
+from dqroute.sweep.grid import parse_grid, read_grid
+from dqroute.training.settings import training_settings
 
 WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "gpu.yml").read_text(encoding="utf-8"))
 # `on` is a truth value in the YAML that this reads.

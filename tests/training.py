@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 import dqroute as dq
+from dqroute.core.long_tail import exponential_counts, shot_groups
 from dqroute.data.image_set import Augmentation, ImageSet, Split
-from dqroute.long_tail import exponential_counts, shot_groups
 
 # Small and exact: what every test that trains passes to ``dq.fit``.
 QUICK = {"backbone": "resnet8", "batch_size": 64, "precision": "fp32", "progress": False, "device": "cpu"}

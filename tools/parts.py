@@ -22,9 +22,9 @@ from publish import copy_run
 from told import Told, WeightedByTruth
 
 import dqroute as dq
-from dqroute.checks import choose
-from dqroute.curves import trade_off_of
+from dqroute.core.checks import choose
 from dqroute.data import ImageSet
+from dqroute.runs.curves import trade_off_of
 
 PICTURES: dict[str, Any] = {"imbalance": 100, "n_max": 200, "size": 16, "test_per_class": 50}
 TRAINING: dict[str, Any] = {"epochs": 8, "optimizer": "muon", "kernel_lr": 0.05}

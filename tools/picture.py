@@ -8,8 +8,8 @@ import matplotlib
 
 matplotlib.use("svg")
 
-from dqroute import plots
-from dqroute.runs import find_runs
+from dqroute import show as plots
+from dqroute.runs.run import find_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ["cross-entropy", "logit-adjustment", "focused", "ride", "sade", "dqroute"]

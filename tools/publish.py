@@ -11,11 +11,11 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from dqroute.curves import trade_off_of
 from dqroute.data import ImageSet, load
-from dqroute.grid import read_grid
-from dqroute.runs import default_runs_dir
-from dqroute.task import find, known_of
+from dqroute.runs.curves import trade_off_of
+from dqroute.runs.run import default_runs_dir
+from dqroute.sweep.grid import read_grid
+from dqroute.sweep.worker import find, known_of
 
 RESULTS = Path(__file__).resolve().parent.parent / "book" / "results"
 PUBLISHED = ("settings.json", "provenance.json", "epochs.jsonl", "report-*.json", "tradeoff-*.json", "outsiders-*.json")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dqroute import losses
-from dqroute.data.glyphs import true_difficulty
-from dqroute.difficulty import update_difficulty_weights
-from dqroute.method import Problem
-from dqroute.methods import DQRoute, Weighted
+from dqroute.core import losses
+from dqroute.core.difficulty import update_difficulty_weights
+from dqroute.data.sets.glyphs import true_difficulty
+from dqroute.methods.base import Problem
+from dqroute.methods.baselines import Weighted
+from dqroute.methods.dqroute import DQRoute
 
 
 def known_difficulty(problem: Problem) -> Tensor:

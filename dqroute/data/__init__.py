@@ -9,15 +9,15 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal
 
-from dqroute.checks import checked_seed, choose, plain
-from dqroute.data.cifar import cifar10, cifar100
-from dqroute.data.decoding import read_images
-from dqroute.data.digits import digits
-from dqroute.data.file_split import FileSplit
-from dqroute.data.folder import folder
-from dqroute.data.glyphs import glyphs
+from dqroute.core.checks import checked_seed, choose, plain
+from dqroute.data.files.decoding import read_images
+from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
-from dqroute.data.lists import imagenet_lt, list_set, places_lt
+from dqroute.data.sets.cifar import cifar10, cifar100
+from dqroute.data.sets.digits import digits
+from dqroute.data.sets.folder import folder
+from dqroute.data.sets.glyphs import glyphs
+from dqroute.data.sets.lists import imagenet_lt, list_set, places_lt
 from dqroute.data.splits import checked_val
 
 __all__ = ["DATA_SETS", "Augmentation", "FileSplit", "ImageSet", "ResizedCrop", "Split", "load", "read_images"]

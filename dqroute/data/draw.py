@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqroute.core.long_tail import ShotGroups
 from dqroute.data.splits import LongTailedSplit, class_groups, long_tailed_split
-from dqroute.long_tail import ShotGroups
 
 
 @dataclass(frozen=True)

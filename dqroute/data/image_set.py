@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqroute.data.file_split import FileSplit
+from dqroute.core.long_tail import ShotGroups
+from dqroute.data.files.split import FileSplit
 from dqroute.data.pixels import pixel_statistics
-from dqroute.long_tail import ShotGroups
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class ResizedCrop:
-    """How training takes part of a photograph; see :func:`dqroute.data.cropping.draw_box`.
+    """How training takes part of a photograph; see :func:`dqroute.data.files.cropping.draw_box`.
 
     Attributes:
         scale: smallest and largest share of the picture's area.
@@ -109,7 +109,7 @@ class ImageSet:
         identity: everything that decides which images these are, JSON-ready and free of machine paths. Files are
             told apart by name and size; :meth:`fingerprint` tells every pixel of a set in memory.
         true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be
-            measured apart from rarity (see :mod:`dqroute.data.glyphs`).
+            measured apart from rarity (see :mod:`dqroute.data.sets.glyphs`).
     """
 
     name: str

@@ -18,8 +18,8 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from dqroute.checks import checked_whole
-from dqroute.long_tail import ShotGroups, exponential_counts, shot_groups
+from dqroute.core.checks import checked_whole
+from dqroute.core.long_tail import ShotGroups, exponential_counts, shot_groups
 
 GROUP_RULES = ("auto", "shots", "thirds", "imbalance-100 (or another factor)")
 
@@ -79,7 +79,7 @@ def profile_counts(n_max: int, order: Tensor, imbalance: float) -> Tensor:
 
     Returns:
         int64 ``[C]``: entry c is the number of images of class c. The formula is that of
-        :func:`dqroute.long_tail.exponential_counts`.
+        :func:`dqroute.core.long_tail.exponential_counts`.
     """
     counts = torch.empty_like(order)
     counts[order] = exponential_counts(n_max, len(order), imbalance)
@@ -165,7 +165,7 @@ def class_groups(split: LongTailedSplit, rule: str = "auto") -> ShotGroups:
 
     Args:
         split: the draw.
-        rule: ``"auto"``, ``"shots"`` or ``"thirds"`` as in :func:`dqroute.long_tail.shot_groups`, or
+        rule: ``"auto"``, ``"shots"`` or ``"thirds"`` as in :func:`dqroute.core.long_tail.shot_groups`, or
             ``"imbalance-100"``: the groups by shots that imbalance 100 would have with the same head and the same
             order of classes. LIFT (Shi et al., 2024) reports imbalance 10 and 50 in this way, where "few" would
             otherwise be empty.

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from dqroute.data.batches import Batches, batch_sizes, share_of
-from dqroute.data.cropping import random_crop
-from dqroute.data.file_split import FileSplit
+from dqroute.data.files.cropping import random_crop
+from dqroute.data.files.reading import read_ahead
+from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop
-from dqroute.data.reading import read_ahead
 
 
 class StreamedBatches:

@@ -16,8 +16,8 @@ from PIL import Image
 
 import dqroute as dq
 from dqroute.data import load
-from dqroute.fitting import divide_changes
-from dqroute.settings import PRESETS, Settings, training_settings
+from dqroute.training.fit import divide_changes
+from dqroute.training.settings import PRESETS, Settings, training_settings
 
 LINES = {"train": [("a/1.png", 0), ("a/2.png", 0), ("b/1.png", 1)], "test": [("a/3.png", 0), ("b/3.png", 1)]}
 

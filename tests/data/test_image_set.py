@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from dqroute.core.long_tail import shot_groups
 from dqroute.data import Augmentation, ImageSet, Split
-from dqroute.long_tail import shot_groups
 
 NAMES = ("ant", "bee", "cat")
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])

@@ -17,14 +17,14 @@ import sys
 from pathlib import Path
 import torch
 from dqroute.data import FileSplit, load
-from dqroute.data.file_sizes import size_of
+from dqroute.data.files.sizes import size_of
 
 def resident():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
 
 root = Path(sys.argv[1])
-import dqroute.data.file_sizes as file_sizes
+import dqroute.data.files.sizes as file_sizes
 file_sizes.size_of = lambda file: 1000  # a tree of so many files would take a minute to make
 load(f"list:{root}", lists=root / "short", size=224, stream=True)  # whatever is imported or started the first time
 before = resident()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from dqroute.core.long_tail import shot_groups
 from dqroute.data import DATA_SETS, Augmentation, ImageSet, Split, load
-from dqroute.long_tail import shot_groups
 
 
 def tiny(**changes):

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dqroute.core.long_tail import exponential_counts
 from dqroute.data.splits import (
     checked_val,
     class_groups,
@@ -13,7 +14,6 @@ from dqroute.data.splits import (
     long_tailed_split,
     profile_counts,
 )
-from dqroute.long_tail import exponential_counts
 
 
 def pool(counts, shuffle=0):

@@ -11,7 +11,7 @@ import dqroute as dq
 from dqroute.data import FileSplit, ResizedCrop, load
 from dqroute.data.batches import Batches
 from dqroute.data.streaming import StreamedBatches, batches_of
-from dqroute.train import Training
+from dqroute.training.loop import Training
 
 CPU = torch.device("cpu")
 

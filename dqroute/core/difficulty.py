@@ -1,0 +1,162 @@
+"""How hard each class proves to be, and the class weights that follow from it.
+
+Rare is not the same as hard. The tracker watches the predictions on the training images and keeps two numbers a
+class: how undecided the predictions are (entropy) and how often they are right (accuracy, smoothed over epochs).
+From these come a difficulty, a difficulty weight, and, together with a frequency prior, the class weight that
+multiplies the loss.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dqroute.core.checks import checked_range, choose
+
+
+def class_difficulty(entropy: Tensor, accuracy: Tensor, lam: float) -> Tensor:
+    """Difficulty of each class: ``d_c = H_c / H_max + λ (1 - A_c / A_max)`` (DQRoute).
+
+    Args:
+        entropy: ``H_c``, class means of prediction entropy in nats, ``[C]``, not negative.
+        accuracy: ``A_c``, smoothed accuracies, ``[C]``, 0 to 1.
+        lam: λ, what a lack of accuracy counts beside entropy, not negative.
+
+    Returns:
+        ``[C]``, between 0 and 1 + λ (not 1: the two terms add). A maximum of zero (no class undecided, or no class
+        ever right) makes its ratio 0, so that nothing is divided by zero.
+    """
+    relative_entropy = entropy / entropy.max().clamp_min(torch.finfo(entropy.dtype).tiny)
+    relative_accuracy = accuracy / accuracy.max().clamp_min(torch.finfo(accuracy.dtype).tiny)
+    return relative_entropy + lam * (1 - relative_accuracy)
+
+
+def update_difficulty_weights(weights: Tensor, difficulty: Tensor, gamma: float, memory: float) -> Tensor:
+    """One epoch's update of the difficulty weights: ``w_c ← w_c^ρ exp(γ d_c) / Σ_j w_j^ρ exp(γ d_j)``.
+
+    With memory ``ρ = 1`` this is the published update. It accumulates: after E epochs ``w_c ∝ exp(γ Σ_t d_c)``,
+    which collapses onto the hardest classes as E grows. With ``ρ < 1`` (our choice) the log-weights are a leaky
+    sum and never spread further than ``γ / (1 - ρ)`` times the spread of the difficulties; ``ρ = 0`` keeps no
+    history.
+
+    Args:
+        weights: ``[C]``, positive, summing to 1.
+        difficulty: ``[C]``, from :func:`class_difficulty`.
+        gamma: γ, not negative.
+        memory: ρ, 0 to 1.
+
+    Returns:
+        float64 ``[C]``, positive, summing to 1.
+    """
+    # In float64, because a product over hundreds of epochs leaves the range of float32: a class would reach an exact
+    # zero there, and no later difficulty could bring it back.
+    log_weights = weights.double().clamp_min(torch.finfo(torch.float64).tiny).log()
+    return torch.softmax(memory * log_weights + gamma * difficulty.double(), dim=0)
+
+
+def frequency_prior(counts: Tensor, kind: str = "inverse", beta: float = 0.9999) -> Tensor:
+    """Weights by rarity alone, summing to 1.
+
+    Args:
+        counts: ``n_c``, ``[C]``, at least 1.
+        kind: ``"inverse"``: ``∝ 1 / n_c``. ``"effective"``: ``∝ (1 - β) / (1 - β^n_c)``, the inverse effective
+            number of images (Cui et al., 2019).
+        beta: β of the effective number, in [0, 1).
+    """
+    n = counts.double()
+    choose("frequency prior", kind, ("inverse", "effective"))
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta of the effective number must lie in [0, 1); got {beta}")
+    prior = 1 / n if kind == "inverse" else (1 - beta) / (1 - beta**n)
+    return (prior / prior.sum()).float()
+
+
+def combine_weights(difficulty_weights: Tensor, prior: Tensor, alpha: float, strength: float = 1.0) -> Tensor:
+    """The class weights of the loss: ``w̄_c ∝ w_c^{αs} · f_c^{(1-α)s}``, with mean 1.
+
+    The paper combines the two and finds the balance better than either; how, its text does not say. Our choice is
+    the geometric mean, because both are products by nature and the dial then acts evenly on ratios: at α = 0 the
+    frequency prior alone, at α = 1 the difficulty alone. The strength ``s`` tempers both; ½ takes the square
+    root. The mean over classes is 1; the mean over training images is lower, because the frequent classes weigh less
+    (0.69 at an imbalance of 100, equal difficulties, α = s = ½), and the loss shrinks with it.
+
+    Args:
+        difficulty_weights, prior: ``[C]``, positive.
+        alpha: α, 0 to 1.
+        strength: s, not negative; 0 makes all weights 1.
+    """
+    tiny = torch.finfo(torch.float64).tiny
+    log_difficulty, log_prior = (w.double().clamp_min(tiny).log() for w in (difficulty_weights, prior))
+    weights = torch.softmax(strength * (alpha * log_difficulty + (1 - alpha) * log_prior), dim=0)
+    return (weights * len(weights)).float()
+
+
+class DifficultyTracker(nn.Module):
+    """Gathers entropy and accuracy by class over an epoch, and turns them into difficulty weights at its end.
+
+    Args:
+        num_classes: ``C``.
+        lam, gamma: λ and γ of the formulas above.
+        smoothing: share of the old value kept in ``A_c ← smoothing · A_c + (1 - smoothing) · accuracy``, in [0, 1).
+        memory: ρ of :func:`update_difficulty_weights`.
+
+    All state is in buffers, so a checkpoint of the module resumes the tracker. A class without an image in an
+    epoch keeps its old values.
+    """
+
+    entropy: Tensor
+    accuracy: Tensor
+    difficulty: Tensor
+    weights: Tensor
+    seen: Tensor
+    entropy_sum: Tensor
+    correct_sum: Tensor
+    image_count: Tensor
+
+    def __init__(
+        self, num_classes: int, lam: float = 1.0, gamma: float = 1.0, smoothing: float = 0.7, memory: float = 0.5
+    ) -> None:
+        super().__init__()
+        checked_range("lam", lam, 0)
+        checked_range("gamma", gamma, 0)
+        checked_range("memory", memory, 0, 1)
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing must lie in [0, 1); got {smoothing}")
+        self.lam, self.gamma, self.smoothing, self.memory = lam, gamma, smoothing, memory
+        zeros = torch.zeros(num_classes)
+        for name in ("entropy", "accuracy", "difficulty", "seen", "entropy_sum", "correct_sum", "image_count"):
+            self.register_buffer(name, zeros.clone())
+        self.register_buffer("weights", torch.full((num_classes,), 1 / num_classes, dtype=torch.float64))
+
+    @torch.no_grad()
+    def observe(self, log_probability: Tensor, labels: Tensor) -> None:
+        """Count one batch: log-probabilities ``[B, C]`` as the model predicts, labels ``[B]``.
+
+        ``H_c`` is the mean over the images of class c of ``-Σ_j p_j log p_j``.
+        """
+        best = log_probability.max(dim=1).indices
+        # The softmax of log-probabilities is their exp, in a third of its time.
+        entropy = -torch.linalg.vecdot(log_probability.softmax(dim=1), log_probability)
+        self.entropy_sum.index_add_(0, labels, entropy)
+        self.correct_sum.index_add_(0, labels, (best == labels).float())
+        self.image_count.index_add_(0, labels, torch.ones_like(labels, dtype=torch.float32))
+
+    @torch.no_grad()
+    def end_epoch(self) -> None:
+        """Fold the epoch's counts into the class difficulties and the difficulty weights.
+
+        ``A_c ← η A_c + (1 - η) · (share of the class's images predicted rightly in this epoch)``, η the smoothing.
+        """
+        now = self.image_count > 0
+        images = self.image_count.clamp_min(1)
+        accuracy = self.correct_sum / images
+        smoothed = self.smoothing * self.accuracy + (1 - self.smoothing) * accuracy
+        # The first observation starts the average: from zero it would call every class hard at first.
+        smoothed = torch.where(self.seen > 0, smoothed, accuracy)
+        self.accuracy.copy_(torch.where(now, smoothed, self.accuracy))
+        self.entropy.copy_(torch.where(now, self.entropy_sum / images, self.entropy))
+        self.seen.add_(now.float())
+        self.difficulty.copy_(class_difficulty(self.entropy, self.accuracy, self.lam))
+        self.weights.copy_(update_difficulty_weights(self.weights, self.difficulty, self.gamma, self.memory))
+        for total in (self.entropy_sum, self.correct_sum, self.image_count):
+            total.zero_()

@@ -1,0 +1,1 @@
+"""Image files: found, listed, decoded, cropped, and read ahead of a training."""

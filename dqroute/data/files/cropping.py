@@ -1,0 +1,102 @@
+"""Random crops of photographs, resized to one square: which part of a picture is taken, and how it is read."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from dqroute.data.files.decoding import upright_rgb
+from dqroute.data.files.jpeg import decode_top, plain_header
+from dqroute.data.image_set import ResizedCrop
+
+ATTEMPTS = 10
+
+
+class Box(NamedTuple):
+    """A part of a picture in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def random_crop(file: Path, side: int, augmentation: ResizedCrop, random: Random) -> np.ndarray:
+    """A random part of a picture, resized to a square.
+
+    Args:
+        file: any image file; side: of the result in pixels.
+        augmentation: how large and how oblong the part may be, and whether it may be mirrored.
+        random: decides which part; consumed.
+
+    Returns:
+        uint8 ``[side, side, 3]``.
+
+    Raises:
+        Exception: of almost any kind, if the file cannot be read.
+    """
+    data = file.read_bytes()
+    header = plain_header(data)
+    if header is None:
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = np.array(upright_rgb(image))
+        height, width = pixels.shape[:2]
+        box = draw_box(height, width, augmentation, random)
+    else:
+        box = draw_box(header.height, header.width, augmentation, random)
+        reduction = largest_reduction(box, side)
+        pixels = decode_top(data, header, box.top + box.height, reduction)
+        box = reduced(box, reduction)
+    square = resized(pixels[box.top : box.top + box.height, box.left : box.left + box.width], side)
+    return square[:, ::-1] if augmentation.flip and random.random() < 0.5 else square
+
+
+def draw_box(height: int, width: int, augmentation: ResizedCrop, random: Random) -> Box:
+    """A box of random size, shape and place within a picture.
+
+    Its area is uniform in ``augmentation.scale`` as a share of the picture's, the logarithm of its width over height
+    uniform in ``augmentation.ratio``. Where ten such boxes stick out of the picture, the largest centred one within
+    the ratios is taken.
+
+    Args:
+        height, width: of the picture in pixels.
+    """
+    low, high = (math.log(ratio) for ratio in augmentation.ratio)
+    for _ in range(ATTEMPTS):
+        area = height * width * random.uniform(*augmentation.scale)
+        ratio = math.exp(random.uniform(low, high))
+        down, across = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))
+        if 0 < down <= height and 0 < across <= width:
+            return Box(random.randint(0, height - down), random.randint(0, width - across), down, across)
+    narrow, wide = augmentation.ratio
+    down, across = min(height, max(1, round(width / narrow))), min(width, max(1, round(height * wide)))
+    return Box((height - down) // 2, (width - across) // 2, down, across)
+
+
+def largest_reduction(box: Box, side: int) -> int:
+    """By how much a box may be reduced while it is decoded, to no less than ``side``: 1, 2, 4 or 8."""
+    return next((r for r in (8, 4, 2) if min(box.height, box.width) >= r * side), 1)
+
+
+def reduced(box: Box, reduction: int) -> Box:
+    """The same box in a picture reduced while it is decoded, its edges at the nearest pixels."""
+    top, left, bottom, right = (
+        (edge + reduction // 2) // reduction for edge in (box.top, box.left, box.top + box.height, box.left + box.width)
+    )
+    return Box(top, left, bottom - top, right - left)
+
+
+def resized(crop: np.ndarray, side: int) -> np.ndarray:
+    """uint8 ``[H, W, 3]`` to ``[side, side, 3]``, bilinear, averaging where the picture shrinks."""
+    # In whole numbers, and with channels last, which torch only recognises in a tensor without gaps: 4 to 20 times
+    # as fast as otherwise.
+    image = torch.from_numpy(np.ascontiguousarray(crop))[None].permute(0, 3, 1, 2)
+    return F.interpolate(image, (side, side), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()

@@ -1,0 +1,1 @@
+"""The image sets, a file each: a function that returns an :class:`~dqroute.data.ImageSet`."""

@@ -1,0 +1,139 @@
+"""Rendered characters: 100 classes whose intrinsic difficulty is known, and can be tied to their rarity at will."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from functools import lru_cache
+from importlib.resources import files
+
+import torch
+from torch import Tensor
+
+from dqroute.core.checks import checked_whole
+from dqroute.data.image_set import Augmentation, ImageSet, Split
+from dqroute.data.sets.glyph_rendering import (
+    CHARACTERS,
+    TEST_TYPEFACES,
+    TRAIN_TYPEFACES,
+    VERSION,
+    draw_nuisances,
+    render,
+)
+from dqroute.data.splits import class_groups, generator, long_tailed_split
+
+
+def glyphs(
+    *,
+    imbalance: float | None = 100.0,
+    seed: int = 0,
+    groups: str = "auto",
+    val: float | int | None = None,
+    n_max: int = 500,
+    test_per_class: int = 100,
+    size: int = 32,
+    difficulty_correlation: float | None = 0.0,
+) -> ImageSet:
+    """Characters in the typefaces that come with matplotlib; test images use typefaces held out of training.
+
+    The test images depend on neither seed nor imbalance.
+
+    Args:
+        imbalance, groups, val: see :func:`dqroute.load`; an imbalance of None is the balanced set.
+        seed: decides the training images and, with ``difficulty_correlation``, which classes are rare.
+        n_max: training images of the largest class.
+        test_per_class: test images of every class.
+        size: side of the images in pixels.
+        difficulty_correlation: rank correlation between a class's rarity and its true difficulty: 1 makes the hard
+            classes rare, -1 the easy ones, 0 leaves rarity and difficulty unrelated. None keeps the field's order,
+            class 0 the largest.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    for name, value, least in (("n_max", n_max, 1), ("test_per_class", test_per_class, 1), ("size", size, 8)):
+        checked_whole(f"{name} of glyphs", value, least)
+    difficulty = true_difficulty()
+    order = torch.arange(len(CHARACTERS))
+    if difficulty_correlation is not None:
+        difficulty_correlation = float(difficulty_correlation)
+        order = order_by_difficulty(difficulty, difficulty_correlation, seed)
+
+    pool_labels = torch.arange(len(CHARACTERS)).repeat_interleave(n_max)
+    split = long_tailed_split(pool_labels, CHARACTERS, imbalance=imbalance, val=val, seed=seed, order=order)
+    pool = draw_nuisances(n_max, "train", seed).flatten(0, 1)
+
+    def drawn(indices: Tensor) -> Split:
+        labels = pool_labels[indices]
+        return Split(render(labels, pool[indices], TRAIN_TYPEFACES, size), labels)
+
+    test_labels = torch.arange(len(CHARACTERS)).repeat_interleave(test_per_class)
+    test = render(test_labels, draw_nuisances(test_per_class, "test").flatten(0, 1), TEST_TYPEFACES, size)
+    return ImageSet(
+        name="glyphs",
+        train=drawn(split.train),
+        val=None if split.val is None else drawn(split.val),
+        test=Split(test, test_labels),
+        class_names=CHARACTERS,
+        groups=class_groups(split, groups),
+        augmentation=Augmentation(padding=max(1, size // 16), flip=False),
+        identity={
+            "name": "glyphs",
+            "version": VERSION,
+            "imbalance": imbalance,
+            "seed": seed,
+            "val": val,
+            "groups": groups,
+            "n_max": n_max,
+            "test_per_class": test_per_class,
+            "size": size,
+            "difficulty_correlation": difficulty_correlation,
+            "difficulty": hashlib.sha256(str(difficulty.tolist()).encode()).hexdigest()[:12],
+        },
+        true_difficulty=difficulty,
+    )
+
+
+@lru_cache(maxsize=1)
+def _difficulty_by_name() -> dict[str, float]:
+    text = files("dqroute.data").joinpath("glyph_difficulty.json").read_text(encoding="utf-8")
+    return json.loads(text)["error"]
+
+
+def true_difficulty() -> Tensor:
+    """The error rate of each class, float64 ``[C]``, as :mod:`dqroute.data.sets.glyph_difficulty` measured it."""
+    errors = _difficulty_by_name()
+    return torch.tensor([errors[character] for character in CHARACTERS], dtype=torch.float64)
+
+
+def order_by_difficulty(difficulty: Tensor, correlation: float, seed: int) -> Tensor:
+    """Classes from head to tail such that rarity correlates with difficulty.
+
+    Ranks classes by ``ρ d + sqrt(1 - ρ²) e``, where ``d`` is the standardised rank of difficulty and ``e`` a
+    standardised random permutation made uncorrelated with ``d``.
+
+    Args:
+        difficulty: ``[C]``.
+        correlation: ρ in [-1, 1]; Spearman's coefficient comes out within about 0.1 of it.
+        seed: decides the permutation.
+
+    Returns:
+        int64 ``[C]``, a permutation; its first class is to be the largest.
+
+    Raises:
+        ValueError: if the correlation is out of range.
+    """
+    if not -1 <= correlation <= 1:
+        raise ValueError(f"difficulty_correlation is from -1 (rare is easy) to 1 (rare is hard); got {correlation}")
+    hardness = standardised(difficulty.argsort(stable=True).argsort().double())
+    noise = standardised(torch.randperm(len(difficulty), generator=generator("rarity", seed)).double())
+    # A bare permutation of 100 classes correlates by ±0.1 by chance, which would blur the dial.
+    noise = standardised(noise - (noise * hardness).mean() * hardness)
+    return (correlation * hardness + math.sqrt(1 - correlation**2) * noise).argsort(stable=True)
+
+
+def standardised(values: Tensor) -> Tensor:
+    """Mean 0 and mean square 1."""
+    centred = values - values.mean()
+    return centred / centred.square().mean().sqrt()

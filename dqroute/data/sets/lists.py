@@ -1,0 +1,303 @@
+"""Sets given as lists of files: ImageNet-LT, Places-LT, and any other."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from dqroute.data.draw import Draw
+from dqroute.data.files.list_file import numbered_lines, read_list
+from dqroute.data.files.listing import Listing, listed, set_of_files
+from dqroute.data.files.names import Names
+from dqroute.data.image_set import ImageSet
+
+PARTS = ("train", "val", "test")
+PathLike = str | os.PathLike[str]
+Lists = PathLike | Mapping[str, PathLike]
+
+
+class Published(NamedTuple):
+    """A published set: what its lists' names begin with, and the numbers of its training list."""
+
+    prefix: str
+    images: int
+    classes: int
+    largest: int
+    smallest: int
+
+
+IMAGENET_LT = Published("ImageNet_LT", 115_846, 1000, 1280, 5)
+PLACES_LT = Published("Places_LT", 62_500, 365, 4980, 5)
+
+
+def imagenet_lt(
+    *,
+    imbalance: None = None,
+    seed: int = 0,
+    groups: str = "auto",
+    val: float | int | None = None,
+    root: PathLike | None = None,
+    lists: Lists | None = None,
+    size: int = 224,
+    stream: bool | None = None,
+) -> ImageSet:
+    """ImageNet-LT (Liu et al., 2019): 1,000 classes with 1,280 down to 5 of ImageNet's training images.
+
+    Args:
+        imbalance: None; the lists are long-tailed already.
+        seed, groups: see :func:`dqroute.load`.
+        val: None with the published validation list; with ``lists`` that leave it out, see :func:`dqroute.load`.
+        root: ImageNet's folder, which holds ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``.
+        lists: the folder with ``ImageNet_LT_train.txt``, ``…_val.txt`` and ``…_test.txt`` (or ``.txt.gz``); ``root``
+            unless given. Or the three files: ``{"train": PATH, "val": PATH, "test": PATH}``.
+        size, stream: see :func:`dqroute.data.sets.folder.folder`.
+
+    Raises:
+        FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
+        ValueError: naming the lines of a list that are wrong.
+    """
+    return published("imagenet-lt", IMAGENET_LT, root, lists, Draw(imbalance, seed, groups, val), size, stream)
+
+
+def places_lt(
+    *,
+    imbalance: None = None,
+    seed: int = 0,
+    groups: str = "auto",
+    val: float | int | None = None,
+    root: PathLike | None = None,
+    lists: Lists | None = None,
+    size: int = 224,
+    stream: bool | None = None,
+) -> ImageSet:
+    """Places-LT (Liu et al., 2019): 365 classes with 4,980 down to 5 of Places' training images, 62,500 in all.
+
+    Arguments and errors as for :func:`imagenet_lt`; the lists are called ``Places_LT_train.txt`` and so on, and
+    ``root`` is the folder that holds Places' ``data_256`` and ``val_256``.
+    """
+    return published("places-lt", PLACES_LT, root, lists, Draw(imbalance, seed, groups, val), size, stream)
+
+
+def list_set(
+    *,
+    imbalance: float | None = None,
+    seed: int = 0,
+    groups: str = "auto",
+    val: float | int | None = None,
+    root: PathLike | None = None,
+    lists: Lists | None = None,
+    class_names: PathLike | Sequence[str] | None = None,
+    size: int | None = None,
+    stream: bool | None = None,
+    n_max: int | None = None,
+    order: str = "label",
+    flip: bool = True,
+) -> ImageSet:
+    """Any images in any folder, divided and labelled by lists: lines of ``path label``.
+
+    Args:
+        imbalance, seed, groups, val: see :func:`dqroute.load`.
+        root: the folder that paths in the lists start from.
+        lists: a folder with one list each whose name is ``train.txt`` or ends in ``_train.txt``, and ``test.txt`` or
+            ``_test.txt`` (and ``val.txt`` or ``_val.txt``, if there is one; each also as ``.gz``); ``root`` unless
+            given. Or the files themselves: ``{"train": PATH, "test": PATH}``.
+        class_names: in label order, or a file with a name a line. Unless given, the folders that hold each class's
+            training images, where every class has one of its own, and else the labels.
+        size, stream, n_max, order, flip: see :func:`dqroute.data.sets.folder.folder`.
+
+    Raises:
+        FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
+        ValueError: naming the lines of a list that are wrong.
+    """
+    base, listings = read_lists("list", root, lists)
+    return set_of_files(
+        base.resolve().name,
+        base,
+        listings,
+        named_classes(class_names, listings["train"]),
+        Draw(imbalance, seed, groups, val, n_max, order),
+        identity("list", listings),
+        size=size,
+        stream=stream,
+        flip=flip,
+    )
+
+
+def published(
+    name: str,
+    numbers: Published,
+    root: PathLike | None,
+    lists: Lists | None,
+    draw: Draw,
+    size: int,
+    stream: bool | None,
+) -> ImageSet:
+    """One of the field's sets; see :func:`imagenet_lt`. Lists other than the published ones give a warning."""
+    if draw.imbalance is not None:
+        raise ValueError(
+            f"{name} is long-tailed as it is published; leave imbalance={draw.imbalance:g} out, or pass None"
+        )
+    base, listings = read_lists(name, root, lists, f"{numbers.prefix}_")
+    counts = torch.bincount(listings["train"].labels)
+    found = Published(numbers.prefix, int(counts.sum()), len(counts), int(counts.max()), int(counts.min()))
+    if found != numbers:
+        warnings.warn(
+            f"the training list has {found.images:,} images of {found.classes:,} classes, the published one of {name} "
+            f"{numbers.images:,} of {numbers.classes:,}: results do not compare with published ones",
+            stacklevel=4,
+        )
+    return set_of_files(
+        name,
+        base,
+        listings,
+        named_classes(None, listings["train"]),
+        draw,
+        identity(name, listings),
+        size=size,
+        stream=stream,
+    )
+
+
+def identity(name: str, listings: dict[str, Listing]) -> dict[str, object]:
+    """What decides which images these are, beside their files: the labels of all parts."""
+    total = hashlib.sha256()
+    for part in sorted(listings):
+        total.update(part.encode() + listings[part].labels.numpy().tobytes())
+    return {"name": name, "version": 1, "labels": total.hexdigest()}
+
+
+def read_lists(
+    name: str, root: PathLike | None, lists: Lists | None, prefix: str | None = None
+) -> tuple[Path, dict[str, Listing]]:
+    """The images' folder, and the lists of a set, read and found to fit each other.
+
+    Args:
+        name: of the set, for messages.
+        prefix: what the lists' names begin with; None takes any.
+    """
+    if root is None:
+        raise ValueError(
+            f'{name} needs the folder that paths in its lists start from: load("{name}:PATH") or '
+            f'load("{name}", root=PATH, lists=PATH)'
+        )
+    base = Path(root).expanduser()
+    if not base.is_dir():
+        raise FileNotFoundError(f"there is no folder {base}; give the one that paths in the lists start from")
+    files = list_files(base if lists is None else lists, prefix)
+    listings = {part: read_list(file) for part, file in files.items()}
+    check_labels(listings, files)
+    check_apart(listings, files)
+    return base, listings
+
+
+def list_files(lists: Lists, prefix: str | None) -> dict[str, Path]:
+    """The list of each part there is: as given, or found in a folder by its name."""
+    if isinstance(lists, Mapping):
+        unknown = [part for part in lists if part not in PARTS]
+        missing = [part for part in ("train", "test") if part not in lists]
+        if unknown or missing:
+            wrong = f"has {listed(unknown)}" if unknown else f"has no {listed(missing)}"
+            raise ValueError(f"lists {wrong}; it names the files of train and test, and perhaps of val")
+        return {part: Path(lists[part]).expanduser() for part in PARTS if part in lists}
+    place = Path(lists).expanduser()
+    if not place.is_dir():
+        raise FileNotFoundError(f"there is no folder {place}; give lists= the folder that holds the lists")
+    found = {part: list_file(place, part, prefix) for part in PARTS}
+    return {part: file for part, file in found.items() if file is not None}
+
+
+def list_file(place: Path, part: str, prefix: str | None) -> Path | None:
+    """The one list of a part in a folder, or None for a part that need not be there."""
+    ends = (f"{part}.txt", f"{part}.txt.gz")
+    if prefix is not None:
+        fitting = sorted(place / f"{prefix}{end}" for end in ends if (place / f"{prefix}{end}").is_file())
+    else:
+        every = [file for end in ends for file in (place / end, *place.glob(f"*_{end}"))]
+        fitting = sorted(file for file in every if file.is_file())
+    if len(fitting) > 1:
+        names = ", ".join(file.name for file in fitting)
+        raise ValueError(f'{place} has {names}; name the one to take: lists={{"{part}": PATH, …}}')
+    if not fitting and part != "val":
+        wanted = f"{prefix or '[…_]'}{part}.txt"
+        raise FileNotFoundError(
+            f"{place} has no {wanted} or {wanted}.gz; put it there, or name the lists' folder or files with lists="
+        )
+    return fitting[0] if fitting else None
+
+
+def check_labels(listings: dict[str, Listing], files: dict[str, Path]) -> None:
+    """Raise ValueError unless train has each class from 0 to the largest, test has all of them, and val no others."""
+    train = listings["train"].labels.unique()
+    number = int(train[-1]) + 1
+    if len(train) < number:
+        # Without a tensor as long as the largest label, which may be a billion.
+        first = int((train != torch.arange(len(train))).nonzero()[0])
+        raise ValueError(
+            f"{files['train']} has {len(train):,} classes, and labels up to {number - 1:,}: label {first} has no "
+            "image; number the classes from 0 without gaps"
+        )
+    for part, listing in listings.items():
+        unknown = listing.labels.unique()
+        unknown = unknown[unknown >= number]
+        if len(unknown):
+            raise ValueError(
+                f"{files[part]} has label {listed(unknown.tolist())} that {files['train']} has not; "
+                "add training images or take those lines out"
+            )
+    tested = set(listings["test"].labels.unique().tolist())
+    untested = [label for label in range(number) if label not in tested]
+    if untested:
+        raise ValueError(
+            f"{files['train']} has label {listed(untested)} that {files['test']} has not; add test images or take the "
+            "class out"
+        )
+
+
+def check_apart(listings: dict[str, Listing], files: dict[str, Path]) -> None:
+    """Raise ValueError if two parts share an image."""
+    together = Names(name for listing in listings.values() for name in listing.names.raw())
+    twice = together.twice()
+    if twice is not None:
+        parts = [part for part, listing in listings.items() for _ in range(len(listing.names))]
+        first, second = (files[parts[place]] for place in twice)
+        raise ValueError(f"{together[twice[0]]!r} stands in {first} and in {second}; remove it from one of them")
+
+
+def named_classes(given: PathLike | Sequence[str] | None, train: Listing) -> tuple[str, ...]:
+    """The classes' names; see :func:`list_set`.
+
+    Raises:
+        ValueError: unless there is one name for each class.
+    """
+    number = int(train.labels.max()) + 1
+    if given is None:
+        return folders_of_classes(train) or tuple(map(str, range(number)))
+    if isinstance(given, (str, os.PathLike)):
+        lines = [os.fsdecode(line).strip() for _, line in numbered_lines(Path(given).expanduser())]
+        names = tuple(line for line in lines if line)
+    else:
+        names = tuple(map(str, given))
+    if len(names) != number or len(set(names)) != number:
+        raise ValueError(f"there are {number:,} classes, and {len(set(names)):,} different class names were given")
+    return names
+
+
+def folders_of_classes(train: Listing) -> tuple[str, ...] | None:
+    """The folder that holds all images of a class, for each, without what they share; None if two are the same."""
+    folders: dict[int, str] = {}
+    for name, label in zip(train.names, train.labels.tolist(), strict=True):
+        folder = os.path.dirname(name)
+        before = folders.setdefault(label, folder)
+        if before != folder:
+            folders[label] = os.path.commonpath([before, folder])
+    if len(folders) == 1 or "" in folders.values() or len(set(folders.values())) < len(folders):
+        return None
+    shared = os.path.commonpath(list(folders.values()))
+    names = tuple(os.path.relpath(folders[label], shared or None) for label in sorted(folders))
+    return None if "." in names else names

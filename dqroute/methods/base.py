@@ -1,0 +1,269 @@
+"""What a method is: a network, a loss, and how it predicts. The methods there are stand in :mod:`dqroute.methods`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from dqroute.core.checks import checked_whole, choose
+from dqroute.core.long_tail import ShotGroups
+from dqroute.core.losses import log_prior
+from dqroute.core.routing import AskDetectors, AskUntilSure, Fusion, fuse
+from dqroute.data.files.split import FileSplit
+from dqroute.data.image_set import AnySplit, Split
+from dqroute.methods.prediction import Prediction
+from dqroute.models.device import keep_freed_memory, uses_bf16
+from dqroute.models.experts import Ask, ExpertNetwork, ExpertOutputs
+from dqroute.models.folding import for_prediction, state_of
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method has to know before it is built.
+
+    Attributes:
+        counts: training images per class, ``[C]``.
+        groups: shot groups.
+        channels: of the images; mean, std: their pixels' mean and standard deviation by channel, in 0 to 255.
+        backbone, shared_depth, branch_width: see :class:`~dqroute.models.experts.ExpertNetwork`.
+        size: height and width of the images, which prediction asks for again; None takes any.
+    """
+
+    counts: Tensor
+    groups: ShotGroups
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    backbone: str = "resnet8"
+    shared_depth: int = 1
+    branch_width: float = 1.0
+    size: tuple[int, int] | None = None
+
+
+class Method(nn.Module):
+    """Base of all methods: a network, the mean of its experts' logits as prediction, and no loss yet.
+
+    Args:
+        problem: the data set's numbers and the network's size.
+        experts: ``K``; classifier: ``"linear"`` or ``"cosine"``.
+    """
+
+    summary: ClassVar[str] = ""
+    # Raised whenever a change in the code changes a method's results, so that older runs are not taken for new ones;
+    # here for a change that touches all methods, in a subclass for one of its own.
+    revision: ClassVar[int] = 1
+    counts: Tensor
+    log_pi: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, problem: Problem, *, experts: int = 1, classifier: str = "linear") -> None:
+        super().__init__()
+        self.network = ExpertNetwork(
+            problem.backbone,
+            len(problem.counts),
+            problem.channels,
+            checked_whole("experts", experts, 1),
+            problem.shared_depth,
+            problem.branch_width,
+            classifier,
+        )
+        self.register_buffer("counts", problem.counts.clone())
+        self.register_buffer("log_pi", log_prior(problem.counts))
+        self.register_buffer("mean", torch.tensor(problem.mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(problem.std).view(1, -1, 1, 1))
+        self.progress = 0.0
+        self.size = problem.size
+        # Set by the run to what its training was asked for; "auto" is settled by the machine that predicts.
+        self.precision = "fp32"
+        self._folded: tuple[object, ExpertNetwork] | None = None
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 ``[B, channels, H, W]`` to float with mean 0 and deviation 1 by channel."""
+        return (images.float() - self.mean) / self.std
+
+    def forward(self, images: Tensor) -> ExpertOutputs:
+        """Run the network on uint8 images ``[B, channels, H, W]``."""
+        return self.network(self.normalise(images))
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """The scalar to minimise for one batch."""
+        raise NotImplementedError
+
+    def start_epoch(self, progress: float) -> None:
+        """Told before each epoch which share of the training is done, 0 to 1; again, when one is gone on with."""
+        self.progress = progress
+
+    def observe(self, outputs: ExpertOutputs, labels: Tensor) -> None:
+        """Shown every training batch after its step, for methods that keep count."""
+
+    def end_epoch(self) -> None:
+        """Told after each epoch."""
+
+    def diagnostics(self) -> dict[str, Any]:
+        """What an epoch's record should hold beside loss and accuracy, JSON-ready."""
+        return {}
+
+    def log_odds(self, outputs: ExpertOutputs) -> Tensor:
+        """Detector log-odds ``[K, B]``, ``-inf`` where an expert was skipped; without detectors all are ``+inf``."""
+        return outputs.where_run(torch.full(outputs.logits.shape[:2], torch.inf, device=outputs.logits.device))
+
+    def class_sets(self) -> Tensor:
+        """bool ``[K, C]``: the classes each expert answers for."""
+        return torch.ones(self.network.experts, len(self.counts), dtype=torch.bool, device=self.counts.device)
+
+    def fuse(self, outputs: ExpertOutputs) -> Fusion:
+        """One prediction from the experts; the mean of their logits unless a method says otherwise."""
+        return fuse("mean", outputs.logits, self.log_odds(outputs), self.class_sets())
+
+    def before_experts(self, shared: Tensor) -> Tensor:
+        """Detector log-odds ``[K, B]`` from the pooled trunk ``[B, D0]`` alone, for sparse routing.
+
+        Raises:
+            ValueError: if the method has no such detectors.
+        """
+        raise ValueError("this method has no detectors to skip experts by; use dqroute with detector='trunk'")
+
+    def asks(self, skip_below: float | None = None, sure_at: float | None = None) -> Ask | None:
+        """The rule of sparse routing that :meth:`predict` follows; None if all experts are to run.
+
+        Raises:
+            ValueError: if both rules are asked for, or a threshold is out of range.
+        """
+        if skip_below is not None and sure_at is not None:
+            raise ValueError("give skip_below or sure_at, not both")
+        if skip_below is not None:
+            return AskDetectors(self.before_experts, skip_below)
+        return None if sure_at is None else AskUntilSure(sure_at)
+
+    def network_for_prediction(self) -> ExpertNetwork:
+        """The network folded and in its ``precision``, as this machine has it; anew when its weights have changed."""
+        state = self.mean.device, self.precision, state_of(self.network)
+        if self._folded is None or self._folded[0] != state:
+            keep_freed_memory()
+            self._folded = state, for_prediction(self.network, uses_bf16(self.precision, self.mean.device))
+        return self._folded[1]
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Tensor | AnySplit | Iterable[Tensor],
+        batch_size: int = 256,
+        *,
+        skip_below: float | None = None,
+        sure_at: float | None = None,
+    ) -> Prediction:
+        """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
+
+        All experts run for every image, unless one of the two rules of sparse routing is chosen.
+
+        Args:
+            images: a tensor, tensors one after the other, or a split, whose files are read along the way.
+            batch_size: images at a time.
+            skip_below: leave an expert out where its detector, on the shared trunk, gives the image a smaller
+                probability of being of its classes than this.
+            sure_at: run the experts one after the other, and no further one where those that ran find a class so many
+                times as probable as the runner-up; from 1.
+
+        Raises:
+            ValueError: if there are no images or they have another type, number of channels or size, if one cannot
+                be read, if there are no detectors to skip experts by, or if both rules are asked for.
+        """
+        ask = self.asks(skip_below, sure_at)
+        rows = [self.answers(self.outputs(batch, ask)) for batch in in_batches(images, batch_size)]
+        if not rows:
+            raise ValueError("no images were given to classify")
+        return Prediction(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
+
+    @torch.no_grad()
+    def outputs(self, images: Tensor, ask: Ask | None = None) -> ExpertOutputs:
+        """What the experts say of uint8 images ``[B, channels, H, W]``, computed as :meth:`predict` does.
+
+        Args:
+            ask: the rule of sparse routing, see :meth:`asks`.
+
+        Raises:
+            ValueError: if these are no images that the model takes.
+        """
+        self.check_images(images)
+        network, device = self.network_for_prediction(), self.mean.device
+        number = next(network.trunk.parameters()).dtype
+        # In the network's layout from the start: a convolution would otherwise run in its input's.
+        images = images.to(device).contiguous(memory_format=torch.channels_last)
+        return network(self.normalise(images).to(number), ask)
+
+    @torch.no_grad()
+    def outputs_of(self, split: AnySplit) -> ExpertOutputs:
+        """What all experts say of all images of a split."""
+        rows = [self.outputs(images) for images in split.chunks(256)]
+        logits, features = (torch.cat([getattr(row, name) for row in rows], dim=1) for name in ("logits", "features"))
+        return ExpertOutputs(logits, features, torch.cat([row.shared for row in rows]))
+
+    def check_images(self, images: Tensor) -> None:
+        """Raise ValueError unless these are images that the model takes."""
+        if images.ndim == 4 and self.size is not None and tuple(images.shape[2:]) != tuple(self.size):
+            height, width = self.size
+            raise ValueError(
+                f"the model was trained on {height}x{width} images; got {list(images.shape)}; resize them first"
+            )
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != self.mean.shape[1]:
+            raise ValueError(
+                f"predict takes uint8 images [N, {self.mean.shape[1]}, height, width]; "
+                f"got {str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
+                f"{'; put one image in a batch: image[None]' if images.ndim == 3 else ''}"
+            )
+
+    def answers(self, outputs: ExpertOutputs) -> Prediction:
+        """What the outputs of a batch come to."""
+        fusion = self.fuse(outputs)
+        probabilities = fusion.log_probability.exp()
+        probability, label = probabilities.max(dim=1)
+        # In float64 a sigmoid still tells log-odds of 20 and 30 apart; detectors are ranked by it.
+        confidence = self.log_odds(outputs).double().sigmoid().T
+        alone = outputs.logits.argmax(dim=2).T
+        ran = torch.ones_like(alone, dtype=torch.bool) if outputs.ran is None else outputs.ran.T
+        together = outputs.logits.sum(dim=0).argmax(dim=1)
+        alone = alone.masked_fill(~ran, -1)
+        return Prediction(label, probability, fusion.expert_weights, confidence, probabilities, alone, together, ran)
+
+
+def in_batches(images: Tensor | AnySplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
+    """What :meth:`dqroute.Method.predict` is given, ``batch_size`` images at a time."""
+    checked_whole("batch_size", batch_size, 1)
+    if isinstance(images, (Split, FileSplit)):
+        yield from images.chunks(batch_size)
+    else:
+        for chunk in [images] if isinstance(images, Tensor) else images:
+            if not isinstance(chunk, Tensor):
+                raise ValueError(f"predict takes images as tensors, or a split of a set; got {type(chunk).__name__}")
+            yield from chunk.split(batch_size)
+
+
+METHODS: dict[str, type[Method]] = {}
+M = TypeVar("M", bound=type[Method])
+
+
+def register(name: str) -> Callable[[M], M]:
+    """Enter a method under a name; its docstring's first line becomes its summary."""
+
+    def enter(method: M) -> M:
+        method.summary = (method.__doc__ or "").strip().partition("\n")[0]
+        METHODS[name] = method
+        return method
+
+    return enter
+
+
+def method_options(name: str) -> dict[str, Any]:
+    """The options a method takes, with their defaults.
+
+    Raises:
+        ValueError: for an unknown method, listing the valid ones.
+    """
+    parameters = inspect.signature(METHODS[choose("method", name, METHODS)].__init__).parameters
+    return {p.name: p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY}

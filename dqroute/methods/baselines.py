@@ -1,0 +1,140 @@
+"""The baselines of one expert: what each adds to plain cross-entropy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqroute.core import losses
+from dqroute.core.checks import checked_range
+from dqroute.core.difficulty import frequency_prior
+from dqroute.core.long_tail import nested_class_sets
+from dqroute.methods.base import Method, Problem, register
+from dqroute.models.experts import COSINE_SCALE, ExpertOutputs
+
+
+@register("cross-entropy")
+class CrossEntropy(Method):
+    """Plain cross-entropy, blind to the imbalance."""
+
+    def __init__(self, problem: Problem, *, classifier: str = "linear") -> None:
+        super().__init__(problem, classifier=classifier)
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``mean_b -log softmax(z)_y``."""
+        return F.cross_entropy(outputs.logits[0], labels)
+
+
+class Deferred(Method):
+    """Base of the methods that weigh classes late in training only (deferred re-weighting, DRW, Cao et al., 2019).
+
+    Args:
+        start: share of the training after which the weights count; 0.8 is epoch 160 of 200.
+        beta: β of the effective number of images.
+    """
+
+    drw_weights: Tensor
+
+    def __init__(self, problem: Problem, *, start: float, beta: float, classifier: str = "linear") -> None:
+        super().__init__(problem, classifier=classifier)
+        self.start = checked_range("start", start, 0, 1)
+        self.register_buffer("drw_weights", frequency_prior(problem.counts, "effective", beta) * len(problem.counts))
+
+    def current_weights(self) -> Tensor | None:
+        """The weights that count now, ``[C]``, or None for 1: ``w_c ∝ (1 - β) / (1 - β^n_c)``, mean 1, late only."""
+        return self.drw_weights if self.progress >= self.start else None
+
+
+@register("class-balanced")
+class ClassBalanced(Deferred):
+    """Class-balanced cross-entropy (Cui et al., 2019) with deferred re-weighting."""
+
+    def __init__(self, problem: Problem, *, start: float = 0.8, beta: float = 0.9999) -> None:
+        super().__init__(problem, start=start, beta=beta)
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``Σ_b w_y CE(z, y) / Σ_b w_y``."""
+        return F.cross_entropy(outputs.logits[0], labels, weight=self.current_weights())
+
+
+@register("ldam")
+class LDAM(Deferred):
+    """Label-distribution-aware margins with deferred re-weighting, LDAM-DRW (Cao et al., 2019)."""
+
+    margins: Tensor
+
+    def __init__(self, problem: Problem, *, start: float = 0.8, beta: float = 0.9999, margin: float = 0.5) -> None:
+        super().__init__(problem, start=start, beta=beta, classifier="cosine")
+        self.register_buffer("margins", losses.ldam_margins(problem.counts, checked_range("margin", margin, 0)))
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """See :func:`dqroute.core.losses.ldam`."""
+        return losses.ldam(outputs.logits[0], labels, self.margins, COSINE_SCALE, self.current_weights())
+
+
+@register("logit-adjustment")
+class LogitAdjustment(Method):
+    """Logit-adjusted cross-entropy (Menon et al., 2021), one expert."""
+
+    def __init__(self, problem: Problem, *, tau: float = 1.0, classifier: str = "linear") -> None:
+        super().__init__(problem, classifier=classifier)
+        self.tau = checked_range("tau", tau, 0)
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """See :func:`dqroute.core.losses.logit_adjusted`."""
+        return losses.logit_adjusted(outputs.logits[0], labels, self.log_pi, self.tau)
+
+
+@register("weighted")
+class Weighted(Method):
+    """Logit adjustment in which images of rare classes count more, from the first epoch on, and the prior follows.
+
+    On average, counting an image ``n_c^-q`` times equals drawing classes with frequencies ``∝ n_c^(1-q)`` (at q = ½
+    square-root sampling; Kang et al., 2020). A rival of all that DQRoute adds: it has class weights and nothing else.
+
+    Args:
+        rarity: q, 0 to 1: 0 is logit adjustment, 1 lets all classes count alike.
+    """
+
+    focus: Tensor
+    log_prior: Tensor
+
+    def __init__(self, problem: Problem, *, rarity: float = 0.25, classifier: str = "linear") -> None:
+        super().__init__(problem, classifier=classifier)
+        focus = losses.rarity_focus(problem.counts, checked_range("rarity", rarity, 0, 1))
+        self.register_buffer("focus", focus)
+        self.register_buffer("log_prior", losses.expert_priors(self.log_pi, focus[None])[0])
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``mean_b v_y CE(z + log π', y)``, ``v_c ∝ n_c^-q``, ``π'_c ∝ π_c v_c``: the logits stay those of balance."""
+        return losses.logit_adjusted(outputs.logits[0], labels, self.log_prior, 1.0, self.focus)
+
+
+@register("focused")
+class Focused(Method):
+    """One branch that learns as DQRoute's third expert does: the rival that asks whether three are needed.
+
+    Args:
+        outsiders: o, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class.
+        tau: strength of the prior.
+    """
+
+    focus: Tensor
+    log_prior: Tensor
+
+    def __init__(
+        self, problem: Problem, *, outsiders: float = 0.2, tau: float = 1.0, classifier: str = "linear"
+    ) -> None:
+        super().__init__(problem, classifier=classifier)
+        # At 0 the other classes would be left out of the only softmax there is.
+        self.tau, outsiders = checked_range("tau", tau, 0), checked_range("outsiders", outsiders, 1e-6, 1)
+        few = torch.zeros(1, len(problem.counts), dtype=torch.bool)
+        few[0, list(nested_class_sets(problem.groups, problem.counts, 3)[-1])] = True
+        focus = losses.expert_focus(problem.counts, few, outsiders)
+        self.register_buffer("focus", focus[0])
+        self.register_buffer("log_prior", losses.expert_priors(self.log_pi, focus)[0])
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``mean_b v_y CE(z + τ log π', y)``, ``π'_c ∝ π_c v_c``; see :func:`dqroute.core.losses.expert_focus`."""
+        return losses.logit_adjusted(outputs.logits[0], labels, self.log_prior, self.tau, self.focus)

@@ -1,0 +1,77 @@
+"""The rivals of three experts: RIDE and SADE, without a router of their own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqroute.core import losses
+from dqroute.core.checks import checked_range, choose
+from dqroute.methods.base import Method, Problem, register
+from dqroute.models.experts import COSINE_SCALE, ExpertOutputs
+
+
+@register("ride")
+class RIDE(Method):
+    """Three experts paid for disagreeing, mean of logits, in the manner of RIDE (Wang et al., 2021).
+
+    Args:
+        experts: how many.
+        base: each expert's own loss, ``"logit-adjustment"`` or ``"ldam"``.
+        diversity: weight of the reward for disagreeing.
+        classifier: ``"linear"`` or ``"cosine"``.
+
+    RIDE's second stage, a router that stops early to save work, is left out.
+    """
+
+    margins: Tensor
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        experts: int = 3,
+        base: str = "logit-adjustment",
+        diversity: float = 0.05,
+        classifier: str = "linear",
+    ) -> None:
+        super().__init__(problem, experts=experts, classifier=classifier)
+        self.base = choose("base loss", base, ("logit-adjustment", "ldam"))
+        if base == "ldam" and classifier != "cosine":
+            raise ValueError("the margins of base='ldam' live on the cosine; use classifier='cosine' with it")
+        self.diversity = checked_range("diversity", diversity, 0)
+        self.register_buffer("margins", losses.ldam_margins(problem.counts))
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``Σ_k L(z_k, y) - δ · diversity``, δ the reward's weight; see :func:`dqroute.core.losses.diversity`.
+
+        ``L`` is the base loss.
+        """
+        if self.base == "ldam":
+            each = [losses.ldam(logits, labels, self.margins, COSINE_SCALE) for logits in outputs.logits]
+        else:
+            each = [losses.logit_adjusted(logits, labels, self.log_pi) for logits in outputs.logits]
+        return torch.stack(each).sum() - self.diversity * losses.diversity(outputs.logits)
+
+
+@register("sade")
+class SADE(Method):
+    """Three experts, for a long-tailed, a balanced and an inverse world, in the manner of SADE (Zhang et al., 2022).
+
+    The mean of their logits predicts; SADE's aggregation at test time, for other distributions, is left out.
+    """
+
+    def __init__(self, problem: Problem, *, tau: float = 2.0, classifier: str = "linear") -> None:
+        super().__init__(problem, experts=3, classifier=classifier)
+        self.tau = checked_range("tau", tau, 0)
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``CE(z_1, y) + CE(z_2 + log π, y) + CE(z_3 + log π - τ log π̄, y)``, π̄ the prior upside down."""
+        forward, uniform, backward = outputs.logits
+        each = (
+            F.cross_entropy(forward, labels),
+            losses.logit_adjusted(uniform, labels, self.log_pi),
+            losses.inverse_softmax(backward, labels, self.log_pi, self.tau),
+        )
+        return torch.stack(each).sum()

@@ -1,0 +1,122 @@
+"""Where and in which precision to compute, and when to compile."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import sysconfig
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dqroute.core.checks import choose
+
+# From where on a compiled network repays its compilation, three times over; see benchmarks/NOTES.md. On a CPU with a
+# matrix unit, operations of the whole training (elsewhere the convolutions take nearly all the time, and compilation
+# gains next to nothing); on a GPU, where launching kernels is what a small network waits for, its steps.
+COMPILE_FROM_OPERATIONS = 3e14
+COMPILE_FROM_STEPS = 3000
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """``"auto"``: the first CUDA GPU, or else the CPU. A device of torch's is taken by its name.
+
+    Raises:
+        ValueError: for an unknown device, or CUDA where there is none.
+    """
+    name = str(name)
+    choose("device", name.split(":")[0], ("auto", "cpu", "cuda"))
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError("device='cuda' was asked for, but torch sees no CUDA GPU; use device='cpu' or 'auto'")
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 itself; where it is emulated, fp32 is faster."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return cpu_has("avx512_bf16") or cpu_has("amx_tile")
+
+
+def cpu_has(unit: str) -> bool:
+    """Whether the processor has ``"avx512_bf16"``, vectors of bfloat16, or ``"amx_tile"``, matrices of them."""
+    # Asked of torch's private functions since no public one tells; an absent one counts as "no".
+    check = getattr(torch.cpu, f"_is_{unit}_supported", None)
+    return check is not None and bool(check())
+
+
+def precision_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """Autocast for the network's forward pass: ``"bf16"``, ``"fp32"``, or ``"auto"``.
+
+    What ``"fp32"`` comes to in a GPU's convolutions is torch's setting, ``torch.backends.cudnn.allow_tf32``.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """What a precision comes to on a device."""
+    return precision == "bf16" or (precision == "auto" and computes_in_bf16(device))
+
+
+def keep_freed_memory() -> None:
+    """Make the C library keep memory that was freed instead of handing it back to the system.
+
+    A training step on a CPU frees and takes hundreds of megabytes, and the system clears every page it gives anew:
+    a quarter of the time of a compiled step. Only glibc can be told; elsewhere nothing happens.
+    """
+    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(mmap_threshold, 32 * 2**20)  # the most glibc allows
+    mallopt(trim_threshold, 2**31 - 1)
+
+
+def compiler_found(device: torch.device) -> bool:
+    """Whether all is there that ``torch.compile`` calls.
+
+    That is a C++ compiler; on a CPU also Python's headers, which its kernels include and some systems ship apart; for a
+    GPU Triton, which Windows lacks.
+    """
+    if device.type == "cuda" and find_spec("triton") is None:
+        return False
+    if device.type == "cpu" and not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return False
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl"))
+
+
+def worth_compiling(operations: float, steps: int, device: torch.device, bf16: bool) -> bool:
+    """Whether a training is long enough to repay the compilation of its network.
+
+    Decided by the training's size alone and not by a clock, so that the same run takes the same path every time and
+    stays bit-identical.
+
+    Args:
+        operations: of all forward and backward passes; steps: of the optimizer.
+        device: where; bf16: whether the network computes in it.
+
+    Without a matrix unit a compiled step takes 0.91 to 1.03 times as long as before (``benchmarks/NOTES.md``).
+    """
+    if device.type == "cuda":
+        return steps >= COMPILE_FROM_STEPS and compiler_found(device)
+    return bf16 and cpu_has("amx_tile") and operations >= COMPILE_FROM_OPERATIONS and compiler_found(device)
+
+
+def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
+    """The network compiled for one batch size; on a GPU its kernels are recorded and replayed as one graph.
+
+    Raises:
+        ValueError: without a compiler.
+    """
+    if not compiler_found(device):
+        raise ValueError(
+            "a compiled training, asked for by compile=True or begun as one, needs a C++ compiler (g++), Python's "
+            "headers (python3-dev), and on a GPU Triton; install what is missing, or begin with compile=False"
+        )
+    return torch.compile(network, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)

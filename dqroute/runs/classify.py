@@ -1,0 +1,83 @@
+"""A trained run put to work on picture files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from math import nan
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dqroute.core.checks import checked_range, checked_whole
+from dqroute.data import read_images
+from dqroute.models.device import resolve_device
+from dqroute.runs.run import Run
+
+
+def classify(
+    run: Run,
+    files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    *,
+    answer_at: float = 0.0,
+    batch_size: int = 256,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
+
+    Args:
+        run: a finished run; ``settings.json`` and ``weights.safetensors`` of its folder are enough.
+        files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them.
+        answer_at: least probability of an answer; below it the model abstains. 0 to 1.
+        batch_size: pictures in memory at a time.
+        device: where to compute.
+
+    Returns:
+        A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
+        ``probability``, 0 to 1; ``answered``, whether that is enough; ``problem``, empty unless the file cannot be
+        read, which costs its own row alone.
+
+    Raises:
+        ValueError: if a value is out of range, or the model was not trained on square colour pictures.
+    """
+    model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
+    checked_range("answer_at", answer_at, 0, 1)
+    checked_whole("batch_size", batch_size, 1)
+    files = [files] if isinstance(files, (str, os.PathLike)) else files
+    channels = model.mean.shape[1]
+    if model.size is None or model.size[0] != model.size[1] or channels != 3:
+        raise ValueError(
+            f"files are read as square colour pictures; this model takes {channels} channel(s) of size {model.size}; "
+            "make its images yourself and call run.model.predict"
+        )
+    classes: list[str | None] = []
+    probabilities: list[float] = []
+    problems: list[str] = []
+    for start in range(0, len(files), batch_size):
+        images, wrong = read_what_can_be(files[start : start + batch_size], model.size[0])
+        prediction = model.predict(images)
+        answers = zip(prediction.label.tolist(), prediction.probability.tolist(), strict=True)
+        for problem in wrong:
+            label, probability = (None, nan) if problem else next(answers)
+            classes.append(None if label is None else names[label])
+            probabilities.append(probability)
+        problems += wrong
+    table = pd.DataFrame({"file": [os.fspath(file) for file in files], "class": classes, "probability": probabilities})
+    return table.assign(answered=table["probability"] >= answer_at, problem=problems)
+
+
+def read_what_can_be(files: Sequence[str | os.PathLike[str]], size: int) -> tuple[Tensor, list[str]]:
+    """The pictures that can be read, uint8 ``[N, 3, size, size]``, and what is wrong with each file, or ``""``."""
+    try:
+        return read_images(files, size), [""] * len(files)
+    except ValueError:
+        pass  # One by one then, to learn which.
+    images, problems = [torch.empty(0, 3, size, size, dtype=torch.uint8)], []
+    for file in files:
+        try:
+            images.append(read_images([file], size))
+            problems.append("")
+        except ValueError as error:
+            problems.append(str(error))
+    return torch.cat(images), problems

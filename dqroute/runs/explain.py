@@ -1,0 +1,119 @@
+"""One prediction taken apart: what each expert says, how much it counts, and which training images are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqroute.data.image_set import AnySplit
+from dqroute.methods.base import Method, in_batches
+from dqroute.runs.run import Run
+
+
+class Opinion(NamedTuple):
+    """What one expert says of an image.
+
+    Attributes:
+        expert: from 1.
+        classes: how many classes it answers for, the size of ``S_k``.
+        says: the class it would give alone.
+        probability: its own, of that class, 0 to 1.
+        confidence: its detector's probability that the image belongs to its classes, 0 to 1; 1 without a detector.
+        weight: its share in the fused prediction; the experts' weights sum to 1.
+    """
+
+    expert: int
+    classes: int
+    says: str
+    probability: float
+    confidence: float
+    weight: float
+
+
+class Explanation(NamedTuple):
+    """Why an image was called what it was called.
+
+    Attributes:
+        answer: the class.
+        probability: of that class, 0 to 1.
+        ranking: the most probable classes of the fused prediction and their probabilities, the answer first.
+        experts: what each expert says.
+    """
+
+    answer: str
+    probability: float
+    ranking: list[tuple[str, float]]
+    experts: list[Opinion]
+
+
+def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
+    """Take the prediction for one image apart.
+
+    Args:
+        run: a finished run.
+        image: uint8 ``[channels, H, W]``, as the model was trained on.
+        top: how many classes to rank.
+
+    Raises:
+        ValueError: if the image is none that the model takes.
+    """
+    model, names = run.model, run.settings["class_names"]
+    if image.ndim != 3:
+        raise ValueError(f"explain takes one image [channels, height, width]; got {list(image.shape)}")
+    outputs = model.outputs(image[None])
+    prediction = model.answers(outputs)
+    alone, sizes = outputs.logits[:, 0].softmax(dim=1), model.class_sets().sum(dim=1)
+    best, which = prediction.probabilities[0].topk(min(top, len(names)))
+    ranking = [(names[c], p) for c, p in zip(which.tolist(), best.tolist(), strict=True)]
+    confidence, weight = prediction.confidence[0].tolist(), prediction.expert_weights[0].tolist()
+    experts = [
+        Opinion(k + 1, int(sizes[k]), names[int(p.argmax())], p.max().item(), confidence[k], weight[k])
+        for k, p in enumerate(alone)
+    ]
+    return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
+
+
+class Neighbours(NamedTuple):
+    """The most similar images.
+
+    Attributes:
+        indices: int64 ``[N, k]``, into the split that was searched, the most similar first.
+        similarity: ``[N, k]``, -1 to 1.
+    """
+
+    indices: Tensor
+    similarity: Tensor
+
+
+def nearest(run: Run, images: Tensor, among: AnySplit, k: int = 5) -> Neighbours:
+    """The images of a split that the network sees as most alike.
+
+    ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads.
+
+    Args:
+        run: a finished run.
+        images: uint8 ``[N, channels, H, W]``.
+        among: the split to search, most often the training split.
+        k: how many.
+
+    Raises:
+        ValueError: if the images are none that the model takes, or the split has fewer than ``k``.
+    """
+    if not 1 <= k <= len(among):
+        raise ValueError(f"k is how many neighbours to find among {len(among)} images; got {k}")
+    similarity = directions(run.model, images) @ directions(run.model, among).T
+    found = similarity.topk(k, dim=1)
+    return Neighbours(found.indices, found.values)
+
+
+def directions(model: Method, images: Tensor | AnySplit | Iterable[Tensor], batch_size: int = 256) -> Tensor:
+    """The experts' features as one vector of length 1 an image, ``[N, K·D]``: products are mean cosines."""
+    rows = []
+    for batch in in_batches(images, batch_size):
+        features = model.outputs(batch).features
+        rows.append(F.normalize(features, dim=2).permute(1, 0, 2).flatten(1).cpu() / len(features) ** 0.5)
+    return torch.cat(rows)

@@ -1,0 +1,223 @@
+"""Make a run again from its folder, and say whether the numbers agree.
+
+``python -m dqroute.training.reproduce RUN_FOLDER DATA`` loads the data set as the run's settings say, trains the run
+anew into another folder and compares. ``DATA`` is what :func:`dqroute.load` takes, with options in JSON where the
+settings cannot tell them:
+
+    python -m dqroute.training.reproduce runs/glyphs/dqroute-seed0-425c8e7617 glyphs
+    python -m dqroute.training.reproduce runs/folder/ride-seed1-6bad1d6e9e folder:pictures '{"size": 64}'
+
+It ends with 0 if the numbers are identical or agree within the tolerance, and with 1 if they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import math
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dqroute.data import DATA_SETS, ImageSet, load
+from dqroute.data.disk import read_tensors
+from dqroute.methods.base import METHODS
+from dqroute.models.pretrained import identity_of
+from dqroute.runs.evaluate import differences, evaluate
+from dqroute.runs.run import Run
+from dqroute.sweep.parameters import as_options
+from dqroute.training.fit import fit
+from dqroute.training.settings import Settings
+
+TOLERANCE = 0.01
+# What a clock or a counter measured.
+MEASURED = ("seconds", "images_per_second", "cpu_joules")
+
+
+def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
+    """The data set of a run: its settings tell how it was drawn, and ``options`` what they do not.
+
+    Raises:
+        ValueError: if what is loaded is not what the run was trained on.
+    """
+    build = DATA_SETS.get(name.split(":", 1)[0])
+    takes = inspect.signature(build).parameters if build else {}
+    told = {key: value for key, value in run.settings["data"].items() if key in takes}
+    data = load(name, **told | options)
+    if data.identity != run.settings["data"]:
+        raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
+    # A set's identity does not tell what training may do to its images.
+    told = run.settings["augmentation"].items()
+    may: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told}
+    return replace(data, augmentation=type(data.augmentation)(**may))
+
+
+def train_again(
+    run: Run,
+    data: ImageSet,
+    runs_dir: Path,
+    device: str = "auto",
+    progress: bool = True,
+    pretrained: str | None = None,
+) -> Run:
+    """The run trained anew, and evaluated where it was.
+
+    Args:
+        run: an earlier one; data: its data set.
+        runs_dir: where the new one goes; not where the earlier one is.
+        pretrained: where the weights are that it started from, if it did; its settings know only which they were.
+
+    Raises:
+        ValueError: if the new run would be the earlier one, or started from other weights.
+    """
+    if run.folder.resolve().parents[1] == runs_dir.resolve():
+        raise ValueError(f"{runs_dir} holds the run itself; name another folder for the new one")
+    settings = run.settings
+    compiled = run.provenance.get("compiled", False)
+    # What a run's settings leave out had its default in Settings, whatever a preset has today.
+    training = vars(Settings()) | settings["training"] | {"pretrained": pretrained}
+    started_from = settings["training"].get("pretrained")
+    given = identity_of(pretrained, training["backbone"]) if pretrained else None
+    if given != started_from:
+        raise ValueError(f"{run.folder} started from the weights {started_from}, got {given}; see --pretrained")
+    asked = settings["options"] | training | {"compile": compiled, "device": device, "progress": progress}
+    again = fit(run.method, data, seed=run.seed, runs_dir=runs_dir, **asked)
+    for split in ("test", "val"):
+        if run.report(split) is not None:
+            evaluate(again, split=split, device=device)
+    return again
+
+
+def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in nested lists and dictionaries, with its name, such as ``few`` or ``difficulty[3]``."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key not in MEASURED:
+                yield from numbers(item, f"{name} {key}".strip())
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from numbers(item, f"{name}[{index}]")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, float(value)
+
+
+def results(run: Run) -> dict[str, float]:
+    """All numbers of a run: of each epoch, and of each report there is."""
+    found = dict(numbers({f"epoch {record['epoch']}": record for record in run.epochs}))
+    for split in ("val", "test"):
+        report = run.report(split)
+        found |= dict(numbers({split: report.to_json()} if report else {}))
+    return found
+
+
+def headline(run: Run) -> dict[str, float]:
+    """The numbers that have to agree: loss and accuracy of the last epoch, and the accuracies of each report."""
+    last = run.epochs[-1:]
+    found = {f"last epoch's {name}": float(record[name]) for record in last for name in ("loss", "accuracy")}
+    for split in ("val", "test"):
+        report = run.report(split)
+        for name in ("overall", "many", "medium", "few"):
+            value = getattr(report, name) if report else None
+            if value is not None:
+                found[f"{split} {name}"] = value
+    return found
+
+
+def same_weights(a: Run, b: Run) -> bool | None:
+    """Whether two runs have the same weights to the last bit; None where one was shared without them."""
+    if not (a.weights_file.is_file() and b.weights_file.is_file()):
+        return None
+    mine, other = read_tensors(a.weights_file)[0], read_tensors(b.weights_file)[0]
+    return mine.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in mine.items())
+
+
+def circumstances(run: Run, again: Run) -> list[str]:
+    """What is not as it was: code, packages, machine, images; a line each."""
+    was, now = run.provenance, again.provenance
+    pairs = {
+        "method's revision": (run.settings.get("revision"), METHODS[run.method].revision),
+        "commit": (was.get("commit"), now.get("commit")),
+        "python": (was.get("python"), now.get("python")),
+    }
+    for kind in ("packages", "machine"):
+        before, here = was.get(kind, {}), now.get(kind, {})
+        pairs |= {name: (before.get(name), here.get(name)) for name in before}
+    for name in ("precision", "compiled", "processes", "data_fingerprint"):
+        # Runs of older versions do not tell all of them.
+        if name in was:
+            pairs[name.replace("_", " ")] = (was[name], now.get(name))
+    lines = [f"{name} is {here}, was {before}" for name, (before, here) in sorted(pairs.items()) if before != here]
+    unclean = [which for which, made in (("then", was), ("now", now)) if made.get("clean") is False]
+    return lines + [f"the code had changes that no commit holds {which}" for which in unclean]
+
+
+def verdict(run: Run, again: Run, tolerance: float = TOLERANCE) -> tuple[bool, list[str]]:
+    """Whether the numbers agree, and how that is said.
+
+    Args:
+        run: the earlier run; again: the new one.
+        tolerance: largest difference of a share (0.01 is one point of accuracy), and, relative, of a loss.
+    """
+    mine, other = results(run), results(again)
+    common = mine.keys() & other.keys()
+    if not common:
+        return False, [f"{run.folder} holds no numbers to compare"]
+    weights = same_weights(run, again)
+    if weights is not False and all(mine[name] == other[name] for name in common) and mine.keys() <= other.keys():
+        said = "no weights were shared to compare" if weights is None else "and so are the weights"
+        return True, [f"identical: all {len(common)} numbers, to the last bit; {said}"]
+    before, here = headline(run), headline(again)
+    apart = [
+        f"{name} is {here.get(name, math.nan):.4f}, was {value:.4f}"
+        for name, value in before.items()
+        if not alike(name, value, here.get(name, math.nan), tolerance)
+    ]
+    if apart:
+        return False, [f"different by more than {tolerance:g}:", *apart]
+    largest = max(abs(value - here[name]) for name, value in before.items())
+    return True, [f"not identical, but within {tolerance:g}: {', '.join(before)}; largest difference {largest:.2g}"]
+
+
+def alike(name: str, value: float, other: float, tolerance: float) -> bool:
+    """Whether two numbers agree: a loss by its share, anything else by the difference."""
+    if name.endswith("loss"):
+        return math.isclose(value, other, rel_tol=tolerance)
+    return math.isclose(value, other, rel_tol=0, abs_tol=tolerance)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Reproduce the run that the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m dqroute.training.reproduce", description="Make a run again and say whether the numbers agree."
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    parser.add_argument("data", metavar="DATA", help="as dqroute.load takes it: glyphs, cifar100, folder:PATH, …")
+    parser.add_argument("options", nargs="?", default="{}", help="of the data set, in JSON")
+    parser.add_argument("--runs-dir", type=Path, help="where the new run goes; by default it is not kept")
+    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="default: %(default)s")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--pretrained", help="the weights it started from: imagenet, or a safetensors file")
+    chosen = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="dqroute-") as scratch:
+        try:
+            run = Run(chosen.run)
+            if not run.finished:
+                parser.error(f"{run.folder} is not finished; there is nothing to compare with")
+            data = data_of(run, chosen.data, as_options(chosen.options))
+            again = train_again(
+                run, data, chosen.runs_dir or Path(scratch), chosen.device, pretrained=chosen.pretrained
+            )
+        except (OSError, ValueError, TypeError) as error:
+            parser.error(str(error))
+        agrees, lines = verdict(run, again, chosen.tolerance)
+        print("\n".join([*lines, *circumstances(run, again)]))
+    return 0 if agrees else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

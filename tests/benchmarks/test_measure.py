@@ -1,0 +1,123 @@
+"""The benchmarks of the engine run, and what they report hangs together. Speeds themselves are not judged here."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import gpu
+import measure
+import pytest
+import sparse
+import torch
+from ceiling import ceiling
+from method_cost import method_cost
+
+import dqroute as dq
+from dqroute.training.loop import Training
+from dqroute.training.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"backbone": "resnet8", "batch_size": 64, "epochs": 2, "warmup": 0.0, "compile": False}
+
+
+def test_the_ceiling_is_a_rate():
+    """Twice the size is eight times the work, and about the same rate."""
+    assert 0.1 < ceiling(torch.device("cpu"), 512) / ceiling(torch.device("cpu"), 1024) < 10
+
+
+def test_the_methods_own_work_is_a_part_of_the_step(monkeypatch):
+    """The tracker's 2 ms, the joint loss's 30 less the plain one's 10, and 1 ms for each of an epoch's 85 steps."""
+    told = iter([2.0, 100.0, 30.0, 10.0, 85.0])
+    monkeypatch.setattr("method_cost.milliseconds", lambda work, *rest, **named: (work(), next(told))[1])
+    cost = method_cost(10, batch_size=16, backbone="resnet8")
+
+    assert cost["own_ms"] == pytest.approx(23) and cost["share"] == pytest.approx(0.23)
+
+
+def test_the_methods_own_work_as_measured_is_a_part_of_the_step():
+    cost = method_cost(10, batch_size=16, backbone="resnet8")
+    assert 0 < cost["own_ms"] < cost["step_ms"] and cost["share"] == cost["own_ms"] / cost["step_ms"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "matrices", "name"),
+    [("fp32", True, "fp32"), ("bf16", True, "bf16-amx"), ("bf16", False, "bf16-avx512")],
+)
+def test_a_result_is_named_after_what_multiplies(monkeypatch, precision, matrices, name):
+    monkeypatch.setattr(measure, "PRECISION", precision)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices, raising=False)
+    assert measure.unit() == name
+    assert (measure.RESULTS / f"engine-{name}.json").is_file()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a child's peak begins with its parent's on Linux")
+def test_the_peak_of_a_process_is_not_that_of_its_parent():
+    """The parent takes 1.2 GB more than the child, whose imports take most of what it has."""
+    ballast = b"x" * (1200 * 2**20)
+    command = [sys.executable, "-c", "from timing import peak_mib; print(peak_mib())"]
+    done = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=True)
+    assert 10 < float(done.stdout) < measure.peak_mib() - len(ballast) / 2**21
+
+
+@pytest.mark.parametrize("rule", [{"skip_below": 0.5}, {"sure_at": 1.1}])
+def test_who_would_have_run_is_who_does_run(rule, tiny, runs_dir, quick):
+    model = dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, detector="trunk", **quick).model
+    dense = model.outputs_of(tiny.test)
+    with torch.no_grad():
+        expected = model.answers(sparse.asked(dense, model.asks(**rule)))
+    found = model.predict(tiny.test, **rule)
+    assert not found.ran.all() and found.ran[:, 1:].any()
+    for name, value in found._asdict().items():
+        torch.testing.assert_close(getattr(expected, name), value, atol=1e-5, rtol=1e-4)
+
+
+def test_the_gpu_benchmark_runs_where_there_is_none(tiny, tmp_path):
+    made = gpu.measure(tiny, "cpu", tmp_path, progress=False, **SMALL)
+    assert made["epochs"] == 2 and made["seconds"] > 0 and made["steps_per_second_unwatched"] > 0
+    assert 0 < made["share_of_ceiling"] < 1 and not made["compiled"]
+    (run,) = dq.find_runs(tmp_path / "tiny")
+    assert made["accuracy"]["overall"] == run.report("test").overall
+
+
+def test_torch_is_told_to_raise_where_a_step_waits_for_the_gpu(tiny, runs_dir, quick, monkeypatch):
+    """During the steps, and no longer than that."""
+    modes = []
+    run = dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, **quick)
+    training = Training(run, tiny, Settings(**run.settings["training"]), torch.device("cpu"))
+    step = training.step
+
+    def watched(*arguments):
+        modes.append("step")
+        # From here on the device counts as a GPU, on which the mode is set.
+        training.device = torch.device("cuda")
+        return step(*arguments)
+
+    monkeypatch.setattr(training, "step", watched)
+    monkeypatch.setattr(gpu, "wait_for", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    monkeypatch.setattr("dqroute.training.loop.precision_context", lambda precision, device: nullcontext())
+    gpu.steps_without_waiting(training, steps=4)
+    assert modes == ["step"] * 3 + ["error"] + ["step"] * 4 + ["default"]
+
+
+@pytest.mark.slow
+def test_reference_and_engine_are_compared(tmp_path):
+    """Jobs of the smallest case, as `make bench` starts them, on few images."""
+    results = {}
+    for side, job in (("reference", "training"), ("engine", "training"), ("engine", "inference")):
+        command = ["benchmarks/measure.py", "--images", "256", "--worker", side, "ResNet-32, one branch", job]
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=os.environ | {"DQROUTE_RUNS": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        results[side, job] = json.loads(done.stdout)
+    assert all(value > 0 for numbers in results.values() for value in numbers.values())
+    # Without compilation the first step, imports aside, is there in seconds.
+    assert results["engine", "training"]["first_step"] < 30

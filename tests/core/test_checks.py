@@ -1,0 +1,45 @@
+"""An unknown name is answered with the likely one and with all there are; a seed is a whole number."""
+
+import numpy as np
+import pytest
+
+from dqroute.core.checks import checked_seed, checked_whole, choose
+
+
+def test_a_valid_name_is_returned():
+    assert choose("fruit", "pear", ("apple", "pear")) == "pear"
+
+
+def test_an_unknown_name_lists_the_valid_ones_and_guesses():
+    with pytest.raises(ValueError, match=r"unknown fruit 'aple' \(did you mean 'apple'\?\).*apple, pear"):
+        choose("fruit", "aple", ("apple", "pear"))
+
+
+def test_no_guess_where_nothing_is_close():
+    with pytest.raises(ValueError, match="unknown fruit 'zzz'; the valid ones are apple, pear") as caught:
+        choose("fruit", "zzz", iter(["apple", "pear"]))
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [None, 3, ""])
+def test_what_is_no_name_at_all_is_refused_with_the_same_message(name):
+    with pytest.raises(ValueError, match="the valid ones are apple"):
+        choose("fruit", name, ["apple"])
+
+
+@pytest.mark.parametrize("seed", [0, 7, np.int64(3)], ids=repr)
+def test_a_whole_number_is_a_seed_and_comes_back_plain(seed):
+    assert checked_seed(seed) == seed and type(checked_seed(seed)) is int
+
+
+@pytest.mark.parametrize("seed", [-1, 0.0, 1.5, "0", None, True], ids=repr)
+def test_anything_else_is_no_seed(seed):
+    with pytest.raises(ValueError, match="a seed is a whole number from 0 and below 2..63; got"):
+        checked_seed(seed)
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "3", True, None])
+def test_what_is_no_whole_number_from_there_on_is_refused_by_name(value):
+    with pytest.raises(ValueError, match="experts must be a whole number of at least 1"):
+        checked_whole("experts", value, 1)
+    assert checked_whole("experts", np.int64(3), 1) == 3

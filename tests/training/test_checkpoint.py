@@ -1,0 +1,277 @@
+"""The checkpoint: whatever ends a training, at whatever moment, it goes on as if nothing had been."""
+
+import dataclasses
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+from training import assert_same_run, run_in, start
+
+import dqroute as dq
+from dqroute.data.disk import read_tensors, write_tensors
+from dqroute.methods.base import METHODS, Method, register
+from dqroute.training import loop as train
+from dqroute.training.loop import NonFiniteLoss, Training
+
+
+def stop_after(monkeypatch, steps):
+    """Let the training stop after so many steps, as Ctrl-C does."""
+    original, done = Training.step, []
+
+    def step(self, *arguments):
+        if len(done) == steps:
+            raise KeyboardInterrupt
+        done.append(1)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Training, "step", step)
+
+
+def cut_off(method, data, folder, quick, monkeypatch, steps, **changes):
+    """The run as it is left by a training that stops after so many steps, each of which was saved."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, steps)
+        with pytest.raises(KeyboardInterrupt):
+            dq.fit(method, data, runs_dir=folder, checkpoint_minutes=0, **quick | changes)
+    return run_in(folder)
+
+
+@pytest.mark.parametrize(("method", "steps"), [*(("dqroute", n) for n in (1, 2, 3, 5, 7)), ("ldam", 4)])
+def test_a_training_goes_on_to_the_last_bit_after_any_step(tiny, tmp_path, quick, monkeypatch, method, steps):
+    """Three epochs of three steps; the deferred weights switch on at the third."""
+    settings = {"epochs": 3, "start": 0.5}
+    whole = dq.fit(method, tiny, runs_dir=tmp_path / "whole", **settings, **quick)
+    left = cut_off(method, tiny, tmp_path / "cut", quick, monkeypatch, steps, **settings)
+    assert len(left.epochs) == steps // 3
+    _, metadata = read_tensors(left.checkpoint_file)
+    assert (metadata["epochs"], metadata["step"]) == (str(steps // 3), str(steps % 3))
+    original, done = Training.step, []
+    monkeypatch.setattr(Training, "step", lambda self, *a: (done.append(1), original(self, *a))[1])
+    resumed = dq.fit(method, tiny, runs_dir=tmp_path / "cut", **settings, **quick)
+    assert len(done) == 9 - steps
+    assert_same_run(whole, resumed)
+
+
+def test_a_method_that_draws_random_numbers_draws_the_same_ones_again(tiny, tmp_path, quick, monkeypatch):
+    before = dict(METHODS)
+
+    @register("noisy")
+    class Noisy(Method):
+        """Cross-entropy on logits with noise."""
+
+        def loss(self, outputs, labels):
+            return F.cross_entropy(outputs.logits[0] + torch.randn_like(outputs.logits[0]), labels)
+
+    try:
+        whole = dq.fit("noisy", tiny, epochs=2, runs_dir=tmp_path / "whole", **quick)
+        cut_off("noisy", tiny, tmp_path / "cut", quick, monkeypatch, 2, epochs=2)
+        assert_same_run(whole, dq.fit("noisy", tiny, epochs=2, runs_dir=tmp_path / "cut", **quick))
+    finally:
+        METHODS.clear()
+        METHODS.update(before)
+
+
+def test_within_an_epoch_it_is_saved_as_often_as_asked(tiny, tmp_path, quick, monkeypatch):
+    """A clock that moves on by half a minute whenever it is read, and it is read once a step."""
+    original, written = train.write_checkpoint, []
+
+    def write(path, digest, model, updates, epochs, part):
+        written.append((epochs, part.step))
+        original(path, digest, model, updates, epochs, part)
+
+    monkeypatch.setattr(train, "write_checkpoint", write)
+    settings = quick | {"batch_size": 16, "epochs": 1}
+    steps = -(-len(tiny.train) // 16)
+    dq.fit("cross-entropy", tiny, runs_dir=tmp_path / "seldom", **settings)
+    assert written == [(1, 0)]
+    written.clear()
+    dq.fit("cross-entropy", tiny, runs_dir=tmp_path / "often", checkpoint_minutes=0, **settings)
+    assert written == [(0, step + 1) for step in range(steps - 1)] + [(1, 0)]
+    written.clear()
+    clock = iter(range(0, 10**6, 30))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    dq.fit("cross-entropy", tiny, runs_dir=tmp_path / "some", checkpoint_minutes=1.5, **settings)
+    assert 1 < len(written) < steps / 2 and written[-1] == (1, 0)
+
+
+@pytest.mark.parametrize("minutes", [-1, "soon", float("nan"), None], ids=repr)
+def test_a_pause_out_of_range_is_refused(tiny, runs_dir, quick, minutes):
+    with pytest.raises(ValueError, match="checkpoint_minutes must lie at 0 or above"):
+        dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, checkpoint_minutes=minutes, **quick)
+    assert not runs_dir.exists()
+
+
+def test_how_often_it_is_saved_does_not_make_another_run(tiny, runs_dir, quick):
+    a, b = (dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, checkpoint_minutes=m, **quick) for m in (0, 10))
+    assert a.folder == b.folder
+
+
+def progress(folder):
+    """Epochs and steps in the checkpoint of a run, (0, 0) before the first."""
+    for file in folder.glob("tiny/*/checkpoint.safetensors"):
+        metadata = read_tensors(file)[1]
+        return int(metadata["epochs"]), int(metadata["step"])
+    return 0, 0
+
+
+@pytest.mark.posix
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments_a_run_ends_as_one_never_interrupted(tiny, tmp_path, quick):
+    """SIGKILL cannot be caught: what is on the disk at that moment is all there is.
+
+    Every fourth process is killed while it starts, the others some steps after they went on.
+    """
+    chance, settings = random.Random(0), {"epochs": 30, "batch_size": 40, "start": 0.3}
+    whole = dq.fit("dqroute", tiny, runs_dir=tmp_path / "whole", **quick | settings)
+    steps, places = -(-len(tiny.train) // 40), []
+    for number in range(20):
+        epochs, step = progress(tmp_path / "cut")
+        wanted = divmod(epochs * steps + step + chance.randint(1, 3), steps)
+        process = start(tmp_path / "cut", checkpoint_minutes=0, **settings)
+        limit = time.monotonic() + 60
+        while number % 4 and progress(tmp_path / "cut") < wanted and process.is_alive() and time.monotonic() < limit:
+            time.sleep(0.001)
+        # A step with its checkpoint takes some 20 ms: any moment of it, the writing too.
+        time.sleep(chance.uniform(0, 0.02 if number % 4 else 0.3))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        places.append(progress(tmp_path / "cut"))
+    assert places == sorted(places) and len(set(places)) >= 15 and sum(step > 0 for _, step in places) >= 5
+    left = run_in(tmp_path / "cut")
+    assert not left.finished
+    process = start(tmp_path / "cut", **settings)
+    process.join(120)
+    assert process.exitcode == 0
+    assert_same_run(whole, dq.Run(left.folder))
+
+
+# --- failing writes, damage, strangers --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left(tiny, runs_dir, quick, monkeypatch):
+    """A run cut off in the second of three epochs."""
+    return cut_off("cross-entropy", tiny, runs_dir, quick, monkeypatch, 5, epochs=3)
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+@pytest.mark.posix
+def test_a_file_too_large_for_the_system_is_one_error_and_what_was_there_is_kept(left, tiny, runs_dir, tmp_path, quick):
+    """A real failing write: the system refuses to let a file grow beyond 16 kB."""
+    import resource  # Windows has no such module
+
+    before = content(left.folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*checkpoint\.safetensors \(File too large\); free"):
+            dq.fit("cross-entropy", tiny, epochs=3, runs_dir=runs_dir, checkpoint_minutes=0, **quick)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    after = content(left.folder)
+    assert after.keys() == before.keys() and not list(left.folder.glob(".*.partial"))
+    assert after["checkpoint.safetensors"] == before["checkpoint.safetensors"]
+    resumed = dq.fit("cross-entropy", tiny, epochs=3, runs_dir=runs_dir, **quick)
+    assert_same_run(resumed, dq.fit("cross-entropy", tiny, epochs=3, runs_dir=tmp_path / "whole", **quick))
+
+
+SMALL_DISK = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from training import QUICK, make_tiny
+import dqroute as dq
+disk = Path(sys.argv[2])
+def fit():
+    return dq.fit("cross-entropy", make_tiny(), epochs=2, runs_dir=disk, **QUICK)
+try:
+    fit()
+except OSError as error:
+    print("full:", error)
+print(sorted(path.name for path in disk.glob("tiny/*/*")))
+(disk / "ballast").unlink()
+print("finished:", fit().finished)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("unshare"), reason="needs Linux's unshare")
+def test_a_full_disk_is_one_error_and_with_room_again_the_run_goes_on(tmp_path):
+    """A disk of two megabytes in memory, all but 200 kB of it taken."""
+    mount = f"mount -t tmpfs -o size=2m disk {tmp_path}"
+    spaces = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*spaces, mount], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a disk")
+    script = f'{mount} && head -c 1800k /dev/zero > {tmp_path}/ballast && exec "$@"'
+    python = [sys.executable, "-c", SMALL_DISK, str(Path(__file__).parent), str(tmp_path)]
+    result = subprocess.run([*spaces, script, "sh", *python], capture_output=True, text=True)
+    full, files, finished = result.stdout.splitlines()
+    assert "cannot write" in full and "No space left on device" in full and "free some space" in full
+    assert "partial" not in files and finished == "finished: True"
+
+
+def test_a_foreign_file_in_the_place_of_the_checkpoint_is_refused(left, tiny, runs_dir, quick):
+    write_tensors(left.checkpoint_file, {"a": torch.zeros(3)}, {})
+    before = content(left.folder)
+    with pytest.raises(ValueError, match=r"written by another version, or is no checkpoint; remove"):
+        dq.fit("cross-entropy", tiny, epochs=3, runs_dir=runs_dir, **quick)
+    assert content(left.folder) == before
+
+
+def test_a_checkpoint_of_another_network_is_refused(left, tiny, runs_dir, quick):
+    tensors, metadata = read_tensors(left.checkpoint_file)
+    tensors["model.network.trunk.0.0.weight"] = torch.zeros(3)
+    write_tensors(left.checkpoint_file, tensors, metadata)
+    before = content(left.folder)
+    with pytest.raises(ValueError, match=r"(?s)belongs to another network.*remove .* to train it again"):
+        dq.fit("cross-entropy", tiny, epochs=3, runs_dir=runs_dir, **quick)
+    assert content(left.folder) == before
+
+
+def test_settings_changed_under_a_run_are_named(left, tiny, runs_dir, quick):
+    path = left.folder / "settings.json"
+    settings = json.loads(path.read_text())
+    settings["training"]["lr"] = 0.2
+    path.write_text(json.dumps(settings))
+    before = content(left.folder)
+    with pytest.raises(ValueError, match=r"settings\.json was changed after the run was made \(training differs\)"):
+        dq.fit("cross-entropy", tiny, epochs=3, runs_dir=runs_dir, **quick)
+    assert content(left.folder) == before
+
+
+def test_other_images_under_the_same_name_change_nothing_in_the_folder(left, tiny, runs_dir, quick):
+    images = tiny.train.images.clone()
+    images[0, 0, 0, 0] ^= 1
+    other = dataclasses.replace(tiny, train=dq.data.Split(images, tiny.train.labels))
+    before = content(left.folder)
+    with pytest.raises(ValueError, match="not those .* was begun with"):
+        dq.fit("cross-entropy", other, epochs=3, runs_dir=runs_dir, **quick)
+    assert content(left.folder) == before
+
+
+def test_numbers_that_are_none_do_not_overwrite_the_checkpoint(tiny, runs_dir, quick, monkeypatch):
+    left = cut_off("cross-entropy", tiny, runs_dir, quick, monkeypatch, 4, epochs=3)
+    before = left.checkpoint_file.read_bytes()
+    original = Training.step
+
+    def spoiled(self, *arguments):
+        loss, hits = original(self, *arguments)
+        return loss * float("nan"), hits
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "step", spoiled)
+        with pytest.raises(NonFiniteLoss, match="epoch 2 of 3"):
+            dq.fit("cross-entropy", tiny, epochs=3, runs_dir=runs_dir, checkpoint_minutes=0, **quick)
+    assert left.checkpoint_file.read_bytes() == before

@@ -1,0 +1,102 @@
+"""Schedules worked by hand, presets, and errors that name the setting."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dqroute.training.settings import PRESETS, Settings, setting_names, training_settings
+
+
+def test_cosine_by_hand():
+    """12 epochs, 2 of warm-up, peak 0.8: half-way up at 1, the peak at 2, ½ of it at 7, ½(1 + cos 3π/4) at 9.5."""
+    rate = Settings(epochs=12, warmup=2, lr=0.8).rate
+    assert rate(0) == 0
+    assert rate(1) == pytest.approx(0.4)
+    assert rate(2) == pytest.approx(0.8)
+    assert rate(7) == pytest.approx(0.4)
+    assert rate(9.5) == pytest.approx(0.4 * (1 - math.sqrt(0.5)))
+    assert rate(12) == pytest.approx(0)
+
+
+def test_cosine_without_warmup_starts_at_the_peak():
+    rate = Settings(epochs=10, warmup=0, lr=0.3).rate
+    assert rate(0) == 0.3 and rate(5) == pytest.approx(0.15)
+
+
+def test_steps_by_hand():
+    """The field's schedule: 0.1, warm over 5 epochs, a tenth from 160 of 200, a hundredth from 180."""
+    rate = PRESETS["paper"].rate
+    expected = {0: 0, 2.5: 0.05, 5: 0.1, 100: 0.1, 159.9: 0.1, 160: 0.01, 179.9: 0.01, 180: 0.001, 200: 0.001}
+    assert {epoch: rate(epoch) for epoch in expected} == pytest.approx(expected)
+
+
+@given(st.sampled_from(["cosine", "step"]), st.integers(1, 300), st.floats(0, 1), st.floats(0, 1))
+def test_the_rate_never_leaves_zero_to_peak(schedule, epochs, warm_share, share):
+    settings = Settings(epochs=epochs, schedule=schedule, warmup=warm_share * epochs, lr=0.5)
+    assert 0 <= settings.rate(share * epochs) <= 0.5
+
+
+def test_presets_say_what_the_page_says():
+    paper = PRESETS["paper"]
+    assert (paper.epochs, paper.backbone, paper.schedule, paper.warmup) == (200, "resnet32", "step", 5.0)
+    assert (paper.lr, paper.momentum, paper.weight_decay, paper.batch_size) == (0.1, 0.9, 5e-4, 128)
+    assert paper.optimizer == "sgd"
+    assert PRESETS["laptop"] == Settings(optimizer="muon")
+
+
+def test_changes_apply_and_none_means_as_the_preset_has_it():
+    settings = training_settings("paper", {"lr": 0.2, "epochs": None, "batch_size": 64})
+    assert (settings.lr, settings.epochs, settings.batch_size) == (0.2, 200, 64)
+
+
+def test_a_presets_warmup_shrinks_with_a_short_training_but_not_the_callers():
+    assert training_settings("paper", {"epochs": 6}).warmup == 2
+    assert training_settings("paper", {"epochs": 100}).warmup == 5
+    assert training_settings("paper", {"epochs": 6, "warmup": 4}).warmup == 4
+
+
+def test_an_unknown_preset_lists_the_valid_ones():
+    with pytest.raises(ValueError, match="laptop, paper"):
+        training_settings("laptp", {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"epochs": 2.5},
+        {"epochs": "3"},
+        {"batch_size": 0},
+        {"lr": -1},
+        {"lr": 1e4},
+        {"lr": float("nan")},
+        {"momentum": 1.5},
+        {"weight_decay": -1e-4},
+        {"warmup": 31},
+        {"schedule": "linear"},
+        {"precision": "fp8"},
+    ],
+    ids=str,
+)
+def test_a_value_out_of_range_is_named(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        training_settings("laptop", change)
+
+
+@pytest.mark.parametrize("change", [{"lr": "fast"}, {"warmup": "1"}], ids=str)
+def test_a_text_for_a_number_is_named(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        training_settings("laptop", change)
+
+
+def test_setting_names_are_the_dataclasss():
+    assert setting_names() == list(vars(Settings()))
+
+
+def test_a_whole_number_out_of_an_array_becomes_a_plain_one():
+    settings = training_settings("laptop", {"epochs": np.int64(2), "batch_size": np.int64(64)})
+    assert json.dumps(vars(settings)) == json.dumps(vars(training_settings("laptop", {"epochs": 2, "batch_size": 64})))
