@@ -97,7 +97,7 @@ def glyphs(
 
 @lru_cache(maxsize=1)
 def _difficulty_by_name() -> dict[str, float]:
-    text = files("dqroute.data").joinpath("glyph_difficulty.json").read_text(encoding="utf-8")
+    text = files("dqroute.data.sets").joinpath("glyph_difficulty.json").read_text(encoding="utf-8")
     return json.loads(text)["error"]
 
 
