@@ -1,15 +1,8 @@
 """The run folder: what was asked, how it went, what came out.
 
 One folder a run, named after method, seed and a digest of everything that decides the result, so that the same run
-asked for again is found. All files are JSON or safetensors; nothing is pickled.
-
-    settings.json        what was asked: method, options, training settings, seed, data set, class counts
-    provenance.json      code version, packages, machine, pixels' fingerprint; "finished" when the training is
-    epochs.jsonl         one line an epoch: loss, accuracy, rate, seconds, and what the method tells of itself
-    checkpoint.safetensors   the state after each epoch, and every few minutes, until the run is finished
-    .lock                held by the process that trains the run, until it is finished
-    weights.safetensors  the trained network
-    report-test.json     the evaluation (and report-val.json)
+asked for again is found. All files are JSON or safetensors; nothing is pickled. Their names stand here and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -18,26 +11,49 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from dqroute.core.checks import choose, one_line
 from dqroute.core.long_tail import ShotGroups
-from dqroute.data.disk import read_json, read_json_lines, read_tensors, write_json
+from dqroute.data.disk import keep_json, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.methods.base import METHODS, Method, Problem
-from dqroute.runs.locking import only_process
+from dqroute.runs.locking import LOCK, only_process
 from dqroute.runs.report import Report
 
-if TYPE_CHECKING:
-    import pandas
-
 FORMAT = 1
+# What was asked: method, options, training settings, seed, data set, class counts.
+SETTINGS = "settings.json"
+# Code version, packages, machine, the pixels' fingerprint; "finished" when the training is.
+PROVENANCE = "provenance.json"
+# A line an epoch: loss, accuracy, rate, seconds, and what the method tells of itself.
+EPOCHS = "epochs.jsonl"
+# The latest state of the training, until it is finished.
+CHECKPOINT = "checkpoint.safetensors"
+# The trained network.
+WEIGHTS = "weights.safetensors"
+
+
+def report_name(split: str) -> str:
+    """The file of the evaluation on a split."""
+    return f"report-{split}.json"
+
+
+def trade_off_name(split: str) -> str:
+    """The file of the trade-off curves on a split."""
+    return f"tradeoff-{split}.json"
+
+
+def outsiders_name(name: str, split: str) -> str:
+    """The file of the report on outsiders that are called so."""
+    return f"outsiders-{name}-{split}.json"
 
 
 def default_runs_dir() -> Path:
@@ -52,11 +68,14 @@ def problem_to_json(problem: Problem) -> dict[str, Any]:
 
 def problem_from_json(value: dict[str, Any]) -> Problem:
     """The inverse of :func:`problem_to_json`."""
-    groups = value["groups"]
-    shots = ShotGroups(tuple(groups["many"]), tuple(groups["medium"]), tuple(groups["few"]), groups["rule"])
     size = tuple(value["size"]) if value.get("size") else None
-    given = {"counts": torch.tensor(value["counts"]), "groups": shots}
-    return Problem(**(value | given | {"mean": tuple(value["mean"]), "std": tuple(value["std"]), "size": size}))
+    given = {"counts": torch.tensor(value["counts"]), "groups": groups_from_json(value["groups"]), "size": size}
+    return Problem(**(value | given | {"mean": tuple(value["mean"]), "std": tuple(value["std"])}))
+
+
+def groups_from_json(value: dict[str, Any]) -> ShotGroups:
+    """Shot groups from the plain values of a problem's."""
+    return ShotGroups(tuple(value["many"]), tuple(value["medium"]), tuple(value["few"]), value["rule"])
 
 
 def canonical(value: Any) -> Any:
@@ -89,83 +108,48 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
     return model
 
 
-class Run:
-    """A training run on disk.
+class RunRecord:
+    """What is recorded of a run, in its folder (:class:`Run`) or in a table (:class:`~dqroute.runs.published.PublishedRun`).
 
     Attributes:
-        folder: where it lies.
-        settings: the content of ``settings.json``.
+        settings: what was asked for.
+        place: where the record lies, for messages.
         data: the image set it was trained on, if this process has it; :func:`dqroute.evaluate` wants it.
     """
 
-    def __init__(self, folder: str | Path, data: ImageSet | None = None) -> None:
-        """Open an existing run.
+    settings: dict[str, Any]
+    place: str
+    data: ImageSet | None = None
+
+    def read(self, name: str) -> Any:
+        """The content of a JSON or JSON-lines file of the run; None if there is none of that name.
 
         Raises:
-            FileNotFoundError: if the folder holds no run.
-            ValueError: if its files are damaged or of another format.
+            ValueError: naming the file, if it is damaged.
         """
-        self.folder, self.data = Path(folder).expanduser(), data
-        if not (self.folder / "settings.json").is_file():
-            raise FileNotFoundError(f"{self.folder} holds no run: it has no settings.json")
-        self.settings: dict[str, Any] = read_json(self.folder / "settings.json")
-        if not is_run(self.settings):
-            found = self.settings.get("format") if isinstance(self.settings, dict) else None
-            raise ValueError(
-                f"{self.folder} has run format {found}, this version reads {FORMAT}; "
-                "remove the folder to train it again"
-            )
+        raise NotImplementedError
 
-    @classmethod
-    def of_request(cls, runs_dir: Path, request: dict[str, Any], problem: Problem, data: ImageSet) -> Run:
-        """The run for this request: the one there is, or a new folder for it.
+    @property
+    def names(self) -> list[str]:
+        """The JSON and JSON-lines files there are, by name."""
+        raise NotImplementedError
 
-        Args:
-            request: everything that decides the result, JSON-ready: method, options, training, seed, data.
+    def keep(self, name: str, value: Any) -> None:
+        """Keep as JSON what can be worked out again, where there is a folder to keep it in."""
+
+    @property
+    def model(self) -> Method:
+        """The trained model, ready to predict.
 
         Raises:
-            ValueError: if the method refuses its options or the network's settings (no folder is made then), or if the
-                folder's settings are no longer those it was made for.
+            FileNotFoundError: if there are no weights, with the remedy.
+            ValueError: if the weights are those of another run or network.
         """
-        folder = folder_of(runs_dir, request, data.name)
-        head = {"format": FORMAT, "digest": digest_of(request)}
-        if not (folder / "settings.json").is_file():
-            build(request, problem)
-            described = {"problem": problem_to_json(problem), "class_names": list(data.class_names)}
-            with only_process(folder):
-                write_json(folder / "settings.json", head | request | described)
-        run = cls(folder, data)
-        changed = [name for name in request if canonical(run.settings.get(name)) != canonical(request[name])]
-        if changed or run.settings.get("digest") != head["digest"]:
-            raise ValueError(
-                f"{folder / 'settings.json'} was changed after the run was made ({', '.join(changed) or 'digest'} "
-                "differs); restore it, or remove the folder to train the run again"
-            )
-        names = list(data.class_names)
-        if run.settings["class_names"] != names:
-            # They decide nothing but how answers are called; the newer ones are the corrected ones.
-            run.settings["class_names"] = names
-            write_json(folder / "settings.json", run.settings)
-        return run
-
-    def warn_of_other_images(self, data: ImageSet) -> None:
-        """Warn if the run was trained on other pixels than these, read from files of the same names and sizes.
-
-        No error, because two machines may decode a JPEG file a little differently. What a set draws itself may differ
-        as little and is not compared, nor are images that stay in their files.
-        """
-        known = self.provenance.get("data_fingerprint")
-        read = "files" in data.identity and isinstance(data.train, Split)
-        if known is not None and read and known != data.fingerprint():
-            warnings.warn(
-                f"the images of {data.name} are not to the bit those that {self.folder} was trained on; if they were "
-                "changed, choose another runs_dir, or remove the folder to train it again",
-                stacklevel=3,
-            )
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else f"{len(self.epochs)} epochs so far"
-        return f"Run({str(self.folder)!r}, {state})"
+        return f"{type(self).__name__}({self.place!r}, {state})"
 
     @property
     def method(self) -> str:
@@ -178,31 +162,19 @@ class Run:
         return self.settings["seed"]
 
     @property
+    def provenance(self) -> dict[str, Any]:
+        """Code version, packages, machine, times; empty before the training starts."""
+        return self.read(PROVENANCE) or {}
+
+    @property
     def finished(self) -> bool:
-        """Whether the training ran to its end (its weights may have been left out when the folder was shared)."""
+        """Whether the training ran to its end (its weights may have been left out when the run was shared)."""
         return "finished" in self.provenance
-
-    @property
-    def checkpoint_file(self) -> Path:
-        """Where the latest state of the training lies until the run is finished."""
-        return self.folder / "checkpoint.safetensors"
-
-    @property
-    def weights_file(self) -> Path:
-        """Where the trained network lies."""
-        return self.folder / "weights.safetensors"
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """The records of the epochs done."""
-        path = self.folder / "epochs.jsonl"
-        return read_json_lines(path) if path.is_file() else []
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Code version, packages, machine, times; empty before the training starts."""
-        path = self.folder / "provenance.json"
-        return read_json(path) if path.is_file() else {}
+        return self.read(EPOCHS) or []
 
     @property
     def seconds(self) -> float:
@@ -212,19 +184,129 @@ class Run:
     @property
     def groups(self) -> ShotGroups:
         """The shot groups of the training set."""
-        return problem_from_json(self.settings["problem"]).groups
+        return groups_from_json(self.settings["problem"]["groups"])
+
+    def report(self, split: str = "test") -> Report | None:
+        """The evaluation on a split, if there is one."""
+        name = report_name(split)
+        if (value := self.read(name)) is None:
+            return None
+        try:
+            return Report.from_json(value)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} of {self.place}: {error}; remove the file and evaluate the run again"
+            ) from error
 
     def new_model(self) -> Method:
         """The run's model as it was before training, drawn from the run's seed."""
         return build(self.settings, problem_from_json(self.settings["problem"]))
 
-    @cached_property
-    def model(self) -> Method:
-        """The trained model, ready to predict.
+    def warn_of_other_images(self, data: ImageSet) -> None:
+        """Warn if the run was trained on other pixels than these, read from files of the same names and sizes.
+
+        No error, because two machines may decode a JPEG file a little differently. What a set draws itself may differ
+        as little and is not compared, nor are images that stay in their files.
+        """
+        known = self.provenance.get("data_fingerprint")
+        read = "files" in data.identity and isinstance(data.train, Split)
+        if known is not None and read and known != data.fingerprint():
+            warnings.warn(
+                f"the images of {data.name} are not to the bit those that {self.place} was trained on; if they were "
+                "changed, choose another runs_dir, or remove the folder to train it again",
+                stacklevel=3,
+            )
+
+
+class Run(RunRecord):
+    """A training run on disk.
+
+    Attributes:
+        folder: where it lies.
+    """
+
+    def __init__(self, folder: str | Path, data: ImageSet | None = None) -> None:
+        """Open an existing run.
 
         Raises:
-            FileNotFoundError: if the run is not finished, or its weights were left out of the folder.
+            FileNotFoundError: if the folder holds no run.
+            ValueError: if its files are damaged or of another format.
         """
+        self.folder, self.data = Path(folder).expanduser(), data
+        self.place = str(self.folder)
+        self.settings = self.read(SETTINGS)
+        if self.settings is None:
+            raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}")
+        if not is_run(self.settings):
+            found = self.settings.get("format") if isinstance(self.settings, dict) else None
+            raise ValueError(
+                f"{self.folder} has run format {found}, this version reads {FORMAT}; "
+                "remove the folder to train it again"
+            )
+
+    @classmethod
+    def of_request(cls, runs_dir: Path, request: dict[str, Any], problem: Problem, data: ImageSet) -> Run:
+        """The run for this request: the one there is, or a new folder for it.
+
+        Args:
+            request: everything that decides the result, JSON-ready: method, options, training, seed, data. That the
+                method takes its options is for the caller to make sure of.
+
+        Raises:
+            ValueError: if the folder's settings are no longer those it was made for.
+        """
+        folder = folder_of(runs_dir, request, data.name)
+        head = {"format": FORMAT, "digest": digest_of(request)}
+        if not (folder / SETTINGS).is_file():
+            described = {"problem": problem_to_json(problem), "class_names": list(data.class_names)}
+            with only_process(folder):
+                write_json(folder / SETTINGS, head | request | described)
+        run = cls(folder, data)
+        changed = [name for name in request if canonical(run.settings.get(name)) != canonical(request[name])]
+        if changed or run.settings.get("digest") != head["digest"]:
+            raise ValueError(
+                f"{folder / SETTINGS} was changed after the run was made ({', '.join(changed) or 'digest'} differs); "
+                "restore it, or remove the folder to train the run again"
+            )
+        names = list(data.class_names)
+        if run.settings["class_names"] != names:
+            # They decide nothing but how answers are called; the newer ones are the corrected ones.
+            run.settings["class_names"] = names
+            write_json(folder / SETTINGS, run.settings)
+        return run
+
+    def read(self, name: str) -> Any:
+        path = self.folder / name
+        if not path.is_file():
+            return None
+        return read_json_lines(path) if path.suffix == ".jsonl" else read_json(path)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.glob("[!.]*.json*"))
+
+    def keep(self, name: str, value: Any) -> None:
+        # Of several processes that train together, one writes.
+        if not (dist.is_available() and dist.is_initialized() and dist.get_rank() > 0):
+            keep_json(self.folder / name, value)
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where the latest state of the training lies until the run is finished."""
+        return self.folder / CHECKPOINT
+
+    @property
+    def weights_file(self) -> Path:
+        """Where the trained network lies."""
+        return self.folder / WEIGHTS
+
+    @property
+    def lock_file(self) -> Path:
+        """What the process holds that trains the run."""
+        return self.folder / LOCK
+
+    @cached_property
+    def model(self) -> Method:
         if not self.weights_file.is_file():
             raise FileNotFoundError(
                 f"{self.folder} has no weights: the run is unfinished, or shared without them; "
@@ -239,16 +321,6 @@ class Run:
         except RuntimeError as error:
             raise ValueError(f"{self.weights_file} belongs to another network: {one_line(error)}") from error
         return model.eval()
-
-    def report(self, split: str = "test") -> Report | None:
-        """The evaluation on a split, if there is one."""
-        path = self.folder / f"report-{split}.json"
-        if not path.is_file():
-            return None
-        try:
-            return Report.from_json(read_json(path))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; remove the file and evaluate the run again") from error
 
 
 def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
@@ -268,8 +340,8 @@ def folders_below(root: Path) -> Iterator[Path]:
         real = os.path.realpath(folder)
         if real in seen:
             inside.clear()
-        # A finished run has a provenance beside its settings; a settings.json alone may be anybody's.
-        elif {"settings.json", "provenance.json"} <= set(files):
+        # A finished run has a provenance beside its settings; settings alone may be anybody's.
+        elif {SETTINGS, PROVENANCE} <= set(files):
             yield Path(folder)
         seen.add(real)
 
@@ -277,7 +349,7 @@ def folders_below(root: Path) -> Iterator[Path]:
 def opened(folder: Path) -> Run | None:
     """The finished run in a folder; None if there is something else."""
     try:
-        if not is_run(read_json(folder / "settings.json")):
+        if not is_run(read_json(folder / SETTINGS)):
             return None
         run = Run(folder)
         return run if run.finished else None
@@ -287,46 +359,5 @@ def opened(folder: Path) -> Run | None:
 
 
 def is_run(settings: Any) -> bool:
-    """Whether the content of a ``settings.json`` is that of a run of this format."""
+    """Whether the content of a settings file is that of a run of this format."""
     return isinstance(settings, dict) and settings.get("format") == FORMAT
-
-
-def described(data: dict[str, Any]) -> dict[str, Any]:
-    """The properties of a data set, its seed told from the run's."""
-    return {"data seed" if name == "seed" else name: value for name, value in data.items()}
-
-
-def table(runs: str | Path | Iterable[Run] | None = None) -> pandas.DataFrame:
-    """What run folders tell, one row a run.
-
-    Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set (its seed as
-    ``data seed``) that are not the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the
-    test accuracies in %, if the run was evaluated; ``minutes`` of training; ``kilojoules`` of the processors, if the
-    machine told; ``commit``, and whether the code was ``clean``; ``device``, ``finished`` and ``folder``.
-
-    Args:
-        runs: a folder, below which all finished runs are taken; runs; or None for the default folder.
-    """
-    # Here, because pandas takes half a second to import and training does without.
-    import pandas
-
-    found = find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else list(runs)
-    asked = [run.settings["options"] | run.settings["training"] | described(run.settings["data"]) for run in found]
-    values: dict[str, set[str]] = {}
-    for settings in asked:
-        for name, value in settings.items():
-            values.setdefault(name, set()).add(json.dumps(canonical(value), sort_keys=True))
-    differing = [name for name in values if len(values[name]) > 1 and name != "name"]
-    rows = []
-    for run, settings in zip(found, asked, strict=True):
-        made, report, machine = run.provenance, run.report(), run.provenance.get("machine", {})
-        energy = made.get("cpu_joules")
-        row = {"method": run.method, "data": run.settings["data"]["name"], "seed": run.seed}
-        row |= {name: settings.get(name) for name in differing}
-        for group in ("overall", "many", "medium", "few"):
-            accuracy = getattr(report, group) if report else None
-            row[group] = None if accuracy is None else 100 * accuracy
-        row |= {"minutes": run.seconds / 60, "kilojoules": None if energy is None else energy / 1e3}
-        row |= {"commit": made.get("commit"), "clean": made.get("clean"), "device": machine.get("device")}
-        rows.append(row | {"finished": made.get("finished"), "folder": str(run.folder)})
-    return pandas.DataFrame(rows)

@@ -1,0 +1,121 @@
+"""Runs that are published: one JSON-lines file a table, a run a line, with all that a row needs to be made again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dqroute.data.disk import write_atomically
+from dqroute.methods.base import Method
+from dqroute.runs.run import EPOCHS, SETTINGS, Run, RunRecord, is_run
+
+
+class PublishedRun(RunRecord):
+    """A run as a line of a published file has it: settings, provenance, epochs, reports and curves, but no weights.
+
+    Attributes:
+        place: the file and the line, such as ``results/cifar-100.jsonl:7``.
+    """
+
+    def __init__(self, place: str, record: Any) -> None:
+        """Take a line for a run.
+
+        Args:
+            record: by the name that each file has in a run folder, its content.
+
+        Raises:
+            ValueError: if it is none of this format.
+        """
+        if not (isinstance(record, dict) and is_run(record.get(SETTINGS))):
+            raise ValueError(f"{place} holds no run of the format that this version reads")
+        self.place, self.record = place, record
+        self.settings = record[SETTINGS]
+
+    def read(self, name: str) -> Any:
+        return self.record.get(name)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.record)
+
+    @property
+    def model(self) -> Method:
+        raise FileNotFoundError(
+            f"{self.place} was published without weights; "
+            f"python -m dqroute.training.reproduce {self.place} DATA --runs-dir FOLDER trains the run again"
+        )
+
+
+def publish(runs: Iterable[RunRecord], path: str | Path) -> list[PublishedRun]:
+    """Write runs to a file, which is made if it is not there.
+
+    A run that the file has already is replaced where it stands, so that the others keep their lines; new ones follow.
+    Of the epochs before the last one what they tell class by class is left out.
+
+    Args:
+        runs: finished ones; path: of the file, by custom ``….jsonl``.
+
+    Returns:
+        All that are in the file now.
+
+    Raises:
+        ValueError: if a run is not finished, or what is there is no such file.
+    """
+    path = Path(path)
+    records = {run.settings["digest"]: run.record for run in read_published(path)} if path.is_file() else {}
+    for run in runs:
+        if not run.finished:
+            raise ValueError(f"{run!r} is not finished; a published run is")
+        names = sorted(run.names, key=lambda name: (name != SETTINGS, name))
+        record = {name: run.read(name) for name in names}
+        record[EPOCHS] = without_classes(record[EPOCHS], len(run.settings["class_names"]))
+        records[run.settings["digest"]] = record
+    lines = (json.dumps(record, separators=(",", ":")) for record in records.values())
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
+    return read_published(path)
+
+
+def without_classes(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
+    """The records of epochs, those before the last one without the lists that have a value a class."""
+
+    def short(value: Any) -> bool:
+        return not (isinstance(value, list) and len(value) == classes)
+
+    earlier = [{name: value for name, value in record.items() if short(value)} for record in epochs[:-1]]
+    return earlier + epochs[-1:]
+
+
+def read_published(path: str | Path) -> list[PublishedRun]:
+    """The runs of a file that :func:`publish` wrote, a line each.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the line, if it is damaged or holds no run of this format.
+    """
+    runs = []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}:{number} is not readable JSON ({error}); restore the file") from error
+        runs.append(PublishedRun(f"{path}:{number}", record))
+    return runs
+
+
+def open_run(place: str | Path) -> RunRecord:
+    """The run in a folder, or in a line of a published file: ``runs/glyphs/NAME`` or ``results/cifar-100.jsonl:7``.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, file or line.
+        ValueError: if what is there is damaged or of another format.
+    """
+    line = re.fullmatch(r"(.+\.jsonl)(?::(\d+))?", str(place))
+    if line is None:
+        return Run(place)
+    runs = read_published(line[1])
+    if not 1 <= int(line[2] or 0) <= len(runs):
+        raise FileNotFoundError(f"which run? {line[1]} has the lines 1 to {len(runs)}, as in {line[1]}:1; got {place}")
+    return runs[int(line[2]) - 1]
