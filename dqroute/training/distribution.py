@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dqroute.methods.base import Method
-from dqroute.models.device import precision_context
-from dqroute.models.experts import ExpertOutputs
+from dqroute.models.device import is_main, precision_context
+from dqroute.core.outputs import ExpertOutputs
 from dqroute.runs.locking import only_process
 
 
@@ -89,11 +89,6 @@ def joined(on_cpu: bool) -> Processes:
 
     state = PartialState(cpu=on_cpu or not torch.cuda.is_available())
     return Processes(state.process_index, state.num_processes)
-
-
-def is_main() -> bool:
-    """Whether this process is the only one, or the one that writes."""
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 class _Sum(torch.autograd.Function):
