@@ -1,4 +1,4 @@
-"""Figures that set methods, or settings of one, side by side."""
+"""Figures that set methods or networks side by side: how right they are, how sure, how fast, and who speaks."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+from torch import Tensor
 
-from dqroute.core.tradeoff import GRID, Point
-from dqroute.core.tradeoff import curve as height_of
+from dqroute.core.curves import GRID, Coverage, Point, curve
+from dqroute.core.long_tail import GROUP_NAMES
+from dqroute.runs.report import Report
 from dqroute.runs.run import Run
-from dqroute.runs.tables import COLUMNS, accuracies, check_one_run_a_seed
-from dqroute.show.style import (
-    interval,
-    legend_columns,
-    method_hatches,
-    method_styles,
-    new_figure,
-)
+from dqroute.runs.tables import COLUMNS, accuracies, check_one_run_a_seed, half_interval
+from dqroute.show.style import EXPERT_COLOURS, HATCHES, SUBJECT, legend_above, method_styles, new_figure, plain_numbers
 
 
-def lines(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str, **axes: Any
-) -> Figure:
+def lines(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], xlabel: str, ylabel: str, **axes: Any) -> Figure:
     """A line a name, each in its own colour and dash; shot groups and experts have the colours they have everywhere.
 
     Args:
@@ -34,13 +29,11 @@ def lines(
         xlabel, ylabel: with units; axes: for ``Axes.set``, such as ``yscale="log"``.
     """
     figure, (ax,) = new_figure()
-    styles = method_styles(curves)
-    for name, (x, y) in curves.items():
-        ax.plot(x, y, label=name, **styles[name])
+    for name, style in method_styles(curves).items():
+        ax.plot(*curves[name], label=name, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel, **axes)
-    if ax.get_xscale() == "log":
-        ax.xaxis.set_major_formatter("{x:,g}")
-    figure.legend(loc="outside upper center", ncols=legend_columns(list(curves)), frameon=False)
+    plain_numbers(ax)
+    legend_above(figure)
     return figure
 
 
@@ -49,26 +42,21 @@ def training_curves(runs: Sequence[Run]) -> Figure:
 
     Losses of different methods are different quantities: compare their shapes, not their heights.
     """
-    figure, axes = new_figure(2)
+    figure, (loss, accuracy) = new_figure(2)
     styles = method_styles(run.method for run in runs)
-    labelled: set[str] = set()
     for run in runs:
-        records = run.epochs
-        epochs = [record["epoch"] for record in records]
-        label = None if run.method in labelled else run.method
-        labelled.add(run.method)
-        axes[0].plot(epochs, [record["loss"] for record in records], label=label, **styles[run.method])
-        axes[1].plot(epochs, [100 * record["accuracy"] for record in records], **styles[run.method])
-    for ax in axes:
+        epochs = [record["epoch"] for record in run.epochs]
+        loss.plot(epochs, [record["loss"] for record in run.epochs], label=run.method, **styles[run.method])
+        accuracy.plot(epochs, [100 * record["accuracy"] for record in run.epochs], **styles[run.method])
+    for ax, quantity in ((loss, "loss"), (accuracy, "accuracy, %")):
+        ax.set(xlabel="epoch", ylabel=f"training {quantity}")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].set(xlabel="epoch", ylabel="training loss")
-    axes[1].set(xlabel="epoch", ylabel="training accuracy, %")
-    figure.legend(loc="outside upper center", ncols=min(len(styles), 4), frameon=False)
+    legend_above(figure)
     return figure
 
 
-def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
-    """Accuracy overall and by shot group, a bar a method, each in its own colour and hatching.
+def accuracy_by_group(runs: Sequence[Run] | Mapping[str, Sequence[Run]], split: str = "test") -> Figure:
+    """Accuracy overall and by shot group, a bar a method (or a name of runs), each in its own colour and hatching.
 
     With several seeds a line spans the mean's 95 % interval.
 
@@ -77,33 +65,21 @@ def accuracy_by_group(runs: Sequence[Run], split: str = "test") -> Figure:
     """
     check_one_run_a_seed(runs)
     frame = accuracies(runs, split)
-    several = frame["seed"].nunique() > 1
     figure, (ax,) = new_figure(height=3.2)
-    methods = list(dict.fromkeys(frame["method"]))
-    palette = {name: style["color"] for name, style in method_styles(methods).items()}
-    sns.barplot(
-        frame,
-        x="group",
-        y="accuracy",
-        hue="method",
-        order=COLUMNS,
-        hue_order=methods,
-        palette=palette,
-        errorbar=interval if several else None,
-        err_kws={"color": "0.6"},
-        ax=ax,
-        edgecolor="white",
-    )
-    ax.set(xlabel="", ylabel=f"{split} accuracy, %")
-    sns.move_legend(
-        ax, "lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(methods), 4), title=None, frameon=False
-    )
-    hatches = method_hatches(methods).values()
-    legend = ax.get_legend()
-    assert legend is not None
-    for bars, entry, hatch in zip(ax.containers, legend.get_patches(), hatches, strict=True):
-        for patch in [*bars, entry]:
-            patch.set_hatch(hatch)
+    styles = method_styles(frame["method"])
+    width = 0.8 / len(styles)
+    for place, (method, style) in enumerate(styles.items()):
+        groups = frame[frame["method"] == method].groupby("group")["accuracy"]
+        mean, half = (found.reindex(COLUMNS) for found in (groups.mean(), groups.apply(half_interval)))
+        where = np.arange(len(COLUMNS)) + (place + 0.5) * width - 0.4
+        look = {"color": style["color"], "edgecolor": "white", "ecolor": "0.6", "label": method}
+        bars = ax.bar(where, mean, width, yerr=half if half.notna().any() else None, **look)
+        for bar in bars:
+            bar.set_hatch("" if method in SUBJECT else HATCHES[place % len(HATCHES)])
+    ax.set(ylabel=f"{split} accuracy, %")
+    ax.set_xticks(range(len(COLUMNS)), COLUMNS)
+    ax.grid(axis="x", visible=False)
+    legend_above(figure)
     return figure
 
 
@@ -114,13 +90,12 @@ def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]]) -> Figure:
     """
     figure, (ax,) = new_figure(height=3.6)
     for method, style in method_styles(curves).items():
-        heights = np.stack([height_of(points) for points in curves[method]]).mean(axis=0)
+        heights = torch.stack([curve(points) for points in curves[method]]).mean(dim=0)
         ax.plot(100 * GRID, 100 * heights, label=method, **style)
-        own = [next(point for point in points if point.shift == 0) for points in curves[method]]
-        few, overall = (100 * np.mean([getattr(point, name) for point in own]) for name in ("few", "overall"))
-        ax.plot(few, overall, "o", color=style["color"])
+        own = [(point.few, point.overall) for points in curves[method] for point in points if point.shift == 0]
+        ax.plot(*(100 * np.mean(own, axis=0)), "o", color=style["color"])
     ax.set(xlabel="few-shot accuracy, %", ylabel="overall accuracy, %")
-    figure.legend(loc="outside upper center", ncols=min(len(curves), 3), frameon=False)
+    legend_above(figure, most=3)
     return figure
 
 
@@ -133,10 +108,81 @@ def differences(rows: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
     figure, (ax,) = new_figure(height=0.6 + 0.27 * len(rows))
     for place, values in enumerate(rows.values()):
         ax.plot(values, [place + 0.25] * len(values), ".", color="0.5", markersize=4)
-        low, high = interval(pd.Series(values, dtype=float))
-        ax.plot([low, high], [place, place], color="#1b3a6b", linewidth=1.5)
-        ax.plot(np.mean(values), place, "o", color="#1b3a6b", markersize=5)
+        half = half_interval(pd.Series(values, dtype=float))
+        ax.errorbar(np.mean(values), place, xerr=half, fmt="o", color="#1b3a6b", markersize=5)
     ax.axvline(0, color="0.3", linewidth=1)
     ax.set(xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
     ax.grid(axis="y", visible=False)
+    return figure
+
+
+def expert_weights(reports: Sequence[Report]) -> Figure:
+    """How much each expert counts for images of each shot group, mean over reports (seeds)."""
+    known = [[w for report in reports if (w := report.expert_weights[name])] for name in GROUP_NAMES]
+    experts = max(len(weights[0]) for weights in known if weights)
+    shares = 100 * np.array([np.mean(weights, axis=0) if weights else np.zeros(experts) for weights in known])
+    figure, (ax,) = new_figure(height=1.9)
+    for k, (width, left) in enumerate(zip(shares.T, (shares.cumsum(axis=1) - shares).T, strict=True)):
+        colour = EXPERT_COLOURS[k % len(EXPERT_COLOURS)]
+        bars = ax.barh(range(3), width, left=left, color=colour, edgecolor="white", label=f"expert {k + 1}")
+        words = [f"{share:.0f}" if share > 6 else "" for share in width]
+        ax.bar_label(bars, words, label_type="center", color="black" if k >= 2 else "white")
+    ax.set_yticks(range(3), [f"{name}-shot images" for name in GROUP_NAMES])
+    ax.invert_yaxis()
+    ax.grid(visible=False)
+    ax.set(xlabel="mean expert weight, %", xlim=(0, 100))
+    legend_above(figure)
+    return figure
+
+
+def reliability(panels: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]], xlabel: str, ylabel: str) -> Figure:
+    """What came true against what was stated, a point a bin; on the diagonal the two agree. Panels side by side.
+
+    Args:
+        panels: by name, lines by name: the mean probability of each bin and the share that came true, ``[M]``, 0 to 1.
+        xlabel, ylabel: of all panels, for numbers in %.
+    """
+    figure, axes = new_figure(len(panels), height=4.2)
+    styles = method_styles(name for drawn in panels.values() for name in drawn)
+    for ax, (panel, drawn) in zip(axes, panels.items(), strict=True):
+        ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
+        for name, (stated, true) in drawn.items():
+            ax.plot(100 * stated, 100 * true, marker="o", markersize=4, label=name, **styles[name])
+        ax.set(xlabel=xlabel, xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
+        ax.set_title(panel, loc="left", fontsize="medium")
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, fontsize="small")
+    axes[0].set_ylabel(ylabel)
+    return figure
+
+
+def accuracy_by_coverage(curves: Mapping[str, Coverage]) -> Figure:
+    """How often the answers are right against the share of images answered, a line a curve.
+
+    Args:
+        curves: by name, from :func:`dqroute.core.curves.coverage_curve`.
+    """
+    drawn = {name: (100 * curve.coverage, 100 * curve.accuracy) for name, curve in curves.items()}
+    return lines(drawn, "images answered, %", "answers that are right, %", xlim=(0, 100))
+
+
+JOB_COLOURS = {"training": "#9fb0bd", "training, compiled": "#5d7182", "inference": "#27343f"}
+
+
+def speed_ratios(rows: Sequence[dict[str, Any]]) -> Figure:
+    """How many times as fast as the plain loop, a bar a network and job.
+
+    Args:
+        rows: of a result in ``benchmarks/results``, as `make bench` writes it.
+    """
+    ratios = pd.DataFrame([{**row, "ratio": row["ratio"]["images_per_second"]} for row in rows])
+    table = ratios.pivot_table(index="case", columns="job", values="ratio", sort=False)[list(JOB_COLOURS)]
+    figure, (ax,) = new_figure(height=0.9 + 0.7 * len(table))
+    for place, (job, colour) in enumerate(JOB_COLOURS.items()):
+        bars = ax.barh(np.arange(len(table)) + (place - 1) * 0.27, table[job], 0.27, color=colour, label=job)
+        ax.bar_label(bars, fmt="×%.1f", padding=3, fontsize="small")
+    ax.axvline(1, color="black", linewidth=0.8)
+    ax.set(xlabel="images a second, plain loop = 1", yticks=range(len(table)), yticklabels=table.index)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    legend_above(figure)
     return figure

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import matplotlib.pyplot as plt
-import seaborn as sns
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
@@ -17,30 +14,38 @@ from torch import Tensor
 from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.data.image_set import ImageSet
 from dqroute.runs.explain import Explanation
-from dqroute.show.style import (
-    EXPERT_COLOURS,
-    GROUP_COLOURS,
-    GROUP_MARKERS,
-)
+from dqroute.show.style import EXPERT_COLOURS, GROUP_COLOURS, new_figure, points_by_group
+
+GREY = "#9fb0bd"
 
 
 def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) -> Figure:
     """Training images of each shot group, one of each of some classes, drawn by seed."""
     generator = torch.Generator().manual_seed(seed)
-    figure, axes = plt.subplots(1, 3, figsize=(7.0, 1.1), layout="constrained")
-    for ax, name in zip(axes, GROUP_NAMES, strict=True):
+    panels = []
+    for name in GROUP_NAMES:
         classes = torch.tensor(data.groups[name], dtype=torch.int64)
         classes = classes[torch.randperm(len(classes), generator=generator)][:per_group]
         first = torch.full((-(-per_group // rows) * rows, *data.shape), 255, dtype=torch.uint8)
         if len(classes):
             first[: len(classes)] = data.train.take([int((data.train.labels == c).nonzero()[0, 0]) for c in classes])
-        grid = torch.cat([torch.cat(list(row), dim=2) for row in first.chunk(rows)], dim=1)
-        ax.imshow(grid.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.set_xlabel(name)
+        panels.append(torch.cat([torch.cat(list(row), dim=2) for row in first.chunk(rows)], dim=1))
+    return image_row(torch.stack(panels), GROUP_NAMES, list(GROUP_COLOURS.values()))
+
+
+def image_row(images: Tensor, captions: Sequence[str], colours: Sequence[str] | None = None) -> Figure:
+    """Images side by side, each with a few words below it.
+
+    Args:
+        images: uint8 ``[N, channels, H, W]``; captions: ``N``; colours: of the frames, ``N``; None draws them grey.
+    """
+    high, wide = images.shape[2:]
+    figure, axes = new_figure(len(images), height=7.0 / len(images) * high / wide + 0.4)
+    for ax, image, caption, colour in zip(axes, images, captions, colours or [GREY] * len(images), strict=True):
+        show_image(ax, image)
+        ax.set_xlabel(caption, parse_math=False)
         for spine in ax.spines.values():
-            spine.set(color=GROUP_COLOURS[name], linewidth=3)
+            spine.set(visible=True, color=colour, linewidth=3)
     return figure
 
 
@@ -51,37 +56,16 @@ def show_image(ax: Axes, image: Tensor) -> None:
     ax.grid(visible=False)
 
 
-def image_row(images: Tensor, captions: Sequence[str], colours: Sequence[str] | None = None) -> Figure:
-    """Images side by side, each with a few words below it.
-
-    Args:
-        images: uint8 ``[N, channels, H, W]``; captions: ``N``; colours: of the frames, ``N``; None draws them grey.
-    """
-    figure, axes = plt.subplots(1, len(images), figsize=(7.0, 7.0 / len(images) + 0.4), layout="constrained")
-    for ax, image, caption, colour in zip(
-        [axes] if len(images) == 1 else axes, images, captions, colours or ["#9fb0bd"] * len(images), strict=True
-    ):
-        show_image(ax, image)
-        ax.set_xlabel(caption, parse_math=False)
-        for spine in ax.spines.values():
-            spine.set(color=colour, linewidth=3)
-    return figure
-
-
 def explanation(image: Tensor, told: Explanation) -> Figure:
     """An image, what each expert says of it and how much that counts, and what the fused prediction comes to.
 
     Args:
         image: uint8 ``[channels, H, W]``; told: from :func:`dqroute.explain`.
     """
-    with sns.axes_style("whitegrid", {"grid.color": ".92"}):
-        figure, (left, middle, right) = plt.subplots(
-            1, 3, figsize=(7.0, 2.2), layout="constrained", width_ratios=[1, 1.5, 1.5]
-        )
+    figure, (left, middle, right) = new_figure(3, height=2.2, width_ratios=[1, 1.5, 1.5])
     show_image(left, image)
     for row, opinion in enumerate(told.experts):
-        colour = EXPERT_COLOURS[row % len(EXPERT_COLOURS)]
-        middle.barh(row, 100 * opinion.weight, color=colour, label="weight" if row == 0 else None)
+        middle.barh(row, 100 * opinion.weight, color=EXPERT_COLOURS[row % len(EXPERT_COLOURS)])
         middle.plot(100 * opinion.confidence, row, "D", color="black", markerfacecolor="white", clip_on=False, zorder=4)
     says = [f"expert {o.expert}: {o.says}, {100 * o.probability:.0f} %" for o in told.experts]
     middle.set_yticks(range(len(says)), says, parse_math=False)
@@ -94,7 +78,6 @@ def explanation(image: Tensor, told: Explanation) -> Figure:
     for ax in (middle, right):
         ax.invert_yaxis()
         ax.grid(axis="y", visible=False)
-        sns.despine(ax=ax, left=True)
     return figure
 
 
@@ -119,23 +102,19 @@ def simplex(
         height: of the figure, in inches.
     """
     places = simplex_places(weights)
-    figure, ax = plt.subplots(figsize=(7.0, height), layout="constrained")
-    ax.fill(*CORNERS.T.tolist(), facecolor="none", edgecolor="#9fb0bd", linewidth=0.8)
-    if images is not None:
-        taken = torch.full((1, 2), torch.inf)
-        for place, group, image in zip(places, groups.tolist(), images, strict=True):
-            if (taken - place).abs().amax(dim=1).min() >= apart:
-                taken = torch.cat([taken, place[None]])
-                pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
-                picture = OffsetImage(pixels, zoom=20 / image.shape[-1], cmap="gray", norm=Normalize(0, 255))
-                edge = {"edgecolor": GROUP_COLOURS[GROUP_NAMES[group]], "linewidth": 2}
-                ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge))
-    for index, name in enumerate(GROUP_NAMES):
-        x, y = places[groups == index].T.tolist()
-        style: dict[str, Any] = {"marker": GROUP_MARKERS[name], "color": GROUP_COLOURS[name], "linestyle": ""}
-        ax.plot(x, y, markersize=4, alpha=0.6, label=name, **style)
-    for k, (x, y) in enumerate(CORNERS.tolist()):
-        ax.annotate(f"expert {k + 1}", (x, y), (0, 18 if k == 2 else -24), textcoords="offset points", ha="center")
+    figure, (ax,) = new_figure(height=height)
+    ax.fill(*CORNERS.T.tolist(), facecolor="none", edgecolor=GREY, linewidth=0.8)
+    taken = torch.full((1, 2), torch.inf)
+    for place, group, image in zip(places, groups.tolist(), [] if images is None else images, strict=False):
+        if (taken - place).abs().amax(dim=1).min() >= apart:
+            taken = torch.cat([taken, place[None]])
+            pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
+            picture = OffsetImage(pixels, zoom=20 / image.shape[-1], cmap="gray", norm=Normalize(0, 255))
+            edge = {"edgecolor": GROUP_COLOURS[GROUP_NAMES[group]], "linewidth": 2}
+            ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge))
+    points_by_group(ax, places[:, 0], places[:, 1], groups, markersize=4, alpha=0.6)
+    for k, corner in enumerate(CORNERS.tolist()):
+        ax.annotate(f"expert {k + 1}", corner, (0, 18 if k == 2 else -24), textcoords="offset points", ha="center")
     ax.set(xlim=(-0.1, 1.1), ylim=(-0.12, 1), aspect="equal")
     ax.axis("off")
     ax.legend(frameon=False, loc="upper left")

@@ -1,4 +1,4 @@
-"""What all figures share: colours, shapes, dashes, hatches, and the bare figure."""
+"""What all figures share: colours, shapes, dashes, hatches, the bare figure and its legend."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from dqroute.runs.tables import half_interval
+from dqroute.core.long_tail import GROUP_NAMES
 
 GROUP_COLOURS = {"many": "#1b3a6b", "medium": "#2a9d8f", "few": "#f2a541"}
 GROUP_MARKERS = {"many": "o", "medium": "s", "few": "^"}
 EXPERT_COLOURS = ("#3d3d3d", "#a23b72", "#eba6c5", "#c9d6df")
-# What the book is about stands out of any number of others.
-SUBJECT: dict[str, dict[str, Any]] = {
-    "dqroute": {"color": "#1c1c1c", "linestyle": "solid"},
-    "dqroute, plain mean": {"color": "#8c8c8c", "linestyle": "solid"},
-}
+# What the book is about stands out of any number of others: it has no dash and no hatching.
+SUBJECT = {"dqroute": "#1c1c1c", "dqroute, plain mean": "#8c8c8c"}
 DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
 HATCHES = ("", "///", "---", "\\\\\\", "|||", "xxx", "+++", "oo")
 
 
-def new_figure(columns: int = 1, height: float = 3.0) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with axes side by side, in the book's style, as wide as the page's column."""
+def new_figure(columns: int = 1, height: float = 3.0, **grid: Any) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with axes side by side, in the book's style, as wide as the page's column.
+
+    Args:
+        grid: for ``plt.subplots``, such as ``width_ratios``.
+    """
     with sns.axes_style("whitegrid", {"grid.color": ".92"}):
-        figure, axes = plt.subplots(1, columns, figsize=(7.0, height), layout="constrained", squeeze=False)
+        figure, axes = plt.subplots(1, columns, figsize=(7.0, height), layout="constrained", squeeze=False, **grid)
     for ax in axes[0]:
         sns.despine(ax=ax, left=True)
     return figure, list(axes[0])
@@ -43,39 +45,37 @@ def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     "expert 2" or "expert 2, alone") have those that they have everywhere.
     """
     names = list(dict.fromkeys(methods))
-    colours = sns.color_palette("colorblind", len(names))
-    styles = {name: {"color": colours[i], "linestyle": DASHES[i % len(DASHES)]} for i, name in enumerate(names)}
-    return {name: style | fixed_style(name) for name, style in styles.items()}
+    styles = {}
+    for i, (name, colour) in enumerate(zip(names, sns.color_palette("colorblind", len(names)), strict=True)):
+        if expert := re.match(r"expert (\d+)(,|$)", name):
+            colour = EXPERT_COLOURS[(int(expert[1]) - 1) % len(EXPERT_COLOURS)]
+        dash = "solid" if name in SUBJECT else DASHES[i % len(DASHES)]
+        styles[name] = {"color": (GROUP_COLOURS | SUBJECT).get(name, colour), "linestyle": dash}
+    return styles
 
 
-def fixed_style(name: str) -> dict[str, Any]:
-    """What a name has in every figure; empty for most."""
-    if name in GROUP_COLOURS:
-        return {"color": GROUP_COLOURS[name]}
-    expert = re.match(r"expert (\d+)(,|$)", name)
-    if expert:
-        return {"color": EXPERT_COLOURS[(int(expert[1]) - 1) % len(EXPERT_COLOURS)]}
-    return SUBJECT.get(name, {})
+def points_by_group(ax: Axes, x: Tensor, y: Tensor, group: Tensor, **style: Any) -> None:
+    """A point each, in the colour and shape of its shot group: 0 many, 1 medium, 2 few; all three are named."""
+    for index, name in enumerate(GROUP_NAMES):
+        style |= {"marker": GROUP_MARKERS[name], "color": GROUP_COLOURS[name], "linestyle": ""}
+        ax.plot(x[group == index].tolist(), y[group == index].tolist(), label=name, **style)
 
 
-def method_hatches(methods: Iterable[str]) -> dict[str, str]:
-    """A hatching for each method's bars, in order of appearance; DQRoute's are black without one."""
-    names = list(dict.fromkeys(methods))
-    hatches = {name: HATCHES[i % len(HATCHES)] for i, name in enumerate(names)}
-    return hatches | {name: "" for name in SUBJECT if name in hatches}
+def legend_above(figure: Figure, most: int = 4) -> None:
+    """One legend for all axes, above them, in as many columns as are no wider than the figure."""
+    entries: dict[str, Artist] = {}
+    for ax in figure.axes:
+        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(name, handle)
+    columns = min(len(entries), most)
+    # Inches: of a handle with the space around it, and of a letter.
+    while sum(0.65 + 0.075 * max(map(len, c)) for c in np.array_split(list(entries), columns)) > 7 and columns > 1:
+        columns -= 1
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False)
 
 
-def legend_columns(names: Sequence[str], most: int = 4) -> int:
-    """How many columns of these names a legend may have and be no wider than a figure."""
-    for columns in range(min(len(names), most), 1, -1):
-        longest = [max(map(len, part)) for part in np.array_split(names, columns)]
-        # Inches: of a handle with the space around it, and of a letter.
-        if sum(0.65 + 0.075 * letters for letters in longest) <= 7:
-            return columns
-    return 1
-
-
-def interval(values: pd.Series) -> tuple[float, float]:
-    """The ends of the 95 % interval of the mean, the same as in the tables (seaborn's own is a bootstrap)."""
-    half = half_interval(values)
-    return values.mean() - half, values.mean() + half
+def plain_numbers(ax: Axes) -> None:
+    """Write 10,000 instead of a power of ten where an axis is logarithmic."""
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter("{x:,g}")

@@ -1,12 +1,13 @@
-"""Moving parts: figures that answer to a slider or a choice, in live Jupyter and in a rendered page alike.
+"""Moving parts: figures that answer to a slider, a choice or a pointer, in live Jupyter and in a rendered page alike.
 
 Everything is worked out beforehand: for every position of the controls one drawing, and one sentence that says in
-numbers what it shows. In live Jupyter, ipywidgets look them up; in a rendered page, which has no kernel, a few lines of
-script do. A notebook's output holds both, and whoever displays it takes what it can use.
+numbers what it shows. In live Jupyter, ipywidgets look them up; in a rendered page, which has no kernel and perhaps no
+network, the script in ``moving.html`` does. A notebook's output holds both, and whoever displays it takes what it can.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import html
 import io
@@ -16,59 +17,40 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
 
-# Looks up the frame at the controls' positions, the last control running fastest, as itertools.product counts.
-SCRIPT = """
-(() => {
-  const root = document.getElementById("NAME");
-  const { names, frames } = JSON.parse(root.querySelector("script[type='application/json']").textContent);
-  const controls = [...root.querySelectorAll("input, select")];
-  const show = () => {
-    let place = 0;
-    controls.forEach((control, k) => {
-      const name = names[k][control.value];
-      place = place * names[k].length + Number(control.value);
-      if (control.type !== "range") return;
-      control.setAttribute("aria-valuetext", name);
-      control.nextElementSibling.textContent = name;
-    });
-    const [drawing, answer] = frames[place];
-    root.querySelector(".moving-drawing").innerHTML = drawing;
-    root.querySelector(".moving-answer").textContent = answer;
-  };
-  // A browser may restore a control's position from an earlier visit without saying so.
-  controls.forEach((control) => control.addEventListener("input", show));
-  show();
-})();
-"""
+PAGE = Path(__file__).with_name("moving.html").read_text(encoding="utf-8")
+MARK = (
+    '<span class="moving-mark" style="position: absolute; pointer-events: none; width: 36px; height: 36px; '
+    'margin: -18px; border: 3px solid #a23b72; border-radius: 50%"></span>'
+)
 
 
 @dataclass(frozen=True)
 class Control:
-    """One thing that a reader can move.
+    """One thing that a reader can move: a :class:`Slider` or a :class:`Choice`.
 
     Attributes:
         label: what it is called beside the control.
         values: what it can be set to, at least two.
         start: one of them, where it stands at first; None is the first.
-        names: how the values are shown; None shows numbers shortly and anything else as it prints.
     """
 
     label: str
     values: Sequence[Any]
     start: Any = None
-    names: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         if len(self.values) < 2:
             raise ValueError(f"{self.label!r} needs at least two values to move between; got {list(self.values)}")
-        if self.names is not None and len(self.names) != len(self.values):
-            raise ValueError(f"{self.label!r} has {len(self.values)} values and {len(self.names)} names for them")
         if self.start is not None and self.start not in self.values:
             raise ValueError(f"{self.label!r} cannot start at {self.start!r}; its values are {list(self.values)}")
 
@@ -79,78 +61,55 @@ class Control:
 
     @property
     def shown(self) -> list[str]:
-        """The values' names."""
-        if self.names is not None:
-            return list(self.names)
+        """The values as a reader sees them: numbers shortly, anything else as it prints."""
         return [f"{v:g}" if isinstance(v, float) else str(v) for v in self.values]
 
     def live(self) -> ipywidgets.Widget:
         """The control in a running notebook; its value is the index of what it is set to."""
-        raise NotImplementedError
+        kind = ipywidgets.SelectionSlider if isinstance(self, Slider) else ipywidgets.Dropdown
+        options, style = [(name, k) for k, name in enumerate(self.shown)], {"description_width": "initial"}
+        return kind(options=options, value=self.place, description=self.label, style=style)
 
     def static(self, name: str) -> str:
-        """The control in a page, under an id."""
-        raise NotImplementedError
+        """The control in a page, with its label, under an id."""
+        shown, place = [html.escape(value) for value in self.shown], self.place
+        if isinstance(self, Slider):
+            made = f'<input type="range" id="{name}" min="0" max="{len(shown) - 1}" step="1" value="{place}" '
+            made += f'autocomplete="off" aria-valuetext="{shown[place]}"> <output for="{name}">{shown[place]}</output>'
+        else:
+            options = [f'<option value="{k}"{" selected" * (k == place)}>{v}</option>' for k, v in enumerate(shown)]
+            made = f'<select id="{name}" autocomplete="off">{"".join(options)}</select>'
+        return f'<div><label for="{name}">{html.escape(self.label)}</label> {made}</div>'
 
 
 class Slider(Control):
     """Values in an order: a slider."""
 
-    def live(self) -> ipywidgets.Widget:
-        options = list(zip(self.shown, range(len(self.values)), strict=True))
-        return ipywidgets.SelectionSlider(
-            options=options, value=self.place, description=self.label, style={"description_width": "initial"}
-        )
-
-    def static(self, name: str) -> str:
-        label, shown = html.escape(self.label), html.escape(self.shown[self.place])
-        return (
-            f'<label for="{name}">{label}</label> <input type="range" id="{name}" min="0" max="{len(self.values) - 1}" '
-            f'step="1" value="{self.place}" autocomplete="off" aria-valuetext="{shown}"> '
-            f'<output for="{name}">{shown}</output>'
-        )
-
 
 class Choice(Control):
     """Values without an order: a list to choose from."""
 
-    def live(self) -> ipywidgets.Widget:
-        options = list(zip(self.shown, range(len(self.values)), strict=True))
-        return ipywidgets.Dropdown(
-            options=options, value=self.place, description=self.label, style={"description_width": "initial"}
-        )
 
-    def static(self, name: str) -> str:
-        options = "".join(
-            f'<option value="{k}"{" selected" * (k == self.place)}>{html.escape(shown)}</option>'
-            for k, shown in enumerate(self.shown)
-        )
-        label = html.escape(self.label)
-        return f'<label for="{name}">{label}</label> <select id="{name}" autocomplete="off">{options}</select>'
-
-
+@dataclass(frozen=True)
 class Moving:
     """A table of drawings and sentences with the controls that move through it; shows itself at the end of a cell.
 
     Attributes:
         controls: in the order of the table's axes.
         frames: drawing (HTML) and sentence (plain text), a pair a position, the last control running fastest.
+        ground: a drawing (HTML) that stays, above the controls.
+        points: where a pointer on the ground chooses a frame: its x and y, a pair a frame, as shares of the ground's
+            width and height, from the upper left corner.
     """
 
-    def __init__(self, controls: Sequence[Control], frames: Sequence[tuple[str, str]]) -> None:
-        self.controls, self.frames = list(controls), list(frames)
+    controls: Sequence[Control]
+    frames: Sequence[tuple[str, str]]
+    ground: str = ""
+    points: Sequence[tuple[float, float]] = ()
 
-    @property
-    def start(self) -> int:
-        """Index of the frame that is shown at first."""
-        return self.frame_at([control.place for control in self.controls])
-
-    def frame_at(self, places: Sequence[int]) -> int:
-        """Index of the frame at the controls' positions."""
-        index = 0
-        for control, place in zip(self.controls, places, strict=True):
-            index = index * len(control.values) + place
-        return index
+    def frame_at(self, places: Sequence[int]) -> tuple[str, str]:
+        """What is shown at the controls' positions."""
+        return self.frames[int(np.ravel_multi_index(tuple(places), [len(c.values) for c in self.controls]))]
 
     @cached_property
     def live(self) -> ipywidgets.Widget:
@@ -159,7 +118,7 @@ class Moving:
         picture, answer = ipywidgets.HTML(), ipywidgets.HTML()
 
         def show(change: object = None) -> None:
-            drawing, sentence = self.frames[self.frame_at([control.value for control in moved])]
+            drawing, sentence = self.frame_at([control.value for control in moved])
             picture.value, answer.value = drawing, html.escape(sentence)
 
         for control in moved:
@@ -170,24 +129,21 @@ class Moving:
     @cached_property
     def static(self) -> str:
         """The same as a piece of a page that needs no kernel, network or other file."""
-        frames, names = self.frames, [control.shown for control in self.controls]
+        told = {"names": [control.shown for control in self.controls], "frames": self.frames, "points": self.points}
         # Inside a script element, "</" and "<!--" could end it early, or too late.
-        data = json.dumps({"names": names, "frames": frames}, ensure_ascii=False).replace("<", "\\u003c")
-        name = "moving-" + hashlib.sha256(data.encode()).hexdigest()[:10]
-        controls = "".join(
-            f"<div>{control.static(f'{name}-{k}')}</div>" for k, control in enumerate(self.controls, start=1)
-        )
-        drawing, sentence = frames[self.start]
-        return (
-            f'<div class="moving" id="{name}"><div class="moving-controls">{controls}</div>'
-            f'<div class="moving-drawing" style="background: white; color: black; max-width: 44rem">{drawing}</div>'
-            f'<p class="moving-answer" aria-live="polite">{html.escape(sentence)}</p>'
-            f'<script type="application/json">{data}</script><script>{SCRIPT.replace("NAME", name)}</script></div>'
-        )
+        data = json.dumps(told, ensure_ascii=False).replace("<", "\\u003c")
+        name = "moving-" + hashlib.sha256((self.ground + data).encode()).hexdigest()[:10]
+        controls = "".join(control.static(f"{name}-{k}") for k, control in enumerate(self.controls, start=1))
+        drawing, sentence = self.frame_at([control.place for control in self.controls])
+        parts = {"name": name, "ground": self.ground, "controls": controls, "drawing": drawing, "data": data}
+        parts["answer"] = html.escape(sentence)
+        return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], PAGE)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Both versions: a running notebook prefers the widget, the book is told to prefer HTML."""
-        return self.live._repr_mimebundle_(**kwargs) | {"text/html": self.static}
+        # A widget cannot be pointed at.
+        live = {} if self.points else self.live._repr_mimebundle_(**kwargs)
+        return live | {"text/html": self.static}
 
 
 def moving(show: Callable[..., tuple[Figure | str, str]], **controls: Control) -> Moving:
@@ -210,11 +166,44 @@ def moving(show: Callable[..., tuple[Figure | str, str]], **controls: Control) -
     return Moving(list(controls.values()), frames)
 
 
-def svg(figure: Figure, alt: str) -> str:
-    """A figure as a small SVG element that grows with the page, and closes the figure.
+def hover(figure: Figure, places: Tensor, images: Tensor, sentences: Sequence[str], alt: str, label: str) -> Moving:
+    """Make the points of a figure answer: a pointer, a finger or a slider picks one. Closes the figure.
 
     Args:
-        figure: from :mod:`dqroute.show`.
+        figure: with one pair of axes.
+        places: of the points on these axes, ``[N, 2]``, two or more.
+        images: a picture a point, uint8 ``[N, channels, H, W]``.
+        sentences: what each point says, ``N``.
+        alt: what a reader who cannot see the figure is told of it.
+        label: what a point is; stands beside the slider that steps through them.
+
+    Raises:
+        ValueError: if there are fewer than two points, or not one image and sentence for each.
+    """
+    if not len(places) == len(images) == len(sentences) > 1:
+        raise ValueError(
+            f"a figure answers at two points or more, each with an image and a sentence; "
+            f"got {len(places)} points, {len(images)} images and {len(sentences)} sentences"
+        )
+    figure.canvas.draw()  # settles the layout
+    shares = figure.axes[0].transData.transform(places.double().numpy()) / figure.bbox.size
+    points = [(round(float(x), 4), round(float(1 - y), 4)) for x, y in shares]
+    frames = [(picture(image, sentence), sentence) for image, sentence in zip(images, sentences, strict=True)]
+    return Moving([Slider(label, range(1, len(points) + 1))], frames, svg(figure, alt) + MARK, points)
+
+
+def picture(image: Tensor, alt: str) -> str:
+    """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, 64 pixels high."""
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).save(file, format="PNG", optimize=True)
+    source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return f'<img src="{source}" alt="{html.escape(alt)}" style="height: 64px; image-rendering: pixelated">'
+
+
+def svg(figure: Figure, alt: str) -> str:
+    """A figure as a small SVG element that grows with the page; closes the figure.
+
+    Args:
         alt: what a reader who cannot see it is told.
     """
     file = io.StringIO()

@@ -1,17 +1,21 @@
 """Moving parts: one table, moved here by ipywidgets in a real kernel, and in tests/test_book.py in a built page."""
 
+import base64
+import io
 import json
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
+import torch
 from bs4 import BeautifulSoup
 from nbclient import NotebookClient
+from PIL import Image
 
-from dqroute import show as plots
-from dqroute.show import widgets
-from dqroute.show.widgets import Choice, Slider, moving, svg
+from dqroute import show
+from dqroute.show import Choice, Slider, hover, moving, svg
 
 TWO = {"share": Slider("share, %", [10, 50, 90], start=50), "group": Choice("group", ["many", "few"])}
 
@@ -21,7 +25,7 @@ def words(share, group):
 
 
 def figure():
-    drawn, (ax,) = plots.new_figure()
+    drawn, (ax,) = show.new_figure()
     ax.bar(range(3), [1, 2, 3])
     ax.plot(range(3), range(3), marker="o")
     ax.set(xlabel="x, m", ylabel="y, s")
@@ -33,8 +37,7 @@ def test_every_position_has_its_own_frame():
     assert len(table.frames) == 6
     for i, share in enumerate([10, 50, 90]):
         for j, group in enumerate(["many", "few"]):
-            assert table.frames[table.frame_at([i, j])] == words(share, group)
-    assert table.frames[table.start] == words(50, "many")
+            assert table.frame_at([i, j]) == words(share, group)
 
 
 def test_the_live_controls_move_the_drawing():
@@ -55,7 +58,8 @@ def test_the_page_has_labelled_controls_at_their_start_and_the_same_table():
     assert page.find(class_="moving-drawing").text == "50 of many"
     assert page.find(class_="moving-answer").text == "many < 50"
     data = json.loads(page.find("script", type="application/json").string)
-    assert data == {"names": [["10", "50", "90"], ["many", "few"]], "frames": [list(frame) for frame in table.frames]}
+    assert data["names"] == [["10", "50", "90"], ["many", "few"]]
+    assert data["frames"] == [list(frame) for frame in table.frames] and not data["points"]
 
 
 def test_two_tables_have_two_names_and_one_table_always_the_same():
@@ -65,18 +69,11 @@ def test_two_tables_have_two_names_and_one_table_always_the_same():
     assert names[0] != names[2]
 
 
-def test_no_text_can_end_the_script_early():
-    page = moving(lambda s: ("</script><b>x</b>", "</script>"), s=Slider("</label>", [1, 2])).static
-    frames = json.loads(BeautifulSoup(page, "html.parser").find("script", type="application/json").string)["frames"]
-    assert frames == [["</script><b>x</b>", "</script>"]] * 2
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"values": [1]}, "at least two values"),
         ({"values": [1, 2], "start": 3}, "cannot start at 3"),
-        ({"values": [1, 2], "names": ["one"]}, "2 values and 1 names"),
     ],
 )
 def test_a_control_that_makes_no_sense_is_refused(wrong, message):
@@ -105,7 +102,7 @@ def test_a_figure_becomes_a_small_drawing_without_strange_ids_and_the_same_each_
 
 def test_in_a_kernel_one_output_holds_the_widget_and_the_page():
     source = (
-        "from dqroute.show.widgets import Slider, moving\n"
+        "from dqroute.show import Slider, moving\n"
         "table = moving(lambda a: (f'<b>{a}</b>', f'a is {a}'), a=Slider('a', [1, 2]))\n"
         "table"
     )
@@ -116,7 +113,6 @@ def test_in_a_kernel_one_output_holds_the_widget_and_the_page():
     assert {"application/vnd.jupyter.widget-view+json", "text/html"} <= shown.data.keys()
     assert shown.data["text/html"].count("<script>") == 1
     assert moved.text == "<b>2</b>\n"
-    assert widgets.SCRIPT.count("NAME") == 1
 
 
 def test_whole_numbers_and_truths_are_shown_whole():
@@ -125,8 +121,67 @@ def test_whole_numbers_and_truths_are_shown_whole():
     assert Choice("share", [0.5, 1.0]).shown == ["0.5", "1"]
 
 
-def test_a_sentence_may_open_what_looks_like_a_script():
+@pytest.mark.parametrize("words", ["class <!--<script> 1", "</script>", "{{data}}"])
+def test_a_sentence_may_open_or_end_what_looks_like_a_script(words):
     """After "<!--<script" a browser passes over the script's end."""
-    page = moving(lambda a: ("<svg></svg>", f"class <!--<script> {a}"), a=Choice("a", [1, 2])).static
+    page = moving(lambda a: (f"<svg></svg>{words}", words), a=Choice("</label>", [words, "b"])).static
     inside = page.partition('<script type="application/json">')[2].partition("</script>")[0]
-    assert "<" not in inside and json.loads(inside)["frames"][0][1] == "class <!--<script> 1"
+    assert "<" not in inside and json.loads(inside)["frames"][0] == [f"<svg></svg>{words}", words]
+
+
+PLACES = torch.tensor([[0.0, 0.0], [2.0, 1.0], [1.0, 4.0]])
+IMAGES = torch.arange(3 * 3 * 4 * 4).reshape(3, 3, 4, 4).to(torch.uint8)
+SENTENCES = ["first", 'second "quoted" & <b>', "third </script>"]
+
+
+def made(places=PLACES, images=IMAGES, sentences=SENTENCES):
+    figure, ax = plt.subplots(figsize=(4, 2), layout="constrained")
+    ax.plot(*PLACES.T.tolist(), "o", gid="points")
+    ax.set(xlabel="x", ylabel="y")
+    return hover(figure, places, images, sentences, "three points", "point")
+
+
+def told(table):
+    soup = BeautifulSoup(table.static, "html.parser")
+    return json.loads(soup.find("script", type="application/json").text), soup
+
+
+def test_points_lie_where_the_drawing_has_them():
+    """The markers of the SVG stand in its own coordinates; as shares of its size they are the points' places."""
+    data, soup = told(made())
+    width, height = (float(v) for v in soup.svg["viewbox"].split()[2:])
+    drawn = [(float(u["x"]) / width, float(u["y"]) / height) for u in soup.svg.find_all("use", style=True)]
+    found = data["points"]
+    for place in found:
+        assert min(np.hypot(place[0] - x, place[1] - y) for x, y in drawn) < 0.005
+    assert found[0][0] < found[2][0] < found[1][0] and found[0][1] > found[1][1] > found[2][1]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_point_holds_its_own_picture_and_sentence(channels):
+    data, soup = told(made(images=IMAGES[:, :channels]))
+    assert [sentence for _, sentence in data["frames"]] == SENTENCES
+    for (drawing, sentence), image in zip(data["frames"], IMAGES, strict=True):
+        shown = BeautifulSoup(drawing, "html.parser").img
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["src"].partition(",")[2]))))
+        np.testing.assert_array_equal(pixels, image[:channels].permute(1, 2, 0).squeeze(-1).numpy())
+        assert shown["alt"] == sentence
+    assert soup.select_one(".moving-answer").text == "first"
+    assert soup.svg["aria-label"] == "three points"
+    assert (soup.label.text, soup.label["for"]) == ("point", soup.input["id"])
+
+
+def test_two_figures_differ_in_name_and_one_is_always_the_same():
+    pages = [told(made(sentences=words))[1].find(class_="moving")["id"] for words in (SENTENCES, SENTENCES, "abc")]
+    assert pages[0] == pages[1] != pages[2]
+
+
+def test_a_figure_that_is_pointed_at_is_a_piece_of_page_in_a_running_notebook_too():
+    """A widget would leave the pointer without an answer."""
+    assert made()._repr_mimebundle_().keys() == {"text/html"}
+
+
+@pytest.mark.parametrize("wrong", [{"sentences": ["a"]}, {"images": IMAGES[:2]}, {"places": PLACES[:0]}])
+def test_points_without_image_or_sentence_are_refused(wrong):
+    with pytest.raises(ValueError, match="each with an image and a sentence"):
+        made(**wrong)
