@@ -1,4 +1,29 @@
-"""The method in torch alone, on plain tensors, for anyone's own training loop.
+"""The method in torch alone, on plain tensors, for anyone's own training loop; imports nothing else, ours or others'.
 
-Imports torch and nothing else, of ours or of others.
+:class:`DQRouteLoss` is all of it in one module. Its parts work alone: class counts and groups (``long_tail``), the
+tracker (``difficulty``), ``detectors``, fusion (``routing``, ``skipping``), the baselines' ``losses``, and ``curves``.
 """
+
+from dqroute.core.curves import coverage_curve, trade_off
+from dqroute.core.detectors import DETECTORS, DetectorBank
+from dqroute.core.difficulty import DifficultyTracker
+from dqroute.core.joint_loss import DQRouteLoss
+from dqroute.core.long_tail import ShotGroups, exponential_counts, shot_groups
+from dqroute.core.outputs import ExpertOutputs
+from dqroute.core.routing import FUSIONS, Fusion, fuse
+
+__all__ = [
+    "DETECTORS",
+    "FUSIONS",
+    "DQRouteLoss",
+    "DetectorBank",
+    "DifficultyTracker",
+    "ExpertOutputs",
+    "Fusion",
+    "ShotGroups",
+    "coverage_curve",
+    "exponential_counts",
+    "fuse",
+    "shot_groups",
+    "trade_off",
+]

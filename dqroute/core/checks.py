@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import wraps
 from math import inf
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar, cast
 
-import numpy as np
+import torch
+from torch import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def choose(kind: str, name: str, valid: Iterable[str]) -> str:
@@ -30,7 +34,7 @@ def choose(kind: str, name: str, valid: Iterable[str]) -> str:
 
 def plain(value: Any) -> Any:
     """A number out of an array as Python's own, which JSON can carry; anything else as it is."""
-    return value.item() if isinstance(value, np.generic) else value
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
 
 
 def checked_seed(seed: object) -> int:
@@ -59,3 +63,20 @@ def checked_whole(name: str, value: object, least: int) -> int:
 def one_line(error: BaseException) -> str:
     """An error's message without line breaks, to stand within another message."""
     return " ".join(str(error).split())
+
+
+def widened(values: Tensor) -> Tensor:
+    """The values in 32 bits at least: sums over classes and their logarithms leave the range of fp16 and bf16."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def without_autocast(function: F) -> F:
+    """The function as it computes outside of autocast, wherever it is called; of some argument it learns the device."""
+
+    @wraps(function)
+    def plainly(*args: Any, **kwargs: Any) -> Any:
+        device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return cast(F, plainly)

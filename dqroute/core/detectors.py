@@ -1,11 +1,13 @@
 """Each expert's own out-of-distribution detector: does this image belong to my classes?
 
-Expert k is responsible for the class set ``S_k``. Its detector gives a log-odds ``s_k(x)``: positive when it
-takes the image for one of its own, negative when it takes it for an outsider; ``sigmoid(s_k)`` is its
-confidence. All detectors share this sign. Expert 1 has all classes, so among the data set's images it has no
-outsiders and nothing to learn from: its log-odds is ``+inf``, its confidence 1.
+Expert k is responsible for the class set ``S_k``. Its detector gives a log-odds ``s_k(x)``: positive when it takes the
+image for one of its own, negative when it takes it for an outsider; ``sigmoid(s_k)`` is its confidence. All detectors
+share this sign. Expert 1 has all classes, so among the data set's images it has no outsiders and nothing to learn from:
+its log-odds is ``+inf``, its confidence 1. The paper's text fixes neither architecture nor loss; each choice is ours.
 
-The paper's text fixes neither architecture nor loss; each choice here is ours.
+Detectors read what the experts say of a batch (:class:`~dqroute.core.outputs.ExpertOutputs`), as tensors of any
+floating type; what a kind does not read may be left out. A new kind is a subclass with ``log_odds``, and
+a line in :data:`DETECTORS`.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dqroute.core.checks import choose
-from dqroute.models.experts import ExpertOutputs
+from dqroute.core.checks import choose, widened, without_autocast
+from dqroute.core.outputs import ExpertOutputs, mean_logits
 
 
 class Detector(nn.Module):
@@ -26,32 +28,45 @@ class Detector(nn.Module):
     Args:
         expert: index k of the expert, 0 for the first.
         members: bool ``[C]``, true for the classes of ``S_k``.
-        features: ``D``, the expert's feature width; shared_features: ``D0``, the trunk's.
+        features: ``D``, the expert's feature width; shared_features: ``D0``, the trunk's; where the kind reads them.
     """
 
     members: Tensor
 
-    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
+    def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
         super().__init__()
         self.expert = expert
         self.register_buffer("members", members)
 
-    def forward(self, outputs: ExpertOutputs) -> Tensor:
-        """Log-odds ``[B]``."""
+    @without_autocast
+    def forward(
+        self, logits: Tensor, features: Tensor | None = None, shared: Tensor | None = None, ran: Tensor | None = None
+    ) -> Tensor:
+        """Log-odds ``[B]``, float32."""
+        return self.log_odds(ExpertOutputs(logits, features, shared, ran))
+
+    def log_odds(self, outputs: ExpertOutputs) -> Tensor:
+        """Log-odds ``[B]``: what a kind has to say."""
         raise NotImplementedError
 
     def learns(self, outputs: ExpertOutputs, own: Tensor) -> Tensor:
-        """The log-odds ``[B]`` that the loss trains; those of :meth:`forward` unless a detector says otherwise.
+        """The log-odds ``[B]`` that the loss trains; those of :meth:`log_odds` unless a detector says otherwise.
 
         Args:
             own: the expert's logits ``[B, C]``, the same numbers as in ``outputs``.
         """
-        return self(outputs)
+        return self.log_odds(outputs)
 
-    @classmethod
-    def of_all(cls, detectors: Sequence[Detector], outputs: ExpertOutputs) -> list[Tensor]:
-        """What each of several detectors of this kind says, ``[B]`` each; a kind may share work among them."""
-        return [detector(outputs) for detector in detectors]
+
+def energy_difference(logits: Tensor, members: Tensor) -> Tensor:
+    """``log Σ_{c∈S} exp z_c - log Σ_{c∉S} exp z_c`` of logits ``[B, C]``, ``[B]``: the log-odds of S in the softmax.
+
+    Args:
+        members: bool ``[C]``, the classes of S; some, and not all.
+    """
+    logits = widened(logits)
+    inside = logits.masked_fill(~members, -torch.inf).logsumexp(dim=1)
+    return inside - logits.masked_fill(members, -torch.inf).logsumexp(dim=1)
 
 
 class EnergyDetector(Detector):
@@ -62,31 +77,11 @@ class EnergyDetector(Detector):
     parameters, so training it trains the expert itself.
     """
 
-    sides: Tensor
-
-    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
-        super().__init__(expert, members, features, shared_features)
-        sides = torch.stack([members, ~members], dim=1).float()
-        self.register_buffer("sides", sides, persistent=False)
-
-    def forward(self, outputs: ExpertOutputs) -> Tensor:
-        return self.energies(outputs.logits[self.expert])
+    def log_odds(self, outputs: ExpertOutputs) -> Tensor:
+        return energy_difference(outputs.logits[self.expert], self.members)
 
     def learns(self, outputs: ExpertOutputs, own: Tensor) -> Tensor:
-        return self.energies(own)
-
-    def energies(self, logits: Tensor) -> Tensor:
-        """The difference of the two energies of logits ``[B, C]``, ``[B]``."""
-        (difference,) = energy_differences(logits, self.sides)
-        return difference
-
-
-def energy_differences(logits: Tensor, sides: Tensor) -> list[Tensor]:
-    """Of logits ``[B, C]``, for each pair of columns of sides ``[C, 2 D]`` (classes inside, outside): D of ``[B]``."""
-    # All sums in one product of a softmax: a fifth of the time of two logsumexps over picked columns, which counts with
-    # thousands of classes. Log-odds end at ±87, where the smaller sum leaves float32.
-    sums = (logits.softmax(dim=1) @ sides).clamp_min(torch.finfo(torch.float32).tiny).log()
-    return [inside - outside for inside, outside in sums.T.unflatten(0, (-1, 2))]
+        return energy_difference(own, self.members)
 
 
 class ConsensusDetector(EnergyDetector):
@@ -96,21 +91,8 @@ class ConsensusDetector(EnergyDetector):
     every expert alone is a noisier judge. The sets being nested and the judge being one, ``σ(s_k)`` never grows with k.
     """
 
-    def forward(self, outputs: ExpertOutputs) -> Tensor:
-        return self.energies(mean_logits(outputs))
-
-    @classmethod
-    def of_all(cls, detectors: Sequence[Detector], outputs: ExpertOutputs) -> list[Tensor]:
-        sides = [detector.sides for detector in detectors if isinstance(detector, ConsensusDetector)]
-        return energy_differences(mean_logits(outputs), torch.cat(sides, dim=1)) if sides else []
-
-
-def mean_logits(outputs: ExpertOutputs) -> Tensor:
-    """The mean over the experts that ran, ``[B, C]``."""
-    if outputs.ran is None:
-        return outputs.logits.mean(dim=0)
-    # The logits of an expert that did not run are zero.
-    return outputs.logits.sum(dim=0) / outputs.ran.sum(dim=0)[:, None].clamp_min(1)
+    def log_odds(self, outputs: ExpertOutputs) -> Tensor:
+        return energy_difference(mean_logits(outputs), self.members)
 
 
 class MaxSoftmaxDetector(Detector):
@@ -119,13 +101,13 @@ class MaxSoftmaxDetector(Detector):
     ``s_k(x) = a · logit(max_{c∈S_k} softmax(z_k)_c) + b``: the classical baseline (Hendrycks and Gimpel, 2017).
     """
 
-    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
-        super().__init__(expert, members, features, shared_features)
+    def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
+        super().__init__(expert, members)
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(self, outputs: ExpertOutputs) -> Tensor:
-        log_p = outputs.logits[self.expert].log_softmax(dim=1)
+    def log_odds(self, outputs: ExpertOutputs) -> Tensor:
+        log_p = widened(outputs.logits[self.expert]).log_softmax(dim=1)
         best = log_p.masked_fill(~self.members, -torch.inf).amax(dim=1).clamp(max=-1e-6)
         return self.log_scale.exp() * (best - torch.log(-torch.expm1(best))) + self.bias
 
@@ -136,12 +118,12 @@ class LinearDetector(Detector):
     Our choice, as the plainest reading of "the expert's own detector".
     """
 
-    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
-        super().__init__(expert, members, features, shared_features)
-        self.score = nn.Linear(features, 1)
+    def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
+        super().__init__(expert, members)
+        self.score = nn.Linear(known(features, "features", "linear"), 1)
 
-    def forward(self, outputs: ExpertOutputs) -> Tensor:
-        return self.score(outputs.features[self.expert]).squeeze(1)
+    def log_odds(self, outputs: ExpertOutputs) -> Tensor:
+        return widened(self.score(given(outputs.features, "features")[self.expert]).squeeze(1))
 
 
 class TrunkDetector(Detector):
@@ -150,16 +132,31 @@ class TrunkDetector(Detector):
     ``s_k(x) = v_k · relu(W_k g(x) + c_k) + b_k`` with 64 hidden units, ``g`` the pooled trunk. Our choice.
     """
 
-    def __init__(self, expert: int, members: Tensor, features: int, shared_features: int) -> None:
-        super().__init__(expert, members, features, shared_features)
-        self.score = nn.Sequential(nn.Linear(shared_features, 64), nn.ReLU(), nn.Linear(64, 1))
+    def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
+        super().__init__(expert, members)
+        width = known(shared_features, "shared_features", "trunk")
+        self.score = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1))
 
-    def forward(self, outputs: ExpertOutputs) -> Tensor:
-        return self.before(outputs.shared)
+    def log_odds(self, outputs: ExpertOutputs) -> Tensor:
+        return self.before(given(outputs.shared, "shared"))
 
     def before(self, shared: Tensor) -> Tensor:
         """Log-odds ``[B]`` from the pooled trunk ``[B, D0]`` alone, before any expert has run."""
-        return self.score(shared).squeeze(1)
+        return widened(self.score(widened(shared)).squeeze(1))
+
+
+def known(width: int, name: str, kind: str) -> int:
+    """The width; ValueError if a kind that reads these features was not told how many there are."""
+    if width < 1:
+        raise ValueError(f"the detectors of kind {kind!r} read features: say how many with {name}=")
+    return width
+
+
+def given(values: Tensor | None, name: str) -> Tensor:
+    """The features in 32 bits; ValueError if a kind that reads them was not given them."""
+    if values is None:
+        raise ValueError(f"these detectors read what the network computes before its logits: pass {name}=")
+    return widened(values)
 
 
 DETECTORS: dict[str, type[Detector]] = {
@@ -177,16 +174,21 @@ class DetectorBank(nn.Module):
     Args:
         kind: a name from :data:`DETECTORS`.
         class_sets: ``S_1, …, S_K``, class indices; a set of all classes gets no detector.
-        num_classes: ``C``; features, shared_features: widths of the network's outputs.
+        num_classes: ``C``; features, shared_features: widths of what the kind reads, where it does.
     """
 
     members: Tensor
 
     def __init__(
-        self, kind: str, class_sets: Sequence[Sequence[int]], num_classes: int, features: int, shared_features: int
+        self,
+        kind: str,
+        class_sets: Sequence[Sequence[int]],
+        num_classes: int,
+        features: int = 0,
+        shared_features: int = 0,
     ) -> None:
         super().__init__()
-        make = self.kind = DETECTORS[choose("detector", kind, DETECTORS)]
+        make = DETECTORS[choose("detector", kind, DETECTORS)]
         members = torch.zeros(len(class_sets), num_classes, dtype=torch.bool)
         for k, classes in enumerate(class_sets):
             members[k, list(classes)] = True
@@ -194,58 +196,63 @@ class DetectorBank(nn.Module):
         self.detectors = nn.ModuleDict(
             {
                 str(k): make(k, members[k].clone(), features, shared_features)
-                for k in range(len(members))
-                if not members[k].all()
+                for k, classes in enumerate(class_sets)
+                if len(set(classes)) < num_classes
             }
         )
 
-    def forward(self, outputs: ExpertOutputs) -> Tensor:
-        """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes."""
-        detectors = [d for d in self.detectors.values() if isinstance(d, Detector)]
-        return self._rows(outputs, dict(zip(self.detectors, self.kind.of_all(detectors, outputs), strict=True)))
+    def each(self) -> dict[int, Detector]:
+        """The detectors there are, by the index of their expert."""
+        return {int(k): detector for k, detector in self.detectors.items() if isinstance(detector, Detector)}
+
+    @without_autocast
+    def forward(
+        self, logits: Tensor, features: Tensor | None = None, shared: Tensor | None = None, ran: Tensor | None = None
+    ) -> Tensor:
+        """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes, ``-inf`` for one that did not run."""
+        outputs = ExpertOutputs(logits, features, shared, ran)
+        return outputs.where_run(self._rows({k: d.log_odds(outputs) for k, d in self.each().items()}, logits))
 
     def learns(self, outputs: ExpertOutputs, each: Sequence[Tensor]) -> Tensor:
         """The log-odds ``[K, B]`` that :meth:`loss` trains.
 
         Args:
-            each: the experts' logits, ``[B, C]`` each: ``outputs.logits`` taken apart once for all who learn from them,
-                because every further time costs the backward pass a tensor of its size.
+            each: ``outputs.logits`` taken apart, ``[B, C]`` each, once for all who learn from them: every further time
+                costs the backward pass a tensor of its size.
         """
-        found = {k: d.learns(outputs, each[int(k)]) for k, d in self.detectors.items() if isinstance(d, Detector)}
-        return self._rows(outputs, found)
+        return self._rows({k: d.learns(outputs, each[k]) for k, d in self.each().items()}, outputs.logits)
 
-    def _rows(self, outputs: ExpertOutputs, log_odds: dict[str, Tensor]) -> Tensor:
-        everything = outputs.logits.new_full(outputs.logits.shape[1:2], torch.inf)
-        return torch.stack([log_odds.get(str(k), everything) for k in range(len(self.members))])
+    def _rows(self, log_odds: dict[int, Tensor], logits: Tensor) -> Tensor:
+        everything = torch.full(logits.shape[1:2], torch.inf, device=logits.device)
+        return torch.stack([log_odds.get(k, everything) for k in range(len(self.members))])
 
+    @without_autocast
     def before(self, shared: Tensor) -> Tensor:
         """The same from the pooled trunk ``[B, D0]`` alone, before any expert has run: what sparse routing asks.
 
         Raises:
             ValueError: if the detectors read what only the experts know.
         """
-        log_odds = shared.new_full((len(self.members), len(shared)), torch.inf)
-        for k, detector in self.detectors.items():
+        log_odds = torch.full((len(self.members), len(shared)), torch.inf, device=shared.device)
+        for k, detector in self.each().items():
             if not isinstance(detector, TrunkDetector):
                 raise ValueError("only detectors on the shared trunk can skip experts; train with detector='trunk'")
-            log_odds[int(k)] = detector.before(shared)
+            log_odds[k] = detector.before(shared)
         return log_odds
 
     def loss(self, log_odds: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
-        """``Σ_k mean_b u_y BCE(σ(s_k), [y ∈ S_k])``, ``u_c ∝ 1 / n_c``: "mine" against "not mine".
+        """``Σ_k mean_b u_y BCE(σ(s_k), [y ∈ S_k])``: "mine" against "not mine".
 
-        Every class counts the same (weight ``1 / n_c``, mean 1 over the training images), because a detector for
-        rare classes sees almost no image of its own otherwise, and because the test set's prior of "mine" is
-        then the share of classes in ``S_k``.
+        With ``u_c ∝ 1 / n_c`` every class counts the same: a detector for rare classes sees almost no image of its own
+        otherwise, and the test set's prior of "mine" is then the share of classes in ``S_k``.
 
         Args:
-            log_odds: ``[K, B]``; labels: ``[B]``.
-            class_weights: ``[C]``, weight of an image by its class.
+            log_odds: ``[K, B]``; labels: ``[B]``; class_weights: ``u``, ``[C]``.
         """
         losses = [
             F.binary_cross_entropy_with_logits(
-                log_odds[int(k)], self.members[int(k)][labels].float(), weight=class_weights[labels]
+                log_odds[k], self.members[k][labels].float(), weight=class_weights[labels]
             )
-            for k in self.detectors
+            for k in self.each()
         ]
         return torch.stack(losses).sum() if losses else log_odds.new_zeros(())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dqroute.core.checks import checked_range, choose
+from dqroute.core.checks import checked_range, choose, widened, without_autocast
 
 
 def class_difficulty(entropy: Tensor, accuracy: Tensor, lam: float) -> Tensor:
@@ -129,14 +129,18 @@ class DifficultyTracker(nn.Module):
         self.register_buffer("weights", torch.full((num_classes,), 1 / num_classes, dtype=torch.float64))
 
     @torch.no_grad()
+    @without_autocast
     def observe(self, log_probability: Tensor, labels: Tensor) -> None:
         """Count one batch: log-probabilities ``[B, C]`` as the model predicts, labels ``[B]``.
 
         ``H_c`` is the mean over the images of class c of ``-Σ_j p_j log p_j``.
         """
-        best = log_probability.max(dim=1).indices
+        # In 16 bits a small probability may have become zero, its logarithm -inf; p log p is 0 there.
+        log_p = widened(log_probability)
+        log_p = log_p.clamp_min(torch.finfo(log_p.dtype).min)
+        best = log_p.max(dim=1).indices
         # The softmax of log-probabilities is their exp, in a third of its time.
-        entropy = -torch.linalg.vecdot(log_probability.softmax(dim=1), log_probability)
+        entropy = -torch.linalg.vecdot(log_p.softmax(dim=1), log_p).to(self.entropy_sum.dtype)
         self.entropy_sum.index_add_(0, labels, entropy)
         self.correct_sum.index_add_(0, labels, (best == labels).float())
         self.image_count.index_add_(0, labels, torch.ones_like(labels, dtype=torch.float32))

@@ -1,15 +1,15 @@
-"""The joint DQRoute loss, and the losses of the baselines, each a function with its formula."""
+"""The losses of the baselines, and the weights and priors of classes, each a function with its formula.
+
+Logits may be of any floating type: the losses compute in 32 bits. DQRoute's own is :mod:`dqroute.core.joint_loss`.
+"""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqroute.core.detectors import DetectorBank
-from dqroute.models.experts import ExpertOutputs
+from dqroute.core.checks import widened
 
 
 def log_prior(counts: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def logit_adjusted(
     Args:
         logits: ``[B, C]``; labels: ``[B]``; log_pi: ``[C]``; class_weights: ``[C]`` or None for 1.
     """
-    losses = F.cross_entropy(logits + tau * log_pi, labels, reduction="none")
+    losses = F.cross_entropy(widened(logits) + tau * log_pi, labels, reduction="none")
     return (losses if class_weights is None else losses * class_weights[labels]).mean()
 
 
@@ -47,6 +47,7 @@ def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float, class_we
         labels: ``[B]``; margins: ``[C]``; class_weights: ``[C]`` or None. Weighted losses are divided by the
             weights' sum in the batch, as the authors do.
     """
+    logits = widened(logits)
     margin = torch.zeros_like(logits).scatter_(1, labels[:, None], scale * margins[labels][:, None])
     return F.cross_entropy(logits - margin, labels, weight=class_weights)
 
@@ -60,22 +61,21 @@ def inverse_softmax(logits: Tensor, labels: Tensor, log_pi: Tensor, tau: float =
     order = log_pi.argsort()
     inverse = torch.empty_like(log_pi)
     inverse[order] = log_pi[order.flip(0)]
-    return F.cross_entropy(logits + log_pi - tau * inverse, labels)
+    return F.cross_entropy(widened(logits) + log_pi - tau * inverse, labels)
 
 
 def diversity(logits: Tensor) -> Tensor:
-    """How far the experts disagree: ``Σ_k mean_b KL(p_k || p̄)``, ``p̄`` the mean of the experts' probabilities.
+    """How far the experts are from their mean: ``Σ_k mean_b KL(p̄ || p_k)``, ``p̄ = softmax(mean_k z_k)``.
 
-    To be subtracted from the loss, so that experts are paid for disagreeing, as in RIDE (Wang et al., 2021). RIDE
-    takes KL between pairs of experts, which has no upper bound; against their mean a term never exceeds ``log K``, and
-    the training cannot run away with it (our choice).
+    To be subtracted from the loss, so that experts are paid for disagreeing, as RIDE's code has it (Wang et al., 2021;
+    there with weight 0.2). The mean is held fixed: the gradient moves each expert away from it, and not it.
 
     Args:
         logits: ``[K, B, C]``.
     """
-    log_p = logits.log_softmax(dim=2)
-    log_mean = log_p.logsumexp(dim=0) - math.log(len(logits))
-    return (log_p.exp() * (log_p - log_mean)).sum(dim=2).mean(dim=1).sum()
+    logits = widened(logits)
+    log_mean = logits.detach().mean(dim=0).log_softmax(dim=1)
+    return (log_mean.exp() * (log_mean - logits.log_softmax(dim=2))).sum(dim=2).mean(dim=1).sum()
 
 
 def expert_focus(counts: Tensor, members: Tensor, outsiders: float) -> Tensor:
@@ -116,49 +116,3 @@ def expert_priors(log_pi: Tensor, focus: Tensor) -> Tensor:
         log_pi: ``[C]``; focus: ``v``, ``[K, C]``, not negative.
     """
     return (log_pi + focus.log()).log_softmax(dim=1)
-
-
-def dqroute(
-    outputs: ExpertOutputs,
-    labels: Tensor,
-    detectors: DetectorBank,
-    log_priors: Tensor,
-    focus: Tensor,
-    class_weights: Tensor,
-    image_weights: Tensor,
-    tau: float,
-    detector_weight: float,
-) -> Tensor:
-    """The joint loss: every expert's classification and every detector, in one sum, end to end.
-
-    ``L = Σ_k mean_b v_{k,y_b} w̄_{y_b} CE(z_k + τ log π_k, y_b) + μ · Σ_k mean_b u_{y_b} BCE(σ(s_k), [y_b ∈ S_k])``
-
-    The second sum is over the experts that have a detector, ``u_c ∝ 1 / n_c``.
-
-    ``v_kc`` is larger for the expert's own classes ``S_k`` than outside: what makes the experts differ. At 0 outside,
-    an expert's softmax runs over ``S_k`` only and learns from the images of ``S_k`` only, the literal reading; with one
-    value throughout all experts learn alike and are nested through their detectors alone.
-
-    The paper trains experts and detectors jointly; the terms' form and weights are our choice. A sum over experts,
-    not a mean: each expert then learns as fast as it would alone, and weight decay weighs on it no more. Each is
-    divided by the whole batch, also where some of it does not count.
-
-    Args:
-        outputs: of the network; labels: ``[B]``.
-        detectors: the experts' detectors.
-        log_priors: ``[K, C]``, see :func:`expert_priors`; focus: ``v``, see :func:`expert_focus`.
-        class_weights: ``w̄``, ``[C]``; image_weights: ``u``, ``[C]``, of the detectors' loss.
-        tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
-        detector_weight: μ.
-    """
-    terms, each = [], outputs.logits.unbind()
-    for logits, log_prior_k, v in zip(each, log_priors, focus, strict=True):
-        left_out = v == 0
-        # The -inf set apart, because τ = 0 would make NaN of it; on [C], because a pass over [B, C] costs.
-        adjusted = logits + (tau * log_prior_k.masked_fill(left_out, 0)).masked_fill(left_out, -torch.inf)
-        # An image of a class left out has no logit of its own here; any other stands in, and its weight of 0 drops it.
-        target = torch.where(left_out[labels], v.argmax(), labels)
-        losses = F.cross_entropy(adjusted, target, reduction="none")
-        terms.append((losses * (v * class_weights)[labels]).mean())
-    detection = detectors.loss(detectors.learns(outputs, each), labels, image_weights)
-    return torch.stack(terms).sum() + detector_weight * detection

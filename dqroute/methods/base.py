@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from dqroute.core.checks import checked_whole, choose
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
-from dqroute.core.routing import AskDetectors, AskUntilSure, Fusion, fuse
-from dqroute.data.files.split import FileSplit
-from dqroute.data.image_set import AnySplit, Split
+from dqroute.core.outputs import ExpertOutputs, mean_logits
+from dqroute.core.routing import Fusion, fuse
+from dqroute.core.skipping import Ask, AskDetectors, AskUntilSure
+from dqroute.data import FileSplit, Split
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
-from dqroute.models.experts import Ask, ExpertNetwork, ExpertOutputs
-from dqroute.models.folding import for_prediction, state_of
+from dqroute.models.experts import ExpertNetwork
+from dqroute.models.folding import Folded
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Method(nn.Module):
         self.size = problem.size
         # Set by the run to what its training was asked for; "auto" is settled by the machine that predicts.
         self.precision = "fp32"
-        self._folded: tuple[object, ExpertNetwork] | None = None
+        self._folded = Folded()
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 ``[B, channels, H, W]`` to float with mean 0 and deviation 1 by channel."""
@@ -143,16 +144,13 @@ class Method(nn.Module):
 
     def network_for_prediction(self) -> ExpertNetwork:
         """The network folded and in its ``precision``, as this machine has it; anew when its weights have changed."""
-        state = self.mean.device, self.precision, state_of(self.network)
-        if self._folded is None or self._folded[0] != state:
-            keep_freed_memory()
-            self._folded = state, for_prediction(self.network, uses_bf16(self.precision, self.mean.device))
-        return self._folded[1]
+        keep_freed_memory()
+        return self._folded(self.network, uses_bf16(self.precision, self.mean.device))
 
     @torch.no_grad()
     def predict(
         self,
-        images: Tensor | AnySplit | Iterable[Tensor],
+        images: Tensor | Split | FileSplit | Iterable[Tensor],
         batch_size: int = 256,
         *,
         skip_below: float | None = None,
@@ -174,35 +172,38 @@ class Method(nn.Module):
             ValueError: if there are no images or they have another type, number of channels or size, if one cannot
                 be read, if there are no detectors to skip experts by, or if both rules are asked for.
         """
-        ask = self.asks(skip_below, sure_at)
-        rows = [self.answers(self.outputs(batch, ask)) for batch in in_batches(images, batch_size)]
+        ask, network = self.asks(skip_below, sure_at), self.network_for_prediction()
+        rows = [self.answers(self.outputs(batch, ask, network)) for batch in in_batches(images, batch_size)]
         if not rows:
             raise ValueError("no images were given to classify")
         return Prediction(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
 
     @torch.no_grad()
-    def outputs(self, images: Tensor, ask: Ask | None = None) -> ExpertOutputs:
+    def outputs(self, images: Tensor, ask: Ask | None = None, network: ExpertNetwork | None = None) -> ExpertOutputs:
         """What the experts say of uint8 images ``[B, channels, H, W]``, computed as :meth:`predict` does.
 
         Args:
             ask: the rule of sparse routing, see :meth:`asks`.
+            network: from :meth:`network_for_prediction`, by who asks for many batches.
 
         Raises:
             ValueError: if these are no images that the model takes.
         """
         self.check_images(images)
-        network, device = self.network_for_prediction(), self.mean.device
+        network, device = network or self.network_for_prediction(), self.mean.device
         number = next(network.trunk.parameters()).dtype
         # In the network's layout from the start: a convolution would otherwise run in its input's.
         images = images.to(device).contiguous(memory_format=torch.channels_last)
         return network(self.normalise(images).to(number), ask)
 
     @torch.no_grad()
-    def outputs_of(self, split: AnySplit) -> ExpertOutputs:
+    def outputs_of(self, split: Split | FileSplit) -> ExpertOutputs:
         """What all experts say of all images of a split."""
-        rows = [self.outputs(images) for images in split.chunks(256)]
-        logits, features = (torch.cat([getattr(row, name) for row in rows], dim=1) for name in ("logits", "features"))
-        return ExpertOutputs(logits, features, torch.cat([row.shared for row in rows]))
+        network = self.network_for_prediction()
+        logits, features, shared, _ = zip(
+            *(self.outputs(images, None, network) for images in split.chunks(256)), strict=True
+        )
+        return ExpertOutputs(torch.cat(logits, dim=1), torch.cat(features, dim=1), torch.cat(shared))
 
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless these are images that the model takes."""
@@ -227,12 +228,12 @@ class Method(nn.Module):
         confidence = self.log_odds(outputs).double().sigmoid().T
         alone = outputs.logits.argmax(dim=2).T
         ran = torch.ones_like(alone, dtype=torch.bool) if outputs.ran is None else outputs.ran.T
-        together = outputs.logits.sum(dim=0).argmax(dim=1)
+        together = mean_logits(outputs).argmax(dim=1)
         alone = alone.masked_fill(~ran, -1)
         return Prediction(label, probability, fusion.expert_weights, confidence, probabilities, alone, together, ran)
 
 
-def in_batches(images: Tensor | AnySplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
+def in_batches(images: Tensor | Split | FileSplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
     """What :meth:`dqroute.Method.predict` is given, ``batch_size`` images at a time."""
     checked_whole("batch_size", batch_size, 1)
     if isinstance(images, (Split, FileSplit)):

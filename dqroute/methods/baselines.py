@@ -10,8 +10,9 @@ from dqroute.core import losses
 from dqroute.core.checks import checked_range
 from dqroute.core.difficulty import frequency_prior
 from dqroute.core.long_tail import nested_class_sets
+from dqroute.core.outputs import ExpertOutputs
 from dqroute.methods.base import Method, Problem, register
-from dqroute.models.experts import COSINE_SCALE, ExpertOutputs
+from dqroute.models.experts import COSINE_SCALE
 
 
 @register("cross-entropy")

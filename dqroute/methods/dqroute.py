@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from dqroute.core import losses
-from dqroute.core.checks import checked_range, choose
-from dqroute.core.detectors import DetectorBank
-from dqroute.core.difficulty import DifficultyTracker, combine_weights, frequency_prior
-from dqroute.core.long_tail import nested_class_sets
-from dqroute.core.routing import FUSIONS, Fusion, checked_temperature, fuse
+from dqroute.core.joint_loss import DQRouteLoss
+from dqroute.core.outputs import ExpertOutputs
+from dqroute.core.routing import Fusion
 from dqroute.methods.base import Method, Problem, register
-from dqroute.models.experts import ExpertOutputs
 
 
 @register("dqroute")
@@ -22,25 +17,10 @@ class DQRoute(Method):
     """Difficulty-aware class weights and three nested experts, fused by their detectors (Wei et al., 2025).
 
     Args:
-        alpha: α, 0 weighs classes by frequency only, 1 by difficulty only.
-        lam, gamma, smoothing, memory: of the :class:`~dqroute.core.difficulty.DifficultyTracker`.
-        strength: tempers the class weights; see :func:`~dqroute.core.difficulty.combine_weights`.
-        prior: the frequency prior, ``"inverse"`` or ``"effective"``.
-        start: share of the training after which the class weights count.
-        experts: ``K``, nested as :func:`~dqroute.core.long_tail.nested_class_sets` says.
-        outsiders: o, 0 to 1, what an image of other classes counts for an expert beside one of its own; see
-            :func:`~dqroute.core.losses.expert_focus`.
-        detector: a name from :data:`~dqroute.core.detectors.DETECTORS`; detector_weight: μ of the joint loss.
-        tau: strength of the prior in the classification terms.
-        fusion: a name from :data:`~dqroute.core.routing.FUSIONS`; temperature: of the detectors' confidences there.
         classifier: ``"linear"`` or ``"cosine"``.
-    """
 
-    focus: Tensor
-    log_priors: Tensor
-    image_weights: Tensor
-    class_weights: Tensor
-    prior: Tensor
+    The other options are those of :class:`~dqroute.core.joint_loss.DQRouteLoss`, which is ``criterion`` here.
+    """
 
     def __init__(
         self,
@@ -53,6 +33,7 @@ class DQRoute(Method):
         memory: float = 0.5,
         strength: float = 0.5,
         prior: str = "inverse",
+        prior_follows: bool = False,
         start: float = 0.6,
         experts: int = 3,
         outsiders: float = 0.2,
@@ -64,66 +45,54 @@ class DQRoute(Method):
         classifier: str = "linear",
     ) -> None:
         super().__init__(problem, experts=experts, classifier=classifier)
-        self.alpha, self.start = checked_range("alpha", alpha, 0, 1), checked_range("start", start, 0, 1)
-        self.strength, self.tau = checked_range("strength", strength, 0), checked_range("tau", tau, 0)
-        self.detector_weight = checked_range("detector_weight", detector_weight, 0)
-        if checked_range("outsiders", outsiders, 0, 1) == 0 and fusion != "restricted":
-            raise ValueError(
-                "with outsiders=0 an expert's logits outside its classes are untrained; use fusion='restricted'"
-            )
-        self.fusion, self.temperature = choose("fusion rule", fusion, FUSIONS), checked_temperature(temperature)
-        counts = problem.counts
-        sets = nested_class_sets(problem.groups, counts, experts)
-        widths = self.network.features, self.network.shared_features
-        self.detectors = DetectorBank(detector, sets, len(counts), *widths)
-        self.tracker = DifficultyTracker(len(counts), lam, gamma, smoothing, memory)
-        self.register_buffer("focus", losses.expert_focus(counts, self.detectors.members, outsiders))
-        self.register_buffer("log_priors", losses.expert_priors(self.log_pi, self.focus))
-        self.register_buffer("prior", frequency_prior(counts, prior))
-        self.register_buffer("class_weights", torch.ones(len(counts)))
-        self.register_buffer("image_weights", counts.float().mean() / counts.float())
+        self.criterion = DQRouteLoss(
+            problem.counts,
+            problem.groups,
+            alpha=alpha,
+            lam=lam,
+            gamma=gamma,
+            smoothing=smoothing,
+            memory=memory,
+            strength=strength,
+            prior=prior,
+            prior_follows=prior_follows,
+            start=start,
+            experts=experts,
+            outsiders=outsiders,
+            detector=detector,
+            detector_weight=detector_weight,
+            tau=tau,
+            fusion=fusion,
+            temperature=temperature,
+            features=self.network.features,
+            shared_features=self.network.shared_features,
+        )
 
     def start_epoch(self, progress: float) -> None:
         super().start_epoch(progress)
-        if progress >= self.start:
-            weights = combine_weights(self.tracker.weights, self.prior, self.alpha, self.strength)
-            self.class_weights.copy_(weights)
+        self.criterion.weigh(progress)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
-        """See :func:`dqroute.core.losses.dqroute`."""
-        return losses.dqroute(
-            outputs,
-            labels,
-            self.detectors,
-            self.log_priors,
-            self.focus,
-            self.class_weights,
-            self.image_weights,
-            self.tau,
-            self.detector_weight,
-        )
-
-    def observe(self, outputs: ExpertOutputs, labels: Tensor) -> None:
-        self.tracker.observe(self.fuse(outputs).log_probability, labels)
+        """See :class:`~dqroute.core.joint_loss.DQRouteLoss`; in training it counts the batch for the difficulties."""
+        return self.criterion(outputs.logits, labels, outputs.features, outputs.shared)
 
     def end_epoch(self) -> None:
-        self.tracker.end_epoch()
+        self.criterion.tracker.end_epoch()
 
     def diagnostics(self) -> dict[str, Any]:
-        tracked = {"difficulty": self.tracker.difficulty, "difficulty_weights": self.tracker.weights}
-        values = tracked | {"class_weights": self.class_weights}
+        tracker = self.criterion.tracker
+        values = {"difficulty": tracker.difficulty, "difficulty_weights": tracker.weights}
+        values["class_weights"] = self.criterion.class_weights
         return {name: [float(f"{v:.5g}") for v in value.tolist()] for name, value in values.items()}
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
-        return outputs.where_run(self.detectors(outputs))
+        return self.criterion.detectors(*outputs)
 
     def before_experts(self, shared: Tensor) -> Tensor:
-        return self.detectors.before(shared)
+        return self.criterion.detectors.before(shared)
 
     def class_sets(self) -> Tensor:
-        return self.detectors.members
+        return self.criterion.detectors.members
 
     def fuse(self, outputs: ExpertOutputs) -> Fusion:
-        members = self.class_sets()
-        logits = outputs.logits
-        return fuse(self.fusion, logits, self.log_odds(outputs), members, self.temperature)
+        return self.criterion.fuse(*outputs)

@@ -8,8 +8,9 @@ from torch.nn import functional as F
 
 from dqroute.core import losses
 from dqroute.core.checks import checked_range, choose
+from dqroute.core.outputs import ExpertOutputs
 from dqroute.methods.base import Method, Problem, register
-from dqroute.models.experts import COSINE_SCALE, ExpertOutputs
+from dqroute.models.experts import COSINE_SCALE
 
 
 @register("ride")
@@ -19,12 +20,13 @@ class RIDE(Method):
     Args:
         experts: how many.
         base: each expert's own loss, ``"logit-adjustment"`` or ``"ldam"``.
-        diversity: weight of the reward for disagreeing.
+        diversity: weight of the reward for disagreeing; the authors' code has 0.2.
         classifier: ``"linear"`` or ``"cosine"``.
 
     RIDE's second stage, a router that stops early to save work, is left out.
     """
 
+    revision = 2
     margins: Tensor
 
     def __init__(
@@ -33,7 +35,7 @@ class RIDE(Method):
         *,
         experts: int = 3,
         base: str = "logit-adjustment",
-        diversity: float = 0.05,
+        diversity: float = 0.2,
         classifier: str = "linear",
     ) -> None:
         super().__init__(problem, experts=experts, classifier=classifier)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from dqroute.core.checks import choose
 from dqroute.data.disk import read_tensors
-from dqroute.models.experts import CIFAR_DEPTHS, ExpertNetwork, backbone_names
+from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names
+from dqroute.models.experts import ExpertNetwork
 
 IMAGENET = "imagenet"
 # Of the two kinds that torchvision has of most networks the first: the one that published results start from.
@@ -53,7 +54,7 @@ def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
     Args:
         source: ``"imagenet"``: torchvision's weights of that backbone, downloaded once, their hash checked. Or the path
             of a safetensors file that holds torchvision's names: ``conv1.weight``, ``layer1.0.conv1.weight``, …
-        backbone: one of torchvision's, see :func:`dqroute.models.experts.backbone_names`.
+        backbone: one of torchvision's, see :func:`dqroute.models.backbones.backbone_names`.
         channels: of the images.
 
     Raises:

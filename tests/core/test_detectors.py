@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dqroute.core.detectors import DETECTORS, DetectorBank
-from dqroute.models.experts import ExpertNetwork, ExpertOutputs
+from dqroute.core.outputs import ExpertOutputs
+from dqroute.models.experts import ExpertNetwork
 
 SETS = [(0, 1, 2, 3), (2, 3), (3,)]
 
@@ -32,7 +33,7 @@ def bank(kind="energy", sets=SETS):
 @given(st.integers(0, 1000))
 def test_energy_is_the_log_odds_of_the_experts_softmax(seed):
     logits = 3 * torch.randn(3, 7, 4, generator=torch.Generator().manual_seed(seed))
-    log_odds = bank()(outputs_for(logits))
+    log_odds = bank()(*outputs_for(logits))
     probability = logits.softmax(dim=2)
     for k in (1, 2):
         own = probability[k][:, list(SETS[k])].sum(dim=1)
@@ -42,14 +43,14 @@ def test_energy_is_the_log_odds_of_the_experts_softmax(seed):
 def test_energy_worked_by_hand():
     """Logits ln(1, 2, 3, 6). S_2 = {2, 3}: ln(9/3) = ln 3. S_3 = {3}: ln(6/6) = 0."""
     logits = torch.tensor([1.0, 2, 3, 6]).log().expand(3, 1, 4)
-    log_odds = bank()(outputs_for(logits))
+    log_odds = bank()(*outputs_for(logits))
     torch.testing.assert_close(log_odds[:, 0], torch.tensor([torch.inf, math.log(3), 0]), atol=1e-6, rtol=1e-6)
 
 
 def test_maximum_softmax_worked_by_hand():
     """Probabilities 1/12, 2/12, 3/12, 6/12: S_2's largest is ½, log-odds 0; S_3's too. Without class 3, ¼: -ln 3."""
     logits = torch.tensor([1.0, 2, 3, 6]).log().expand(3, 1, 4)
-    log_odds = bank("max-softmax", [(0, 1, 2, 3), (2, 3), (2,)])(outputs_for(logits))
+    log_odds = bank("max-softmax", [(0, 1, 2, 3), (2, 3), (2,)])(*outputs_for(logits))
     torch.testing.assert_close(log_odds[1:, 0], torch.tensor([0.0, -math.log(3)]), atol=1e-6, rtol=1e-6)
 
 
@@ -58,14 +59,14 @@ def test_positive_means_mine(kind):
     """Expert 2 is all but sure of class 2, one of its own, then of class 0, an outsider."""
     logits = torch.zeros(3, 2, 4)
     logits[:, 0, 2] = logits[:, 1, 0] = 8.0
-    log_odds = bank(kind)(outputs_for(logits))[1]
+    log_odds = bank(kind)(*outputs_for(logits))[1]
     assert log_odds[0] > 2 and log_odds[1] < -2
 
 
 @pytest.mark.parametrize("kind", DETECTORS)
 def test_every_kind_gives_one_finite_number_an_image(kind):
     for scale in (1, 1000):
-        log_odds = bank(kind)(outputs_for(scale * torch.randn(3, 5, 4)))
+        log_odds = bank(kind)(*outputs_for(scale * torch.randn(3, 5, 4)))
         assert log_odds.shape == (3, 5)
         assert torch.isinf(log_odds[0]).all() and (log_odds[0] > 0).all()
         assert torch.isfinite(log_odds[1:]).all()
@@ -80,7 +81,7 @@ def test_an_expert_of_all_classes_has_no_detector(kind):
 
 def test_without_any_detector_the_loss_is_zero():
     detectors = bank(sets=[(0, 1, 2, 3)])
-    log_odds = detectors(outputs_for(torch.randn(1, 5, 4)))
+    log_odds = detectors(*outputs_for(torch.randn(1, 5, 4)))
     assert detectors.loss(log_odds, torch.tensor([0, 1, 2, 3, 0]), torch.ones(4)).item() == 0
 
 
@@ -111,17 +112,17 @@ def test_the_consensus_is_the_energy_of_the_mean_of_those_that_ran():
     z = torch.zeros(3, 2, 4)
     z[0, :, 3], z[1, 0, 3] = math.log(2), math.log(8)
     ran = torch.tensor([[True, True], [True, False], [True, True]])
-    log_odds = bank("consensus")(outputs_for(z)._replace(ran=ran))
+    log_odds = bank("consensus")(*outputs_for(z)._replace(ran=ran))
     expected = torch.tensor([math.log(16) / 3, math.log(2) / 2]) - math.log(3)
     torch.testing.assert_close(log_odds[2], expected)
-    everyone = bank("consensus")(outputs_for(z))
+    everyone = bank("consensus")(*outputs_for(z))
     torch.testing.assert_close(everyone[2, 0], expected[0])
 
 
 def test_the_consensus_is_learned_by_each_expert_from_its_own_logits():
     z = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     learned = bank("consensus").learns(outputs_for(z), z.unbind())
-    torch.testing.assert_close(learned, bank("energy")(outputs_for(z)))
+    torch.testing.assert_close(learned, bank("energy")(*outputs_for(z)))
     learned[1].sum().backward()
     assert z.grad is not None and (z.grad[[0, 2]] == 0).all() and (z.grad[1] != 0).any()
 
@@ -129,7 +130,7 @@ def test_the_consensus_is_learned_by_each_expert_from_its_own_logits():
 @given(st.integers(0, 100))
 def test_the_consensus_never_finds_a_smaller_set_more_likely(seed):
     z = 3 * torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(seed))
-    log_odds = bank("consensus")(outputs_for(z))
+    log_odds = bank("consensus")(*outputs_for(z))
     assert (log_odds[:-1] >= log_odds[1:]).all()
 
 
@@ -140,7 +141,7 @@ def test_a_step_down_the_loss_makes_the_detector_surer(kind):
     optimizer = torch.optim.SGD(detectors.parameters(), lr=0.05)
     losses = []
     for _ in range(20):
-        loss = detectors.loss(detectors(outputs), labels, torch.ones(4))
+        loss = detectors.loss(detectors(*outputs), labels, torch.ones(4))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -154,7 +155,7 @@ def test_the_detectors_gradient_reaches_the_shared_trunk(kind):
     network = ExpertNetwork("resnet8", 4, channels=1, experts=3)
     detectors = DetectorBank(kind, SETS, 4, network.features, network.shared_features)
     outputs = network(torch.randn(8, 1, 8, 8))
-    detectors.loss(detectors(outputs), torch.arange(8) % 4, torch.ones(4)).backward()
+    detectors.loss(detectors(*outputs), torch.arange(8) % 4, torch.ones(4)).backward()
     stem = next(network.trunk.parameters())
     assert stem.grad is not None and torch.isfinite(stem.grad).all() and stem.grad.abs().sum() > 0
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in detectors.parameters())

@@ -110,7 +110,7 @@ def test_losses_are_those_of_the_formulas(problem, batch):
 def test_focused_learns_as_dqroutes_third_expert_does(problem, batch):
     """Without class weights and detectors the third term of the joint loss, on the same logits."""
     images, labels = batch
-    focused, joint = build("focused", problem, outsiders=0.3), build("dqroute", problem, outsiders=0.3)
+    focused, joint = build("focused", problem, outsiders=0.3), build("dqroute", problem, outsiders=0.3).criterion
     outputs = focused(images)
     own = joint.focus[2][labels] * F.cross_entropy(outputs.logits[0] + joint.log_priors[2], labels, reduction="none")
     torch.testing.assert_close(focused.loss(outputs, labels), own.mean())
@@ -130,13 +130,13 @@ def test_deferred_weights_start_when_they_should(name, problem, batch):
 def test_dqroutes_weights_start_when_they_should_and_have_mean_one(problem, batch):
     images, labels = batch
     model = build("dqroute", problem, start=0.5).train()
-    model.observe(model(images), labels)
+    model.loss(model(images), labels)
     model.end_epoch()
     model.start_epoch(0.4)
-    assert torch.equal(model.class_weights, torch.ones(10))
+    assert torch.equal(model.criterion.class_weights, torch.ones(10))
     model.start_epoch(0.5)
-    assert model.class_weights.mean().item() == pytest.approx(1, abs=1e-5)
-    assert model.class_weights.std() > 0.01
+    assert model.criterion.class_weights.mean().item() == pytest.approx(1, abs=1e-5)
+    assert model.criterion.class_weights.std() > 0.01
 
 
 def test_dqroute_without_difficulty_weighs_by_frequency(problem):
@@ -144,12 +144,12 @@ def test_dqroute_without_difficulty_weighs_by_frequency(problem):
     model = build("dqroute", problem, alpha=0.0, strength=1.0, start=0.0)
     model.start_epoch(0.0)
     inverse = 1 / problem.counts.float()
-    torch.testing.assert_close(model.class_weights, inverse / inverse.mean())
+    torch.testing.assert_close(model.criterion.class_weights, inverse / inverse.mean())
 
 
 def test_dqroutes_detector_images_weigh_every_class_alike(problem):
     """Weights ∝ 1 / n_c, with mean 1 over the training images."""
-    weights = build("dqroute", problem).image_weights
+    weights = build("dqroute", problem).criterion.image_weights
     torch.testing.assert_close(weights * problem.counts, torch.full((10,), problem.counts.float().mean().item()))
     assert ((weights * problem.counts).sum() / problem.counts.sum()).item() == pytest.approx(1, abs=1e-5)
 
@@ -164,7 +164,7 @@ def test_dqroutes_experts_are_nested_as_the_shot_groups_say(problem):
 def test_the_diagnostics_of_an_epoch_are_one_number_a_class(problem, batch):
     images, labels = batch
     model = build("dqroute", problem).train()
-    model.observe(model(images), labels)
+    model.loss(model(images), labels)
     model.end_epoch()
     found = model.diagnostics()
     assert {"difficulty", "difficulty_weights", "class_weights"} <= set(found)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dqroute.models.experts import CosineClassifier, ExpertNetwork, backbone_names, cifar_resnet
+from dqroute.models.backbones import backbone_names, cifar_resnet
+from dqroute.models.experts import CosineClassifier, ExpertNetwork
 
 
 def parameters(module):

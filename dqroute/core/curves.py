@@ -1,0 +1,166 @@
+"""Two curves to judge a method by: what few-shot accuracy costs overall, and what is gained by not answering.
+
+Any trained method can buy few-shot accuracy with many-shot accuracy, by a stronger correction for the prior of the
+training set: ``ŷ(x) = argmax_c log p(c|x) - τ log π_c``. A single point therefore says little about a method. Its
+trade-off curve over τ does: of two methods the better one is higher at equal few-shot accuracy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+
+# Strengths of the correction. Below zero a method that overdoes it already is taken back.
+SHIFTS = tuple(round(-1 + 0.05 * step, 2) for step in range(81))
+# Few-shot accuracies at which the heights of curves are compared, 0 to 1.
+GRID = torch.linspace(0, 1, 1001, dtype=torch.float64)
+
+
+class Point(NamedTuple):
+    """Accuracies, 0 to 1, at one strength of the correction.
+
+    Attributes:
+        shift: τ.
+        overall: of all images; many, medium, few: of the images of each shot group, NaN where there is none.
+    """
+
+    shift: float
+    overall: float
+    many: float
+    medium: float
+    few: float
+
+
+def trade_off(
+    log_probability: Tensor, labels: Tensor, groups: ShotGroups, log_pi: Tensor, shifts: Sequence[float] = SHIFTS
+) -> list[Point]:
+    """The accuracies of ``argmax_c log p(c|x) - τ log π_c``, one point a τ.
+
+    Args:
+        log_probability: ``[N, C]``, up to a constant an image, so that logits will do.
+        labels: ``[N]``; groups: shot groups; log_pi: ``log π_c``, ``[C]``, see :func:`dqroute.core.losses.log_prior`.
+        shifts: the values of τ.
+    """
+    group = groups.of_class()[labels]
+    masks = [group == index for index in range(len(GROUP_NAMES))]
+    points = []
+    for shift in shifts:
+        right = ((log_probability - shift * log_pi).argmax(dim=1) == labels).double()
+        points.append(Point(shift, right.mean().item(), *(right[mask].mean().item() for mask in masks)))
+    return points
+
+
+def curve(points: Sequence[Point]) -> Tensor:
+    """The highest overall accuracy at each few-shot accuracy of ``GRID``, NaN where the points do not reach.
+
+    Between neighbouring values of τ the curve is a straight line. It ends where few-shot accuracy is largest: stronger
+    corrections take from the few-shot classes too.
+
+    Args:
+        points: by rising τ, as :func:`trade_off` gives them.
+
+    Returns:
+        float64 ``[1001]``.
+    """
+    best = torch.full_like(GRID, torch.nan)
+    few = torch.tensor([point.few for point in points], dtype=torch.float64)
+    rising = points[: 1 + int(few.nan_to_num(-1).argmax())]
+    for a, b in zip(rising, rising[1:], strict=False):
+        (low, at_low), (high, at_high) = sorted([(a.few, a.overall), (b.few, b.overall)])
+        inside = (low <= GRID) & (high >= GRID)
+        line = at_low + (GRID[inside] - low) * ((at_high - at_low) / (high - low) if high > low else 0)
+        # Where both points have the same few-shot accuracy the higher one counts.
+        best[inside] = torch.fmax(best[inside], line if high > low else line.clamp_min(max(at_low, at_high)))
+    return best
+
+
+def overall_at(points: Sequence[Point], few: float) -> float:
+    """Overall accuracy where few-shot accuracy is ``few``; NaN where the curve does not reach it."""
+    heights, place = curve(points), few * (len(GRID) - 1)
+    below = min(max(int(place), 0), len(GRID) - 2)
+    share = place - below
+    # A level of the grid itself needs no neighbour, which may lie beyond the curve's end.
+    if abs(share - round(share)) < 1e-9:
+        return heights[below + round(share)].item()
+    return torch.lerp(heights[below], heights[below + 1], share).item()
+
+
+def reach(points: Sequence[Point], drop: float = 0.01) -> float:
+    """The largest few-shot accuracy at which the curve is still within ``drop`` of its highest point.
+
+    NaN where there is no curve, because there are no few-shot images.
+    """
+    heights = curve(points)
+    if heights.isnan().all():
+        return float("nan")
+    return GRID[heights >= heights.nan_to_num(0).max() - drop].max().item()
+
+
+def area(points: Sequence[Point], low: float, high: float) -> float:
+    """Mean overall accuracy over few-shot accuracies from ``low`` to ``high``; NaN if the curve leaves some out."""
+    return curve(points)[(low <= GRID) & (high >= GRID)].mean().item()
+
+
+class Coverage(NamedTuple):
+    """What a threshold on the probability does, from the highest threshold to the lowest.
+
+    Attributes:
+        threshold: ``[M]``, decreasing: answer where the probability is at least this.
+        coverage: ``[M]``, increasing to 1: share of the images answered.
+        accuracy: ``[M]``, share of the answers that are right.
+    """
+
+    threshold: Tensor
+    coverage: Tensor
+    accuracy: Tensor
+
+
+def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = None) -> Coverage:
+    """Accuracy against coverage, a point for each probability that occurs.
+
+    ``coverage(t) = Σ_i u_i [p_i ≥ t] / Σ_i u_i`` and
+    ``accuracy(t) = Σ_i u_i [p_i ≥ t] [ŷ_i = y_i] / Σ_i u_i [p_i ≥ t]`` (the risk–coverage curve of selective
+    classification, El-Yaniv and Wiener, 2010, upside down).
+
+    Args:
+        probability: of the answers, ``[N]``.
+        right: bool ``[N]``, whether the answer is the label.
+        weights: ``u``, ``[N]``, not negative; None counts every image once. ``1 / n_y`` makes a long-tailed
+            validation split speak for balanced classes.
+
+    Raises:
+        ValueError: if there are no images, or the lengths differ, or no image counts.
+    """
+    if not len(probability) or len(probability) != len(right):
+        raise ValueError(f"a curve needs images, and an answer each; got {len(probability)} and {len(right)}")
+    if weights is not None and (weights.shape != probability.shape or (weights < 0).any() or not weights.sum() > 0):
+        raise ValueError(f"a curve needs a weight for each of {len(probability)} images, none negative, some above 0")
+    u = torch.ones(len(probability), dtype=torch.float64) if weights is None else weights.double()
+    threshold, order = probability.double().sort(descending=True, stable=True)
+    answered, correct = u[order].cumsum(dim=0), (u * right)[order].cumsum(dim=0)
+    # Images of equal probability are answered together or not at all: only the last of them is a point.
+    last = torch.cat([threshold[1:] < threshold[:-1], torch.ones(1, dtype=torch.bool)])
+    last &= answered > 0  # Where only images without weight are answered there is no accuracy.
+    return Coverage(threshold[last], (answered / answered[-1])[last], (correct / answered)[last])
+
+
+def threshold_for(curve: Coverage, accuracy: float) -> float:
+    """The lowest threshold, hence the largest coverage, at which the answers are right so often.
+
+    Args:
+        curve: from a validation split; a threshold chosen on the test set promises what it has already seen.
+        accuracy: 0 to 1.
+
+    Raises:
+        ValueError: if no threshold reaches it.
+    """
+    reached = (curve.accuracy >= accuracy).nonzero().flatten()
+    if not len(reached):
+        best = curve.accuracy.max().item()
+        raise ValueError(f"no threshold makes the answers {accuracy:.1%} right; the best there is is {best:.1%}")
+    return curve.threshold[reached[-1]].item()

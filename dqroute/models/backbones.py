@@ -1,0 +1,108 @@
+"""Backbones by name, cut into stages: CIFAR's small ResNets, and torchvision's."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dqroute.core.checks import choose
+
+
+class Stage(NamedTuple):
+    """A part of a backbone: what makes one of it, and the number of channels it puts out."""
+
+    make: Callable[[], nn.Module]
+    channels: int
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut without parameters (He et al., 2016, option A).
+
+    Where the block changes the shape, the shortcut takes every second pixel and pads the new channels with zeros.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels_out)
+        self.stride, self.new_channels = stride, channels_out - channels_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        if self.new_channels:
+            x = F.pad(x, (0, 0, 0, 0, 0, self.new_channels))
+        return F.relu(y + x)
+
+
+def cifar_resnet(depth: int, channels: int, branch_width: float) -> list[Stage]:
+    """The ResNet for 32x32 images: a 3x3 stem, three stages 16/32/64 wide, no pooling between (He et al., 2016).
+
+    Args:
+        depth: ``6n + 2`` layers with ``n`` blocks a stage: 8, 20, 32, …
+        channels: of the images.
+        branch_width: factor on the width of stages 2 and 3; ¾ is the reduced form (24/48) that RIDE and SADE use
+            to pay for their experts.
+    """
+    blocks = (depth - 2) // 6
+    widths = [16, round(32 * branch_width), round(64 * branch_width)]
+
+    def stem_and_first() -> nn.Module:
+        stem = [nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+        return nn.Sequential(*stem, *stage(16, 16, 1))
+
+    def stage(channels_in: int, channels_out: int, stride: int) -> list[BasicBlock]:
+        first = BasicBlock(channels_in, channels_out, stride)
+        return [first] + [BasicBlock(channels_out, channels_out, 1) for _ in range(blocks - 1)]
+
+    return [
+        Stage(stem_and_first, 16),
+        Stage(lambda: nn.Sequential(*stage(16, widths[1], 2)), widths[1]),
+        Stage(lambda: nn.Sequential(*stage(widths[1], widths[2], 2)), widths[2]),
+    ]
+
+
+def torchvision_resnet(name: str, channels: int, branch_width: float) -> list[Stage]:
+    """Any ResNet, ResNeXt or Wide ResNet of torchvision, randomly initialised: stem and layer 1, then layers 2 to 4."""
+    if branch_width != 1:
+        raise ValueError(f"branch_width belongs to the CIFAR ResNets; {name} comes at full width only")
+    # Here and below, because torchvision takes two seconds to import and the small networks do without it.
+    import torchvision
+
+    # Built once, however many experts take a copy of its stages: a large network takes seconds.
+    model = torchvision.models.get_model_builder(name)(weights=None)
+    if channels != 3:
+        model.conv1 = nn.Conv2d(channels, 64, 7, 2, padding=3, bias=False)
+    layers = [model.layer1, model.layer2, model.layer3, model.layer4]
+    stages = [nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool, model.layer1), *layers[1:]]
+    widths = [64 * 2**index * layers[0][0].expansion for index in range(4)]
+    return [Stage(partial(copy.deepcopy, stage), width) for stage, width in zip(stages, widths, strict=True)]
+
+
+CIFAR_DEPTHS = {"resnet8": 8, "resnet20": 20, "resnet32": 32}
+
+
+def backbone_names() -> list[str]:
+    """The backbones there are: the CIFAR ResNets and torchvision's."""
+    import torchvision
+
+    models = torchvision.models.list_models(module=torchvision.models)
+    residual = [name for name in models if name.startswith(("resnet", "resnext", "wide_resnet"))]
+    return [*CIFAR_DEPTHS, *residual]
+
+
+def backbone_stages(name: str, channels: int, branch_width: float = 1.0) -> list[Stage]:
+    """The stages of a backbone by name."""
+    if name in CIFAR_DEPTHS:
+        return cifar_resnet(CIFAR_DEPTHS[name], channels, branch_width)
+    choose("backbone", name, backbone_names())
+    return torchvision_resnet(name, channels, branch_width)
