@@ -10,7 +10,8 @@ from numbers import Real
 from typing import Any, Literal
 
 from dqroute.core.checks import checked_seed, choose, plain
-from dqroute.data.files.decoding import read_images
+from dqroute.data.draw import checked_val
+from dqroute.data.files.reading import read_images
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 from dqroute.data.sets.cifar import cifar10, cifar100
@@ -18,7 +19,6 @@ from dqroute.data.sets.digits import digits
 from dqroute.data.sets.folder import folder
 from dqroute.data.sets.glyphs import glyphs
 from dqroute.data.sets.lists import imagenet_lt, list_set, places_lt
-from dqroute.data.splits import checked_val
 
 __all__ = ["DATA_SETS", "Augmentation", "FileSplit", "ImageSet", "ResizedCrop", "Split", "load", "read_images"]
 
@@ -56,9 +56,9 @@ def load(
         seed: decides which training images are drawn (and, for glyphs, what they look like).
         root: where the set lies on disk, for sets that do.
         groups: ``"auto"``, ``"shots"``, ``"thirds"`` or ``"imbalance-100"``, see
-            :func:`dqroute.data.splits.class_groups`.
+            :func:`dqroute.data.draw.Draw`.
         val: validation images to hold out of training: a fraction of each class, or a number per class, see
-            :func:`dqroute.data.splits.long_tailed_split`.
+            :func:`dqroute.data.draw.Draw`.
         **options: of the one set; its function documents them.
 
     Raises:

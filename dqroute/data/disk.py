@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+AGAIN = "remove the run's folder to train it again"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -28,28 +30,21 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        sync_folder(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
+        with suppress(OSError):
+            partial.unlink()
         raise OSError(
             error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another runs_dir"
         ) from error
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Have a rename outlast a power cut, too.
-
-    Where a folder cannot be synchronised (Windows, some network file systems), nothing happens: the file is there.
-    """
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
-            raise
-    finally:
+    """Have a rename outlast a power cut, too, where folders can be synchronised (not on Windows and some networks)."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        with suppress(OSError):
+            os.fsync(descriptor)
         os.close(descriptor)
 
 
@@ -67,32 +62,22 @@ def keep_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        ValueError: naming the file, if it is not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); remove the run's folder to train it again") from error
+    """Read JSON; ValueError names the file if it is something else."""
+    return parsed(path.read_bytes(), str(path))
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """Read one JSON value a line.
+    """Read one JSON value a line; ValueError names the file and the line if it is something else."""
+    lines = path.read_bytes().splitlines()
+    return [parsed(line, f"{path}, line {number},") for number, line in enumerate(lines, start=1)]
 
-    Raises:
-        ValueError: naming the file and the line, if it is not JSON.
-    """
-    values = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            values.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(
-                f"{path}, line {number}, is not readable JSON ({error}); remove the run's folder to train it again"
-            ) from error
-    return values
+
+def parsed(text: bytes, place: str) -> Any:
+    """JSON as a value; ValueError names its place."""
+    try:
+        return json.loads(text.decode("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{place} is not readable JSON ({error}); {AGAIN}") from error
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -100,28 +85,23 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata))
 
 
-def read_tensors(
-    path: Path, remedy: str = "remove the run's folder to train it again"
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path, remedy: str = AGAIN) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read safetensors: tensors and metadata. Nothing is unpickled.
 
     The file is opened once and for a moment held twice in memory. `safe_open` maps it instead, but opens it twice, and
     between the two a training may have replaced it.
 
     Args:
-        path: of the file; remedy: what to do if it is damaged, for the message.
+        remedy: what to do if it is damaged, for the message.
 
     Raises:
         ValueError: naming the file, if it is truncated or something else.
     """
     try:
         content = path.read_bytes()
-        return load(content), metadata_of(content)
+        tensors = load(content)
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or not a safetensors file ({error}); {remedy}") from error
-
-
-def metadata_of(content: bytes) -> dict[str, str]:
-    """The metadata of a sound safetensors file: its header is JSON, after the header's length in eight bytes."""
-    length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    # The header is JSON, after its length in eight bytes.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return tensors, header.get("__metadata__") or {}

@@ -1,9 +1,9 @@
-"""What every data set is, once loaded: labelled uint8 images for training, validation and test."""
+"""What every data set is, once loaded: labelled images for training, validation and test."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,18 +11,13 @@ import torch
 from torch import Tensor
 
 from dqroute.core.long_tail import ShotGroups
-from dqroute.data.files.split import FileSplit
-from dqroute.data.pixels import pixel_statistics
+from dqroute.data.draw import Draw
+from dqroute.data.files.split import FileSplit, pixel_statistics
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels.
-
-    Attributes:
-        images: uint8 ``[N, channels, height, width]``, 0 to 255.
-        labels: int64 ``[N]``, class indices.
-    """
+    """Images in memory: uint8 ``[N, channels, height, width]``, 0 to 255, and their classes, int64 ``[N]``."""
 
     images: Tensor
     labels: Tensor
@@ -36,6 +31,10 @@ class Split:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    def at(self, indices: Tensor) -> Split:
+        """The split of the images at the indices alone."""
+        return Split(self.images[indices], self.labels[indices])
+
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Some images: uint8 ``[len(indices), channels, height, width]``."""
         return self.images[torch.as_tensor(indices, dtype=torch.int64)]
@@ -47,7 +46,7 @@ class Split:
     @property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation of the pixels by channel, 0 to 255."""
-        return pixel_statistics(self.images)
+        return pixel_statistics([self.images])
 
     def content(self) -> Iterator[memoryview]:
         """What a fingerprint is taken over: every pixel and label."""
@@ -60,17 +59,15 @@ AnySplit = Split | FileSplit
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which random changes leave an image's class as it is.
+    """Random changes of images in memory that leave their class as it is.
 
     Attributes:
         padding: zero pixels added on each side before a crop to the old size.
         flip: whether left and right may be swapped (never for characters).
-        cutout: side in pixels of the square that is blanked out; 0 for none.
     """
 
     padding: int = 4
     flip: bool = True
-    cutout: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,16 +97,15 @@ class ImageSet:
 
     Attributes:
         name: as given to :func:`dqroute.load`, without any path.
-        train, test: the splits, in memory or in their files; ``val`` is None unless one was asked for.
+        train, test, val: the splits, in memory or in their files; ``val`` is None unless one was asked for.
         class_names: ``C`` names, in label order.
-        groups: shot groups, taken from the class counts before a validation split was held out, so that choices
-            and final runs speak of the same groups.
-        augmentation: what training may do to the images: an :class:`Augmentation` if they are in memory, a
-            :class:`ResizedCrop` if they are in their files.
+        groups: shot groups by the counts before a validation split was held out, so that choices and final runs
+            speak of the same groups.
+        augmentation: what training may do to images: :class:`Augmentation` in memory, :class:`ResizedCrop` in files.
         identity: everything that decides which images these are, JSON-ready and free of machine paths. Files are
             told apart by name and size; :meth:`fingerprint` tells every pixel of a set in memory.
-        true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be
-            measured apart from rarity (see :mod:`dqroute.data.sets.glyphs`).
+        true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be measured
+            apart from rarity (see :mod:`dqroute.data.sets.glyphs`).
     """
 
     name: str
@@ -122,22 +118,40 @@ class ImageSet:
     val: AnySplit | None = None
     true_difficulty: Tensor | None = field(default=None, repr=False)
 
+    @classmethod
+    def drawn(cls, draw: Draw, labels: Tensor, at: Callable[[Tensor], AnySplit], **others: Any) -> ImageSet:
+        """A set whose training and validation images are drawn from a pool.
+
+        Args:
+            labels: int64 ``[N]``, of the pool; at: gives the split of the pool's images at some indices.
+            others: attributes of the set.
+        """
+        split = draw.split(labels, others["class_names"])
+        if split.val is not None:
+            others["val"] = at(split.val)
+        return cls(train=at(split.train), groups=draw.groups_of(split), **others)
+
     def __post_init__(self) -> None:
         for name in (self.name, *self.class_names):
-            check_text(name)
+            try:
+                name.encode()
+            except UnicodeEncodeError:  # as a folder's name may be
+                raise ValueError(
+                    f"the name {ascii(name)} is not UTF-8, as all files here are; rename the folder"
+                ) from None
         for part, split in self.splits.items():
-            check_split(split, self.class_names, part)
-        fitting = ResizedCrop if isinstance(self.train, FileSplit) else Augmentation
-        if not isinstance(self.augmentation, fitting):
+            check_split(split, self.num_classes, part)
+        in_files = isinstance(self.train, FileSplit)
+        if not isinstance(self.augmentation, ResizedCrop if in_files else Augmentation):
             raise ValueError(
-                f"training images {'in files' if fitting is ResizedCrop else 'in memory'} take {fitting.__name__} as "
+                f"training images {'in files take ResizedCrop' if in_files else 'in memory take Augmentation'} as "
                 f"their augmentation; got {self.augmentation}"
             )
         empty = [self.class_names[c] for c in (self.counts == 0).nonzero().flatten().tolist()]
         if empty:
+            more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
             raise ValueError(
-                f"{self.name}: no training image for class {', '.join(empty[:5])}"
-                f"{f' and {len(empty) - 5} more' if len(empty) > 5 else ''}; add images or remove the class"
+                f"{self.name}: no training image for class {', '.join(empty[:5])}{more}; add images or remove the class"
             )
 
     @property
@@ -179,34 +193,21 @@ class ImageSet:
         return digest.hexdigest()
 
 
-def check_text(name: str) -> None:
-    """Raise ValueError unless a name can be written as UTF-8; a folder's may hold other bytes."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"the name {ascii(name)} is not UTF-8, as all files here are; rename the folder") from None
-
-
-def check_split(split: AnySplit, class_names: tuple[str, ...], part: str) -> None:
+def check_split(split: AnySplit, num_classes: int, part: str) -> None:
     """Raise ValueError unless images and labels fit each other and the classes."""
-    labels = split.labels
-    if isinstance(split, FileSplit):
-        number = len(split.names)
-    else:
-        images, number = split.images, len(split.images)
-        if images.dtype != torch.uint8 or images.ndim != 4:
-            raise ValueError(
-                f"{part} images must be uint8 [N, channels, height, width]; got {images.dtype} {list(images.shape)}"
-            )
+    labels, number = split.labels, len(split.names if isinstance(split, FileSplit) else split.images)
+    if isinstance(split, Split) and (split.images.dtype != torch.uint8 or split.images.ndim != 4):
+        kind = f"{split.images.dtype} {list(split.images.shape)}"
+        raise ValueError(f"{part} images must be uint8 [N, channels, height, width]; got {kind}")
     if labels.dtype != torch.int64 or labels.shape != (number,):
         raise ValueError(
             f"{part} labels must be int64 [{number}], one for each image; got {labels.dtype} {list(labels.shape)}"
         )
-    if len(labels) == 0:
+    if number == 0:
         raise ValueError(f"the {part} split holds no image")
-    bad = labels[(labels < 0) | (labels >= len(class_names))]
+    bad = labels[(labels < 0) | (labels >= num_classes)]
     if len(bad):
         raise ValueError(
-            f"{part} label {int(bad[0])} is out of range: there are {len(class_names)} classes, "
-            f"so labels run from 0 to {len(class_names) - 1}"
+            f"{part} label {int(bad[0])} is out of range: there are {num_classes} classes, so labels run from 0 to "
+            f"{num_classes - 1}"
         )

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 import zlib
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from dqroute.data.files.listing import Listing
-from dqroute.data.files.names import Names
 
-LONGEST = 16_384  # bytes of a line; a longer one is no line of a list
 DIGITS = 9  # of a label; more classes than that there are not
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -30,85 +26,55 @@ def read_list(file: Path) -> Listing:
         FileNotFoundError: if there is no such file.
         ValueError: naming the lines that are not of this form, or a path that is listed twice.
     """
-    labels = array("q")
-    lines = array("q")
+    lines: dict[str, int] = {}
+    labels: list[int] = []
     bad: list[str] = []
-    number_of_bad = 0
-
-    def names() -> Iterator[bytes]:
-        nonlocal number_of_bad
-        for number, line in numbered_lines(file):
-            if not line.strip():
-                continue
-            try:
-                name, label = parsed(line)
-            except ValueError as error:
-                number_of_bad += 1
-                if len(bad) < 5:
-                    bad.append(f"line {number} ({error})")
-                continue
-            labels.append(label)
-            lines.append(number)
-            yield name
-
-    packed = Names(names())
-    if number_of_bad:
-        what = "is not" if number_of_bad == 1 else "are not"
-        number = "" if number_of_bad <= 5 else f"{number_of_bad:,} lines, among them "
-        raise ValueError(f"{file}: {number}{', '.join(bad)} {what} a path and a label; correct the list")
-    if not len(packed):
+    for number, line in numbered_lines(file):
+        try:
+            name, label = parsed(line)
+        except ValueError as error:
+            bad.append(f"line {number} ({error})")
+            continue
+        if name in lines:
+            raise ValueError(
+                f"{file} lists {name!r} in line {lines[name]} and again in line {number}; remove one of them"
+            )
+        lines[name] = number
+        labels.append(label)
+    if bad:
+        many = f"{len(bad):,} lines, among them " if len(bad) > 5 else ""
+        are = "is not" if len(bad) == 1 else "are not"
+        raise ValueError(f"{file}: {many}{', '.join(bad[:5])} {are} a path and a label; correct the list")
+    if not lines:
         raise ValueError(f"{file} lists no image; expected lines of a path and a label, such as 'a/1.jpg 0'")
-    twice = packed.twice()
-    if twice is not None:
-        first, second = (lines[place] for place in twice)
-        raise ValueError(
-            f"{file} lists {packed[twice[0]]!r} in line {first} and again in line {second}; remove one of them"
-        )
-    return Listing(packed, torch.tensor(labels, dtype=torch.int64))
+    return Listing(list(lines), torch.tensor(labels, dtype=torch.int64))
 
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a plain or gzipped file, from 1, without their ends.
+    """The lines of a plain or gzipped file that are not empty, from 1, without their ends.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read or unpacked, or a line is longer than any path and label.
+        ValueError: if it cannot be read or unpacked.
     """
     if not file.is_file():
         raise FileNotFoundError(f"there is no list {file}")
     try:
-        with opened(file) as lines:
-            number = 0
-            while line := lines.readline(LONGEST):
-                number += 1
-                if len(line) == LONGEST:
-                    raise ValueError(f"{file}, line {number}, is longer than {LONGEST:,} bytes; is it a list at all?")
-                yield number, (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
+        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"cannot read {file} ({error}); fetch or unpack it again") from error
 
 
-def opened(file: Path) -> gzip.GzipFile | io.BufferedReader:
-    """A plain or gzipped file, to read bytes from."""
-    return gzip.open(file) if file.suffix == ".gz" else open(file, "rb")
-
-
-def parsed(line: bytes) -> tuple[bytes, int]:
-    """Path and label of one line.
-
-    Raises:
-        ValueError: telling what is wrong with it.
-    """
+def parsed(line: bytes) -> tuple[str, int]:
+    """Path and label of one line; ValueError tells what is wrong with it."""
     name, *rest = line.rsplit(None, 1)
-    if not rest:
-        raise ValueError(f"{shown(line)}: no label")
-    label = rest[0]
-    if label.startswith(b"-") and label[1:].isdigit():
-        raise ValueError(f"label {shown(label)} is negative")
-    if not label.isdigit():
-        raise ValueError(f"label {shown(label)} is no whole number")
-    if len(label) > DIGITS:
-        raise ValueError(f"label {shown(label)} is too large")
+    label = rest[0] if rest else b""
+    if not label.isdigit() or len(label) > DIGITS:
+        wrong = f"label {shown(label)} is no class index from 0" if rest else f"{shown(line)}: no label"
+        raise ValueError(wrong)
     if b"\0" in name:
         raise ValueError(f"{shown(name)} is no path")
     if os.path.isabs(name):
@@ -118,7 +84,7 @@ def parsed(line: bytes) -> tuple[bytes, int]:
         name = os.path.normpath(name).replace(os.fsencode(os.sep), b"/")
         if name == b".." or name.startswith(b"../"):
             raise ValueError(f"{shown(name)} leads out of the images' folder")
-    return name, int(label)
+    return os.fsdecode(name), int(label)
 
 
 def shown(text: bytes) -> str:

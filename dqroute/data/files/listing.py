@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from PIL import Image
 from torch import Tensor
 
+from dqroute.core.checks import checked_whole
 from dqroute.data.draw import Draw
-from dqroute.data.files.decoding import check_memory, common_side, decode, fits_memory
-from dqroute.data.files.names import Names
-from dqroute.data.files.sizes import entries
-from dqroute.data.files.split import FileSplit
+from dqroute.data.files.reading import decode, named
+from dqroute.data.files.split import FileSplit, entries
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 
+MEMORY_LIMIT = 8 * 2**30  # bytes; beyond this a set does not belong into one tensor
 
-@dataclass(frozen=True)
-class Listing:
+
+class Listing(NamedTuple):
     """The images of one part of a set: names of files below the set's folder, and int64 ``[N]`` class indices."""
 
-    names: Names
+    names: list[str]
     labels: Tensor
-
-    def taken(self, indices: Tensor) -> Listing:
-        """The images at the given indices."""
-        return Listing(self.names.take(indices.tolist()), self.labels[indices])
 
 
 def set_of_files(
@@ -46,11 +42,8 @@ def set_of_files(
     """Draw the training split and read its images, or leave them in their files.
 
     Args:
-        name: of the set.
         base: the folder that the listings' names are relative to.
         listings: ``train`` is the pool that is drawn from; ``test``, and perhaps ``val``, are taken whole.
-        class_names: in label order.
-        draw: what is asked of the draw from ``train``.
         identity: what kind of set this is, and what decides its images beside the other arguments and the files.
 
     The other arguments are those of :func:`dqroute.data.sets.folder.folder`.
@@ -60,67 +53,74 @@ def set_of_files(
         ValueError: if an image cannot be read, the set is too large for ``stream=False``, or an argument is out of
             range.
     """
-    if size is not None and size < 1:
-        raise ValueError(f"size is the side of the images in pixels, at least 1; got {size}")
     if "val" in listings and draw.val is not None:
         raise ValueError(f"{name} has validation images of its own; leave val={draw.val} out, or take those away")
-    files = digest(listings, base)
-    pool = listings["train"]
-    split = draw.split(pool.labels, class_names)
-    chosen = listings | {"train": pool.taken(split.train)}
-    if split.val is not None:
-        chosen["val"] = pool.taken(split.val)
-    number = sum(len(part.names) for part in chosen.values())
-    if size is None:
-        side = common_side(list(Names(chain.from_iterable(part.names[:128] for part in chosen.values()))), base)
-    else:
-        side = size
-    if stream is None:
-        stream = not fits_memory(number, side)
-    splits: dict[str, Any] = left(chosen, base, side) if stream else read(chosen, base, side, exact=size is None)
-    return ImageSet(
+    remedy = "restore what is missing, or give root= the folder that these paths start from"
+    digest = hashlib.sha256()
+    for entry in entries(base, [n for part in sorted(listings) for n in listings[part].names], remedy):
+        digest.update(entry)
+    side = common_side(listings["train"].names, base) if size is None else checked_whole("size", size, 1)
+    parts = {part: FileSplit(base, *listing, side) for part, listing in listings.items()}
+    pool = parts.pop("train")
+    data = ImageSet.drawn(
+        draw,
+        pool.labels,
+        pool.at,
         name=name,
-        train=splits["train"],
-        val=splits.get("val"),
-        test=splits["test"],
         class_names=class_names,
-        groups=draw.groups_of(split),
-        augmentation=ResizedCrop(flip=flip) if stream else Augmentation(padding=max(1, side // 8), flip=flip),
-        identity=identity
-        | draw.identity
-        | {"files": files, "size": side}
-        # Not where it is False, so that sets in memory keep the identity they had before there was a choice.
-        | ({"stream": True} if stream else {}),
+        augmentation=ResizedCrop(flip=flip),
+        identity=identity | draw.identity | {"files": digest.hexdigest(), "size": side},
+        **parts,
     )
-
-
-def left(chosen: dict[str, Listing], base: Path, side: int) -> dict[str, FileSplit]:
-    """What was chosen, left in its files."""
-    return {part: FileSplit(base, listing.names, listing.labels, side) for part, listing in chosen.items()}
-
-
-def read(chosen: dict[str, Listing], base: Path, side: int, *, exact: bool) -> dict[str, Split]:
-    """Decode what was chosen, all parts to one size; with ``exact``, refuse images of another."""
-    everything = Names(chain.from_iterable(part.names for part in chosen.values()))
-    check_memory(len(everything), side)
-    images = decode(everything, side, base, exact=exact)
-    lengths = [len(part.names) for part in chosen.values()]
-    return {
-        part: Split(pixels, chosen[part].labels) for part, pixels in zip(chosen, images.split(lengths), strict=True)
+    number = sum(map(len, data.splits.values()))
+    if stream or (stream is None and memory_needed(number, side) > MEMORY_LIMIT):
+        return replace(data, identity=data.identity | {"stream": True})
+    check_memory(number, side)
+    held: dict[str, Any] = {
+        part: Split(decode(split.names, side, base, exact=size is None), split.labels)
+        for part, split in data.splits.items()
+        if isinstance(split, FileSplit)
     }
+    return replace(data, augmentation=Augmentation(padding=max(1, side // 8), flip=flip), **held)
 
 
-def digest(listings: dict[str, Listing], base: Path) -> str:
-    """SHA-256 over the relative names and byte sizes of all images there are to choose from.
+def common_side(names: Sequence[str], base: Path) -> int:
+    """The side of the first readable image; the others are checked as they are read.
 
     Raises:
-        FileNotFoundError: naming files that are missing, and how many there are.
+        ValueError: if it is no square, or none of the first images can be read.
     """
-    total = hashlib.sha256()
-    remedy = "restore what is missing, or give root= the folder that these paths start from"
-    for entry in entries(base, [listings[part].names for part in sorted(listings)], remedy):
-        total.update(entry)
-    return total.hexdigest()
+    failures: list[tuple[str, Exception]] = []
+    for name in names[:128]:
+        try:
+            with Image.open(base / name) as image:
+                width, height = image.size
+        except Exception as error:
+            failures.append((name, error))
+            continue
+        if width != height:
+            raise ValueError(
+                f"{name} is {width}x{height}, not a square; pass size=, the side in pixels that all images are to "
+                "have (centred crop, then resized)"
+            )
+        return width
+    raise ValueError(f"cannot read {named(failures)}; repair or remove them")
+
+
+def memory_needed(number: int, side: int) -> int:
+    """Bytes of so many images in one tensor."""
+    return number * 3 * side * side
+
+
+def check_memory(number: int, side: int) -> None:
+    """Raise ValueError if so many images do not fit into one tensor of a sensible size."""
+    if memory_needed(number, side) > MEMORY_LIMIT:
+        needed, largest = memory_needed(number, side) / 2**30, int((MEMORY_LIMIT / (3 * number)) ** 0.5)
+        raise ValueError(
+            f"{number:,} images of {side}x{side} pixels take {needed:.1f} GiB of memory, more than the "
+            f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={largest} or less, "
+            "or stream=True to leave them in their files"
+        )
 
 
 def listed(names: Sequence[object]) -> str:

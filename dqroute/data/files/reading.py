@@ -1,4 +1,7 @@
-"""Pictures decoded by threads while earlier ones are in use."""
+"""Many pictures, decoded by threads: whole sets, and batches ahead of their use.
+
+Decoding lets go of Python's lock, so threads do what processes would, without copies between them.
+"""
 
 from __future__ import annotations
 
@@ -6,72 +9,133 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from dqroute.data.files.decoding import named, them
+from dqroute.data.files.decoding import OtherSizeError, read_rgb
 
 AHEAD = 3  # batches that are decoded beside the one in use
 TOGETHER = 8  # pictures a thread decodes at a time
+CHUNK = 256  # pictures of a set that are decoded at a time
+Failures = list[tuple[str, Exception]]
+PathLike = str | os.PathLike[str]
+Read = Callable[[Path, int], np.ndarray]
+
+
+def read_images(files: Sequence[PathLike] | PathLike, size: int) -> Tensor:
+    """Pictures of any kind and size as a model takes them: ``run.model.predict(dq.read_images(files, size=32))``.
+
+    Args:
+        files: what to read; one file makes a batch of one.
+        size: side in pixels, as the model was trained on; pictures are cropped to a centred square and resized.
+
+    Returns:
+        uint8 ``[N, 3, size, size]``.
+
+    Raises:
+        ValueError: naming the files that cannot be read.
+    """
+    paths = [Path(file).absolute() for file in ([files] if isinstance(files, (str, os.PathLike)) else files)]
+    if not paths:
+        raise ValueError("no files were given to read")
+    base = Path(os.path.commonpath([path.parent for path in paths]))
+    return decode([path.relative_to(base).as_posix() for path in paths], size, base)
+
+
+def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) -> Tensor:
+    """Images below ``base``, centred squares: uint8 ``[N, 3, side, side]``.
+
+    Args:
+        exact: refuse images of another size instead of resizing them.
+
+    Raises:
+        ValueError: if files cannot be read (the first five are named), or differ in size when ``exact``.
+    """
+    images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
+    failures: Failures = []
+    parts = torch.arange(len(names)).split(CHUNK)
+    decoded = in_batches(parts, names, base, lambda file, _: read_rgb(file, side, exact=exact), side)
+    with closing(decoded) as batches:
+        for place, (batch, failed) in zip(images.split(CHUNK), batches, strict=True):
+            place.copy_(batch)
+            failures += failed
+    unreadable = [failure for failure in failures if not isinstance(failure[1], OtherSizeError)]
+    if unreadable:
+        raise ValueError(f"cannot read {named(unreadable)}; repair or remove {them(unreadable)}")
+    if failures:
+        raise ValueError(
+            f"images differ in size: {named(failures)}, others {side}x{side}; pass size=, the side in pixels that "
+            "all are to have"
+        )
+    return images
 
 
 def read_ahead(
-    parts: Iterable[Tensor],
-    file: Callable[[int], Path],
-    read: Callable[[Path, int], np.ndarray],
-    side: int,
-    base: Path,
-    *,
-    threads: int | None = None,
-    pinned: bool = False,
+    parts: Iterable[Tensor], names: Sequence[str], base: Path, read: Read, side: int, **options: Any
 ) -> Generator[Tensor, None, None]:
-    """Batches of pictures in order.
-
-    Threads decode a few batches ahead; they end with the iterator, whether it is used up, closed or fails. Decoding
-    lets go of Python's lock, so threads do what processes would, without copies between them.
-
-    Args:
-        parts: the pictures of each batch by number, int64 ``[B]``; asked for as they are needed.
-        file: a picture's file by number.
-        read: gives a file, and the picture's number, as uint8 ``[side, side, 3]``.
-        base: folder that file names in messages are relative to.
-        threads: as many as there are cores unless given.
-        pinned: whether to put batches where a GPU can fetch them by itself.
-
-    Yields:
-        uint8 ``[B, 3, side, side]``, channels last in memory.
+    """The batches of :func:`in_batches` alone.
 
     Raises:
         ValueError: naming the files of a batch that cannot be read, when it is that batch's turn.
     """
+    with closing(in_batches(parts, names, base, read, side, **options)) as batches:
+        for images, failures in batches:
+            if failures:
+                it, was = them(failures), "it was" if len(failures) == 1 else "they were"
+                raise ValueError(
+                    f"cannot read {named(failures)}; restore {it} as {was} and start again (finished epochs are "
+                    f"kept), or remove {it}, which makes another set"
+                )
+            yield images
 
-    def fill(images: np.ndarray, numbers: Sequence[int]) -> list[tuple[Path, Exception]]:
-        failures: list[tuple[Path, Exception]] = []
+
+def in_batches(
+    parts: Iterable[Tensor],
+    names: Sequence[str],
+    base: Path,
+    read: Read,
+    side: int,
+    *,
+    threads: int | None = None,
+    pinned: bool = False,
+) -> Generator[tuple[Tensor, Failures], None, None]:
+    """Batches of pictures in order, a few of them decoded ahead.
+
+    The threads end with the iterator, whether it is used up, closed or fails.
+
+    Args:
+        parts: the pictures of each batch by number, int64 ``[B]``; asked for as they are needed.
+        names: of all pictures, below ``base``.
+        read: gives a file, and the picture's number, as uint8 ``[side, side, 3]``.
+        threads: as many as there are :func:`cores` unless given.
+        pinned: whether to put batches where a GPU can fetch them by itself.
+
+    Yields:
+        uint8 ``[B, 3, side, side]``, channels last in memory, and which of the files could not be read, and why.
+    """
+
+    def fill(images: np.ndarray, numbers: Sequence[int]) -> Failures:
+        failures: Failures = []
         for place, number in enumerate(numbers):
             # Damaged files raise almost anything: OSError, SyntaxError, ValueError, struct.error, EOFError.
             try:
-                images[place] = read(file(number), number)
+                images[place] = read(base / names[number], number)
             except Exception as error:
-                failures.append((file(number), error))
+                failures.append((names[number], error))
         return failures
 
-    pool = ThreadPoolExecutor(threads or cores(), thread_name_prefix="dqroute-reading")
-    waiting: deque[tuple[Tensor, list[Future[list[tuple[Path, Exception]]]]]] = deque()
-
-    def first() -> Tensor:
+    def first() -> tuple[Tensor, Failures]:
         images, futures = waiting.popleft()
-        failures = [failure for future in futures for failure in future.result()]
-        if failures:
-            it, was = them(failures), "it was" if len(failures) == 1 else "they were"
-            raise ValueError(
-                f"cannot read {named(failures, base)}; restore {it} as {was} and start again (finished epochs are "
-                f"kept), or remove {it}, which makes another set"
-            )
-        return images.permute(0, 3, 1, 2)
+        return images.permute(0, 3, 1, 2), [failure for future in futures for failure in future.result()]
 
+    waiting: deque[tuple[Tensor, list[Future[Failures]]]] = deque()
+    pool = ThreadPoolExecutor(threads or cores(), thread_name_prefix="dqroute-reading")
     try:
         for part in parts:
             images = torch.empty(len(part), side, side, 3, dtype=torch.uint8, pin_memory=pinned)
@@ -86,5 +150,24 @@ def read_ahead(
 
 
 def cores() -> int:
-    """The processor's cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The processor's cores for this process: its share where a launcher started several on this machine."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, there // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+
+
+def named(failures: Sequence[tuple[str, Exception]]) -> str:
+    """Up to five files with what is wrong with them, and how many there are."""
+    shown = ", ".join(f"{name} ({reason(error)})" for name, error in failures[:5])
+    return shown if len(failures) <= 5 else f"{len(failures)} images, among them {shown}"
+
+
+def reason(error: Exception) -> str:
+    """What is wrong with a file, in few words; the messages for unknown content and lost files repeat the path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image PIL knows"
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def them(failures: Sequence[object]) -> str:
+    """The pronoun for so many files."""
+    return "it" if len(failures) == 1 else "them"

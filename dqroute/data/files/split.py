@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dqroute.data.files.decoding import decode, read_rgb
-from dqroute.data.files.names import Names
-from dqroute.data.files.reading import read_ahead
-from dqroute.data.files.sizes import entries
-from dqroute.data.pixels import pixel_statistics
-from dqroute.data.splits import generator
+from dqroute.data.draw import generator
+from dqroute.data.files.decoding import read_rgb
+from dqroute.data.files.reading import decode, named, read_ahead
 
 STATISTICS_FROM = 1024  # images; their mean is within a level or so of the set's
 CHUNK = 256
@@ -26,8 +25,8 @@ CHUNK = 256
 class FileSplit:
     """What :class:`~dqroute.data.Split` is for a set that fits into memory, for one that does not.
 
-    Memory holds the files' names, packed, and a few batches of pictures. Where images are looked at as they are, in
-    evaluation and prediction, they are centred squares; training takes random parts of the whole picture.
+    Memory holds names, labels and a few batches of pictures. Where images are looked at as they are, in evaluation
+    and prediction, they are centred squares; training takes random parts of the whole picture.
 
     Attributes:
         base: the folder that names are relative to.
@@ -51,11 +50,7 @@ class FileSplit:
 
     @property
     def images(self) -> Tensor:
-        """Nothing, because the images of a split of files are never all in memory.
-
-        Raises:
-            AttributeError: always, with what to use instead.
-        """
+        """Nothing: AttributeError, with what to use instead."""
         raise AttributeError(
             "these images stay in their files; use split.take([0, 1, 2]) for some, split.chunks() for all, or pass "
             "the split itself to predict"
@@ -64,6 +59,10 @@ class FileSplit:
     def file(self, index: int) -> Path:
         """The file of an image."""
         return self.base / self.names[index]
+
+    def at(self, indices: Tensor) -> FileSplit:
+        """The split of the images at the indices alone."""
+        return FileSplit(self.base, [self.names[i] for i in indices.tolist()], self.labels[indices], self.size)
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Some images, centred squares: uint8 ``[len(indices), 3, size, size]``."""
@@ -75,21 +74,14 @@ class FileSplit:
         Raises:
             ValueError: naming the files that cannot be read.
         """
-        return self.parts(torch.arange(len(self)), number)
-
-    def parts(self, indices: Tensor, number: int = CHUNK) -> Iterator[Tensor]:
-        """Like :meth:`chunks`, of the images at ``indices``."""
-
-        def centred(file: Path, index: int) -> np.ndarray:
-            return read_rgb(file, self.size, exact=False)
-
-        return read_ahead(indices.split(number), self.file, centred, self.size, self.base)
+        parts = torch.arange(len(self)).split(number)
+        return read_ahead(parts, self.names, self.base, lambda file, _: read_rgb(file, self.size), self.size)
 
     @cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and deviation of the pixels by channel, 0 to 255, of 1,024 images that the number of images decides."""
         drawn = torch.randperm(len(self), generator=generator("pixel statistics", len(self)))[:STATISTICS_FROM]
-        return pixel_statistics(self.parts(drawn.sort().values))
+        return pixel_statistics(self.at(drawn.sort().values).chunks())
 
     def content(self) -> Iterator[bytes]:
         """What a fingerprint is taken over: names and sizes of the files, the images' side, the labels.
@@ -97,7 +89,52 @@ class FileSplit:
         Raises:
             FileNotFoundError: naming files that are gone.
         """
-        names = self.names if isinstance(self.names, Names) else Names(self.names)
-        yield from entries(self.base, [names], "restore what is missing, or load the set again")
+        yield from entries(self.base, self.names, "restore what is missing, or load the set again")
         yield f"{self.size}\n".encode()
         yield self.labels.contiguous().numpy().tobytes()
+
+
+def pixel_statistics(images: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation (at least 1) of the pixels by channel, from a histogram: exact, and small in memory.
+
+    Args:
+        images: uint8 ``[N, channels, H, W]``, one such tensor after the other.
+    """
+    histogram = torch.zeros(1, dtype=torch.int64)
+    for chunk in images:
+        histogram = histogram + torch.stack([torch.bincount(c.flatten(), minlength=256) for c in chunk.unbind(dim=1)])
+    share = histogram.double() / histogram.sum(dim=1, keepdim=True)
+    levels = torch.arange(256, dtype=torch.float64)
+    mean = (share * levels).sum(dim=1, keepdim=True)
+    deviation = (share * (levels - mean) ** 2).sum(dim=1).sqrt().clamp_min(1.0)
+    return tuple(round(m, 4) for m in mean.flatten().tolist()), tuple(round(d, 4) for d in deviation.tolist())
+
+
+def entries(base: Path, names: Sequence[str], remedy: str) -> Iterator[bytes]:
+    """A line of a digest for each file: its name below ``base``, and its size in bytes.
+
+    Raises:
+        FileNotFoundError: naming files that are missing, how many there are of how many, and the remedy.
+    """
+
+    def sizes(start: int) -> list[int | Exception]:
+        return [size_of(base / name) for name in names[start : start + 512]]
+
+    # On a network drive each question waits for its answer, and a thread is asleep meanwhile.
+    with ThreadPoolExecutor(16) as pool:
+        found = [size for part in pool.map(sizes, range(0, len(names), 512)) for size in part]
+    gone = [(name, size) for name, size in zip(names, found, strict=True) if isinstance(size, Exception)]
+    if gone:
+        are = "files are" if len(names) > 1 else "file is"
+        raise FileNotFoundError(f"{len(gone):,} of {len(names):,} {are} missing below {base}: {named(gone)}; {remedy}")
+    for name, size in zip(names, found, strict=True):
+        yield os.fsencode(name) + f"\0{size}\n".encode()
+
+
+def size_of(file: Path) -> int | Exception:
+    """Bytes of a file, or what keeps it from being one (a folder, a pipe or a link that leads nowhere is none)."""
+    try:
+        found = os.stat(file)
+    except OSError as error:
+        return error
+    return found.st_size if stat.S_ISREG(found.st_mode) else ValueError("not a file")

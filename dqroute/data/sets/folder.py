@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from dqroute.data.draw import Draw
-from dqroute.data.files.decoding import EXTENSIONS, them
+from dqroute.data.files.decoding import EXTENSIONS
 from dqroute.data.files.listing import Listing, listed, set_of_files
-from dqroute.data.files.names import Names
+from dqroute.data.files.reading import them
 from dqroute.data.image_set import ImageSet
 
 
@@ -136,7 +136,7 @@ def listing(base: Path, part: str, class_names: Sequence[str]) -> Listing:
             counts.append(len(images))
             yield from (f"{part}/{name}/{image}" for image in images)
 
-    packed = Names(names())
+    packed = list(names())
     return Listing(packed, torch.arange(len(class_names)).repeat_interleave(torch.tensor(counts)))
 
 

@@ -19,7 +19,7 @@ from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from dqroute.data.splits import generator
+from dqroute.data.draw import generator
 
 # Raise whenever the same call would give other pixels: it is part of every glyph set's identity.
 VERSION = 1

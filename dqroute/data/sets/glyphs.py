@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from functools import lru_cache
-from importlib.resources import files
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dqroute.core.checks import checked_whole
+from dqroute.data.draw import Draw, generator
 from dqroute.data.image_set import Augmentation, ImageSet, Split
 from dqroute.data.sets.glyph_rendering import (
     CHARACTERS,
@@ -21,7 +22,6 @@ from dqroute.data.sets.glyph_rendering import (
     draw_nuisances,
     render,
 )
-from dqroute.data.splits import class_groups, generator, long_tailed_split
 
 
 def glyphs(
@@ -55,28 +55,23 @@ def glyphs(
     for name, value, least in (("n_max", n_max, 1), ("test_per_class", test_per_class, 1), ("size", size, 8)):
         checked_whole(f"{name} of glyphs", value, least)
     difficulty = true_difficulty()
-    order = torch.arange(len(CHARACTERS))
+    order: str | list[int] = "label"
     if difficulty_correlation is not None:
         difficulty_correlation = float(difficulty_correlation)
-        order = order_by_difficulty(difficulty, difficulty_correlation, seed)
+        order = order_by_difficulty(difficulty, difficulty_correlation, seed).tolist()
+    labels, test_labels = (torch.arange(len(CHARACTERS)).repeat_interleave(n) for n in (n_max, test_per_class))
+    pool, test = (draw_nuisances(*key).flatten(0, 1) for key in ((n_max, "train", seed), (test_per_class, "test")))
 
-    pool_labels = torch.arange(len(CHARACTERS)).repeat_interleave(n_max)
-    split = long_tailed_split(pool_labels, CHARACTERS, imbalance=imbalance, val=val, seed=seed, order=order)
-    pool = draw_nuisances(n_max, "train", seed).flatten(0, 1)
+    def at(indices: Tensor) -> Split:
+        return Split(render(labels[indices], pool[indices], TRAIN_TYPEFACES, size), labels[indices])
 
-    def drawn(indices: Tensor) -> Split:
-        labels = pool_labels[indices]
-        return Split(render(labels, pool[indices], TRAIN_TYPEFACES, size), labels)
-
-    test_labels = torch.arange(len(CHARACTERS)).repeat_interleave(test_per_class)
-    test = render(test_labels, draw_nuisances(test_per_class, "test").flatten(0, 1), TEST_TYPEFACES, size)
-    return ImageSet(
+    return ImageSet.drawn(
+        Draw(imbalance, seed, groups, val, order=order),
+        labels,
+        at,
         name="glyphs",
-        train=drawn(split.train),
-        val=None if split.val is None else drawn(split.val),
-        test=Split(test, test_labels),
+        test=Split(render(test_labels, test, TEST_TYPEFACES, size), test_labels),
         class_names=CHARACTERS,
-        groups=class_groups(split, groups),
         augmentation=Augmentation(padding=max(1, size // 16), flip=False),
         identity={
             "name": "glyphs",
@@ -95,15 +90,10 @@ def glyphs(
     )
 
 
-@lru_cache(maxsize=1)
-def _difficulty_by_name() -> dict[str, float]:
-    text = files("dqroute.data.sets").joinpath("glyph_difficulty.json").read_text(encoding="utf-8")
-    return json.loads(text)["error"]
-
-
+@cache
 def true_difficulty() -> Tensor:
     """The error rate of each class, float64 ``[C]``, as :mod:`dqroute.data.sets.glyph_difficulty` measured it."""
-    errors = _difficulty_by_name()
+    errors = json.loads(Path(__file__).with_name("glyph_difficulty.json").read_text(encoding="utf-8"))["error"]
     return torch.tensor([errors[character] for character in CHARACTERS], dtype=torch.float64)
 
 

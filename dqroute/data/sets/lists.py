@@ -14,7 +14,6 @@ import torch
 from dqroute.data.draw import Draw
 from dqroute.data.files.list_file import numbered_lines, read_list
 from dqroute.data.files.listing import Listing, listed, set_of_files
-from dqroute.data.files.names import Names
 from dqroute.data.image_set import ImageSet
 
 PARTS = ("train", "val", "test")
@@ -261,12 +260,13 @@ def check_labels(listings: dict[str, Listing], files: dict[str, Path]) -> None:
 
 def check_apart(listings: dict[str, Listing], files: dict[str, Path]) -> None:
     """Raise ValueError if two parts share an image."""
-    together = Names(name for listing in listings.values() for name in listing.names.raw())
-    twice = together.twice()
-    if twice is not None:
-        parts = [part for part, listing in listings.items() for _ in range(len(listing.names))]
-        first, second = (files[parts[place]] for place in twice)
-        raise ValueError(f"{together[twice[0]]!r} stands in {first} and in {second}; remove it from one of them")
+    places: dict[str, str] = {}
+    for part, listing in listings.items():
+        for name in listing.names:
+            if places.setdefault(name, part) != part:
+                raise ValueError(
+                    f"{name!r} stands in {files[places[name]]} and in {files[part]}; remove it from one of them"
+                )
 
 
 def named_classes(given: PathLike | Sequence[str] | None, train: Listing) -> tuple[str, ...]:
