@@ -8,8 +8,8 @@ import matplotlib
 
 matplotlib.use("svg")
 
-from dqroute import show as plots
-from dqroute.runs.run import find_runs
+from dqroute import show
+from dqroute.runs.published import read_published
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ["cross-entropy", "logit-adjustment", "focused", "ride", "sade", "dqroute"]
@@ -17,11 +17,10 @@ METHODS = ["cross-entropy", "logit-adjustment", "focused", "ride", "sade", "dqro
 
 def draw(target: Path = ROOT / "book" / "assets" / "cifar-100.svg") -> Path:
     """Accuracy by shot group on CIFAR-100-LT; the same runs give the same file, byte by byte."""
-    found = find_runs(ROOT / "book" / "results" / "cifar-100")
-    shown = [run for run in found if run.method in METHODS and run.settings["data"]["imbalance"] == 100]
-    runs = sorted(shown, key=lambda run: (METHODS.index(run.method), run.seed))
+    found = read_published(ROOT / "book" / "results" / "cifar-100.jsonl")
+    runs = {method: [run for run in found if run.method == method] for method in METHODS}
     matplotlib.rcParams["svg.hashsalt"] = "dqroute"
-    figure = plots.accuracy_by_group(runs)
+    figure = show.accuracy_by_group(runs)
     figure.savefig(target, metadata={"Date": None}, facecolor="white")
     return target
 

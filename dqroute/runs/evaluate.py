@@ -1,26 +1,25 @@
-"""Evaluation: accuracy by shot group and class, calibration, where images are routed, how good the detectors are."""
+"""Evaluation: accuracy by shot group and class, calibration, routing, detectors, and what few-shot accuracy costs."""
 
 from __future__ import annotations
 
+from math import isnan, nan
 from typing import Any
 
 import torch
-from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor
 
 from dqroute.core.checks import choose
+from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
-from dqroute.data.disk import keep_json
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
 from dqroute.runs.report import Report
-from dqroute.runs.run import Run
-from dqroute.training.distribution import is_main
+from dqroute.runs.run import REPORT, TRADE_OFF, Run
 
 
 def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto") -> Report:
-    """Evaluate a finished run; a report already in its folder is returned as it is.
+    """Evaluate a finished run; a report that it has already is returned as it is.
 
     Args:
         run: from :func:`dqroute.fit`, or opened by its folder.
@@ -33,16 +32,48 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     """
     choose("split", split, ("test", "val"))
     check_data(run, data)
-    known = run.report(split)
-    if known is not None:
+    if (known := run.report(split)) is not None:
         return known
     data = data_of(run, data, split)
     model = run.model.to(resolve_device(device))
     prediction = model.predict(data.splits[split])
     report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
-    if is_main():
-        keep_json(run.folder / f"report-{split}.json", report.to_json())
+    run.keep(REPORT.format(split=split), report.to_json())
     return report
+
+
+def trade_off_of(
+    run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto"
+) -> dict[str, list[Point]]:
+    """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; computed once and kept.
+
+    Args, Raises: as :func:`evaluate`.
+
+    Returns:
+        The points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, the mean of its experts' logits.
+    """
+    choose("split", split, ("test", "val"))
+    check_data(run, data)
+    file = TRADE_OFF.format(split=split)
+    if (known := run.read(file)) is not None:
+        # JSON knows no NaN.
+        return {name: [Point(*(nan if x is None else x for x in p)) for p in points] for name, points in known.items()}
+    data = data_of(run, data, split)
+    model, images = run.model.to(resolve_device(device)), data.splits[split]
+    log_p: dict[str, list[Tensor]] = {"routed": [], "plain mean": []}
+    with torch.no_grad():
+        for batch in images.chunks(256):
+            outputs = model.outputs(batch)
+            log_p["routed"].append(model.fuse(outputs).log_probability.cpu())
+            log_p["plain mean"].append(outputs.logits.mean(dim=0).cpu())
+    log_pi = model.log_pi.cpu()
+    curves = {name: trade_off(torch.cat(rows), images.labels, data.groups, log_pi) for name, rows in log_p.items()}
+    # Six digits tell a hundred thousand images apart.
+    run.keep(
+        file,
+        {name: [[None if isnan(x) else round(x, 6) for x in p] for p in points] for name, points in curves.items()},
+    )
+    return curves
 
 
 def check_data(run: Run, data: ImageSet | None) -> None:
@@ -59,12 +90,11 @@ def data_of(run: Run, data: ImageSet | None, split: str) -> ImageSet:
     """The image set to evaluate a run on: the one given, or the one it was trained on in this process.
 
     Raises:
-        ValueError: if there is none, if it is not that of the run, or if it has no such split.
+        ValueError: if there is none, or if it has no such split.
     """
     data = data or run.data
     if data is None:
-        raise ValueError(f"{run!r} was opened from its folder; pass the image set too, as in dq.evaluate(run, data)")
-    check_data(run, data)
+        raise ValueError(f"{run!r} was opened without its images; pass the image set too, as in dq.evaluate(run, data)")
     if split not in data.splits:
         raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
     return data
@@ -84,19 +114,15 @@ def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_set
         prediction: for the images of the split; split: the images and labels.
         groups: shot groups; class_sets: bool ``[K, C]``; name: of the split, for the report.
     """
-    labels = split.labels
-    num_classes = prediction.probabilities.shape[1]
+    labels, num_classes = split.labels, prediction.probabilities.shape[1]
     right = prediction.label == labels
-    images = torch.bincount(labels, minlength=num_classes)
-    per_class = [
-        (hits / n if n else None)
-        for hits, n in zip(torch.bincount(labels[right], minlength=num_classes).tolist(), images.tolist(), strict=True)
-    ]
+    images, hits = (torch.bincount(those, minlength=num_classes).tolist() for those in (labels, labels[right]))
+    per_class = [hit / n if n else None for hit, n in zip(hits, images, strict=True)]
     present = [accuracy for accuracy in per_class if accuracy is not None]
-    group_of_image = groups.of_class()[labels]
-    inside = {group: group_of_image == index for index, group in enumerate(GROUP_NAMES)}
-    accuracy = {group: mean(right.float()[mask]) for group, mask in inside.items()}
-    everything = torch.ones_like(right)
+    group = groups.of_class()[labels]
+    inside = {name: group == index for index, name in enumerate(GROUP_NAMES)}
+    everywhere = {"overall": torch.ones_like(right)} | inside
+    accuracy = {name: mean(right[mask]) for name, mask in inside.items()}
     return Report(
         split=name,
         images=len(labels),
@@ -107,26 +133,22 @@ def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_set
         few=accuracy["few"],
         groups=groups.description,
         per_class=per_class,
-        plain_mean={
-            group: mean((prediction.mean_label == labels).float()[mask])
-            for group, mask in ({"overall": everything} | inside).items()
-        },
+        plain_mean={name: mean((prediction.mean_label == labels)[mask]) for name, mask in everywhere.items()},
         per_expert=(prediction.expert_labels == labels[:, None]).float().mean(dim=0).tolist(),
         calibration={
-            group: calibration_error(prediction.probabilities[mask], labels[mask])
-            for group, mask in ({"overall": everything} | inside).items()
+            name: calibration_error(prediction.probabilities[mask], labels[mask]) for name, mask in everywhere.items()
         },
         expert_weights={
-            group: prediction.expert_weights[mask].mean(dim=0).tolist() if mask.any() else None
-            for group, mask in inside.items()
+            name: prediction.expert_weights[mask].mean(dim=0).tolist() if mask.any() else None
+            for name, mask in inside.items()
         },
         detectors=detector_quality(prediction.confidence, class_sets, labels),
     )
 
 
-def mean(values: Tensor) -> float | None:
-    """The mean, or None of nothing."""
-    return values.mean().item() if len(values) else None
+def mean(right: Tensor) -> float | None:
+    """The share of what is true, or None of nothing."""
+    return right.float().mean().item() if len(right) else None
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float | None:
@@ -152,15 +174,17 @@ def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> 
     quality: list[dict[str, Any]] = []
     for k, members in enumerate(class_sets):
         own, scores = members[labels], confidence[:, k]
-        if own.all() or not own.any():
-            continue
-        found = separation(scores[own], scores[~own])
-        quality.append({"expert": k + 1, "classes": int(members.sum())} | found)
+        if own.any() and not own.all():
+            found = separation(scores[own], scores[~own])
+            quality.append({"expert": k + 1, "classes": int(members.sum())} | found)
     return quality
 
 
 def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
     """AUROC and FPR95 of scores ``[N]`` of images against scores ``[M]`` of outsiders."""
+    # Here, because scikit-learn takes a second to import and a training does without.
+    from sklearn.metrics import roc_auc_score, roc_curve
+
     own = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))]).numpy()
     values = torch.cat([inside, outside]).double().numpy()
     let_in, kept, _ = roc_curve(own, values, drop_intermediate=False)

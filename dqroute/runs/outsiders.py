@@ -9,22 +9,18 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from dqroute.core.checks import choose
-from dqroute.data.disk import keep_json, read_json
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
 from dqroute.runs.evaluate import check_data, data_of, separation
-from dqroute.runs.run import Run
-from dqroute.training.distribution import is_main
+from dqroute.runs.run import OUTSIDERS, Run
 
-ROUTED, MEAN = "probability, routed", "probability, plain mean"
-COVERAGES = tuple(percent / 100 for percent in range(5, 101, 5))
+ROUTED, MEAN, ENERGY = "probability, routed", "probability, plain mean", "energy of the mean"
 
 
 @dataclass(frozen=True)
@@ -35,9 +31,9 @@ class OutsiderReport:
         images, outsiders: how many.
         scores: by the score's name ``auroc`` (probability that an image of the set has a higher score than an outsider)
             and ``fpr95`` (share of outsiders let in by the threshold that lets in 95 % of the images).
-        abstention: by the name of an answer's probability a row for each threshold: ``coverage`` (share of the images
-            answered), ``accuracy`` (share of right ones among the images answered) and ``outsiders`` (share of the
-            outsiders answered, always wrongly).
+        abstention: by the name of an answer's probability a row for each threshold that lets in 5, 10, …, 100 % of the
+            images: ``coverage`` (share of the images answered), ``accuracy`` (share of right ones among the images
+            answered) and ``outsiders`` (share of the outsiders answered, always wrongly).
     """
 
     images: int
@@ -55,7 +51,7 @@ def tell_outsiders(
     split: str = "test",
     device: str = "auto",
 ) -> OutsiderReport:
-    """Compare a run's scores of its own images with those of outsiders; a report already in its folder is returned.
+    """Compare a run's scores of its own images with those of outsiders; a report that it has already is returned.
 
     The scores: the probability of the answer, routed and of the plain mean of the experts (Hendrycks and Gimpel, 2017);
     the free energy of all classes in the mean's logits (Liu et al., 2020); each detector, for images of its classes.
@@ -63,14 +59,12 @@ def tell_outsiders(
     Args:
         run: a finished run.
         outsiders: pictures of none of its classes, of the same size; None if the report is there already.
-        name: of the outsiders, for the file ``outsiders-NAME-SPLIT.json``; it keeps a fingerprint of them, too.
-        data: the image set; by default the one the run was trained on in this process.
-        split: whose images the outsiders are told from.
-        device: where to compute.
+        name: of the outsiders, part of the report's file, which keeps a fingerprint of them, too.
+        data, split, device: as for :func:`dqroute.evaluate`; the images that outsiders are told from.
 
     Raises:
-        ValueError: if there are no outsiders, the report there is not known to be about them, the data are not those
-            of the run, or have no such split.
+        ValueError: if there are no outsiders, the report there is about others, the data are not those of the run, or
+            have no such split.
     """
     choose("split", split, ("test", "val"))
     if not re.fullmatch(r"[\w -]+(\.[\w -]+)*", name):
@@ -78,28 +72,23 @@ def tell_outsiders(
             f"the name of the outsiders is part of a file's; use letters, digits and hyphens, not {name!r}"
         )
     check_data(run, data)
-    path = run.folder / f"outsiders-{name}-{split}.json"
-    if path.is_file():
-        stored = read_json(path)
-        known = stored.pop("fingerprint", None)
-        if outsiders is not None and known != fingerprint(outsiders):
-            about = "does not say which pictures it is about" if known is None else "is about other pictures"
-            raise ValueError(f"{path} {about}; read it without any, or give these another name than {name!r}")
-        return OutsiderReport(**stored)
+    file = OUTSIDERS.format(name=name, split=split)
+    if (stored := run.read(file)) is not None:
+        if outsiders is not None and stored["fingerprint"] != fingerprint(outsiders):
+            raise ValueError(
+                f"{file} of {run.folder} is about other pictures; read it without any, or give these another name"
+            )
+        return OutsiderReport(**{key: value for key, value in stored.items() if key != "fingerprint"})
     if outsiders is None or len(outsiders) == 0:
         raise ValueError(f"{run.folder} has no report on outsiders called {name!r}; give the pictures for one")
     own = data_of(run, data, split).splits[split]
     model = run.model.to(resolve_device(device))
-    inside, right = scores_of(model, own)
-    outside, _ = scores_of(model, outsiders)
-    scores = {
-        score: separation(inside[score][mine[own.labels]], outside[score])
-        for score, mine in classes_of(model, list(inside)).items()
-    }
+    (inside, right), (outside, _) = scores_of(model, own), scores_of(model, outsiders)
+    speaks = {f"detector of expert {k + 1}": s[own.labels] for k, s in enumerate(model.class_sets().cpu())}
+    scores = {score: separation(p[speaks.get(score, slice(None))], outside[score]) for score, p in inside.items()}
     abstention = {score: abstentions(inside[score], right[score], outside[score]) for score in right}
     report = OutsiderReport(len(own), len(outsiders), scores, abstention)
-    if is_main():
-        keep_json(path, asdict(report) | {"fingerprint": fingerprint(outsiders)})
+    run.keep(file, asdict(report) | {"fingerprint": fingerprint(outsiders)})
     return report
 
 
@@ -113,48 +102,32 @@ def fingerprint(outsiders: AnySplit) -> str:
 
 @torch.no_grad()
 def scores_of(model: Method, split: AnySplit) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Each score of all images, ``[N]``, larger for what the model knows; and where an answer is right, ``[N]``."""
-    rows: dict[str, list[Tensor]] = {}
-    labels: dict[str, list[Tensor]] = {ROUTED: [], MEAN: []}
+    """Each score of all images, ``[N]``, larger for what the model knows; and which answers are right, bool ``[N]``."""
+    rows = []
     for images in split.chunks(256):
         outputs = model.outputs(images)
-        joint = outputs.logits.mean(dim=0)
-        routed, plain = model.fuse(outputs).log_probability.max(dim=1), joint.softmax(dim=1).max(dim=1)
-        found = {ROUTED: routed.values.exp(), MEAN: plain.values, "energy of the mean": joint.logsumexp(dim=1)}
-        for k, odds in enumerate(model.log_odds(outputs)):
-            if not model.class_sets()[k].all():
-                found[f"detector of expert {k + 1}"] = odds
-        for score, values in found.items():
-            rows.setdefault(score, []).append(values.cpu())
-        labels[ROUTED].append(routed.indices.cpu())
-        labels[MEAN].append(plain.indices.cpu())
-    right = {name: torch.cat(answers) == split.labels for name, answers in labels.items()}
-    return {score: torch.cat(values) for score, values in rows.items()}, right
-
-
-def classes_of(model: Method, scores: list[str]) -> dict[str, Tensor]:
-    """The classes that each score speaks for, bool ``[C]``: a detector for its expert's, any other for all."""
-    sets = model.class_sets().cpu()
-    everything = torch.ones_like(sets[0])
-    return {s: sets[int(s.rpartition(" ")[2]) - 1] if s.startswith("detector") else everything for s in scores}
+        joint, odds = outputs.logits.mean(dim=0), model.log_odds(outputs)
+        routed, plain = model.fuse(outputs).log_probability.exp().max(dim=1), joint.softmax(dim=1).max(dim=1)
+        answers = routed.indices, plain.indices, routed.values, plain.values, joint.logsumexp(dim=1)
+        rows.append(torch.stack([value.double().cpu() for value in (*answers, *odds)]))
+    said_routed, said_plain, *values = torch.cat(rows, dim=1)
+    detectors = {f"detector of expert {k + 1}": k for k, own in enumerate(model.class_sets()) if not own.all()}
+    names = {ROUTED: 0, MEAN: 1, ENERGY: 2} | {name: 3 + k for name, k in detectors.items()}
+    right = {ROUTED: said_routed == split.labels, MEAN: said_plain == split.labels}
+    return {name: values[place] for name, place in names.items()}, right
 
 
 def abstentions(inside: Tensor, right: Tensor, outside: Tensor) -> list[dict[str, float]]:
-    """What is answered at thresholds that let in 5, 10, …, 100 % of the images; see :class:`OutsiderReport`.
+    """The rows of :attr:`OutsiderReport.abstention`.
 
     Args:
         inside: probabilities of the images' answers, ``[N]``; right: bool ``[N]``; outside: ``[M]``.
     """
     ordered = inside.sort(descending=True).values
-    rows: list[dict[str, Any]] = []
-    for coverage in COVERAGES:
-        threshold = ordered[max(round(coverage * len(ordered)), 1) - 1]
-        answered = inside >= threshold
-        rows.append(
-            {
-                "coverage": answered.double().mean().item(),
-                "accuracy": right[answered].double().mean().item(),
-                "outsiders": (outside >= threshold).double().mean().item(),
-            }
-        )
+    rows = []
+    for percent in range(5, 101, 5):
+        threshold = ordered[max(round(percent / 100 * len(ordered)), 1) - 1]
+        answered, let_in = inside >= threshold, outside >= threshold
+        shares = {"coverage": answered, "accuracy": right[answered], "outsiders": let_in}
+        rows.append({name: share.double().mean().item() for name, share in shares.items()})
     return rows

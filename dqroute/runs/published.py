@@ -10,82 +10,70 @@ from typing import Any
 
 from dqroute.data.disk import write_atomically
 from dqroute.methods.base import Method
-from dqroute.runs.run import EPOCHS, SETTINGS, Run, RunRecord, is_run
+from dqroute.runs.run import EPOCHS, SETTINGS, Run, is_run
 
 
-class PublishedRun(RunRecord):
+class PublishedRun(Run):
     """A run as a line of a published file has it: settings, provenance, epochs, reports and curves, but no weights.
 
     Attributes:
-        place: the file and the line, such as ``results/cifar-100.jsonl:7``.
+        folder: file and line, such as ``results/cifar-100.jsonl:7``.
+        record: the content of each file that the run folder had, by the file's name.
     """
 
     def __init__(self, place: str, record: Any) -> None:
-        """Take a line for a run.
-
-        Args:
-            record: by the name that each file has in a run folder, its content.
-
-        Raises:
-            ValueError: if it is none of this format.
-        """
+        """Raises ValueError if the record is none of this format."""
         if not (isinstance(record, dict) and is_run(record.get(SETTINGS))):
             raise ValueError(f"{place} holds no run of the format that this version reads")
-        self.place, self.record = place, record
-        self.settings = record[SETTINGS]
+        self.folder, self.record, self.settings, self.data = Path(place), record, record[SETTINGS], None
 
     def read(self, name: str) -> Any:
         return self.record.get(name)
 
-    @property
     def names(self) -> list[str]:
         return sorted(self.record)
 
     @property
-    def model(self) -> Method:
+    def model(self) -> Method:  # type: ignore[override]
         raise FileNotFoundError(
-            f"{self.place} was published without weights; "
-            f"python -m dqroute.training.reproduce {self.place} DATA --runs-dir FOLDER trains the run again"
+            f"{self.folder} was published without weights; "
+            f"python -m dqroute.training.reproduce {self.folder} DATA --runs-dir FOLDER trains the run again"
         )
 
 
-def publish(runs: Iterable[RunRecord], path: str | Path) -> list[PublishedRun]:
-    """Write runs to a file, which is made if it is not there.
+def publish(runs: Iterable[Run], path: str | Path) -> list[PublishedRun]:
+    """Write runs to a file; a run that it has already is replaced where it stands, new ones follow.
 
-    A run that the file has already is replaced where it stands, so that the others keep their lines; new ones follow.
     Of the epochs before the last one what they tell class by class is left out.
 
     Args:
-        runs: finished ones; path: of the file, by custom ``….jsonl``.
+        runs: finished ones; path: of the file, which ends in ``.jsonl``.
 
     Returns:
-        All that are in the file now.
+        All runs that are in the file now.
 
     Raises:
-        ValueError: if a run is not finished, or what is there is no such file.
+        ValueError: if a run is not finished, or the file that is there is something else.
     """
-    path = Path(path)
-    records = {run.settings["digest"]: run.record for run in read_published(path)} if path.is_file() else {}
+    records = {run.settings["digest"]: run.record for run in read_published(path)} if Path(path).is_file() else {}
     for run in runs:
         if not run.finished:
-            raise ValueError(f"{run!r} is not finished; a published run is")
-        names = sorted(run.names, key=lambda name: (name != SETTINGS, name))
-        record = {name: run.read(name) for name in names}
+            raise ValueError(f"{run!r} cannot be published before it is finished")
+        record = {name: run.read(name) for name in sorted(run.names(), key=lambda name: (name != SETTINGS, name))}
         record[EPOCHS] = without_classes(record[EPOCHS], len(run.settings["class_names"]))
         records[run.settings["digest"]] = record
-    lines = (json.dumps(record, separators=(",", ":")) for record in records.values())
-    write_atomically(path, "".join(f"{line}\n" for line in lines).encode())
+    lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records.values()]
+    write_atomically(Path(path), "".join(lines).encode())
     return read_published(path)
 
 
 def without_classes(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
-    """The records of epochs, those before the last one without the lists that have a value a class."""
-
-    def short(value: Any) -> bool:
-        return not (isinstance(value, list) and len(value) == classes)
-
-    earlier = [{name: value for name, value in record.items() if short(value)} for record in epochs[:-1]]
-    return earlier + epochs[-1:]
+    """The records of epochs, those before the last one without lists of a value a class."""
+    kept = [
+        {name: value for name, value in record.items() if not (isinstance(value, list) and len(value) == classes)}
+        for record in epochs[:-1]
+    ]
+    return kept + epochs[-1:]
 
 
 def read_published(path: str | Path) -> list[PublishedRun]:
@@ -98,14 +86,13 @@ def read_published(path: str | Path) -> list[PublishedRun]:
     runs = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            record = json.loads(line)
-        except ValueError as error:
+            runs.append(PublishedRun(f"{path}:{number}", json.loads(line)))
+        except json.JSONDecodeError as error:
             raise ValueError(f"{path}:{number} is not readable JSON ({error}); restore the file") from error
-        runs.append(PublishedRun(f"{path}:{number}", record))
     return runs
 
 
-def open_run(place: str | Path) -> RunRecord:
+def open_run(place: str | Path) -> Run:
     """The run in a folder, or in a line of a published file: ``runs/glyphs/NAME`` or ``results/cifar-100.jsonl:7``.
 
     Raises:

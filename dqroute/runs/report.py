@@ -21,8 +21,7 @@ class Report:
             ``"few"``: the same experts without routing.
         per_expert: accuracy of each expert alone, ``[K]``.
         calibration: expected calibration error (15 equal bins) by ``"overall"``, ``"many"``, ``"medium"``, ``"few"``.
-        expert_weights: by ``"many"``, ``"medium"``, ``"few"``: the experts' mean weights, ``[K]``, for images of
-            that group.
+        expert_weights: by ``"many"``, ``"medium"``, ``"few"``: the experts' mean weights, ``[K]``, for its images.
         detectors: for each expert that has outsiders: ``expert`` (from 1), ``classes`` (size of its class set),
             ``auroc``, ``fpr95`` (share of outsiders let in when 95 % of its own are).
     """
@@ -48,21 +47,13 @@ class Report:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
-        """Rebuild a report.
-
-        Raises:
-            ValueError: if fields are missing or unknown.
-        """
+        """Rebuild a report; raises ValueError if fields are missing or unknown."""
         names = {field.name for field in fields(cls)}
         if set(value) != names:
             raise ValueError(f"not a report of this version; fields that differ: {sorted(set(value) ^ names)}")
         return cls(**value)
 
     def __str__(self) -> str:
-        def percent(x: float | None) -> str:
-            return "–" if x is None else f"{100 * x:.1f}"
-
-        shots = " / ".join(f"{name} {percent(getattr(self, name))}" for name in ("many", "medium", "few"))
-        return (
-            f"{self.split}, {self.images} images: overall {percent(self.overall)} %, {shots} %\ngroups: {self.groups}"
-        )
+        shares = {name: getattr(self, name) for name in ("overall", "many", "medium", "few")}
+        said = ", ".join(f"{name} {'–' if share is None else f'{100 * share:.1f} %'}" for name, share in shares.items())
+        return f"{self.split}, {self.images} images: {said}\ngroups: {self.groups}"

@@ -1,98 +1,116 @@
-"""Tables over runs: means over seeds with intervals, and differences paired by seed."""
+"""Tables over runs: means over seeds with intervals, and differences paired by seed.
+
+A row's runs are those of a method; where rows are to be something else, give a mapping from a row's name to its runs.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from math import sqrt
+from math import nan, sqrt
+from pathlib import Path
 
 import pandas as pd
-from scipy import stats
 
-from dqroute.core.tradeoff import Point, area, overall_at
+from dqroute.core.curves import Point, area, overall_at
 from dqroute.models.cost import operations, parameter_count
-from dqroute.runs.run import Run
+from dqroute.runs.evaluate import trade_off_of
+from dqroute.runs.published import read_published
+from dqroute.runs.run import Run, canonical, find_runs
+
+Runs = Iterable[Run] | Mapping[str, Iterable[Run]]
+Curves = Mapping[str, Sequence[Sequence[Point]]]
 
 FEW = (0.1, 0.15, 0.2, 0.25)  # few-shot accuracies at which methods are compared
 COLUMNS = ("overall", "many", "medium", "few")
 
 
-def accuracies(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
-    """One row a run and column of the report: ``method``, ``seed``, ``group``, ``accuracy`` (in %).
+def by_row(runs: Runs) -> dict[str, list[Run]]:
+    """The runs of each row, by its name, in the order in which they come."""
+    if isinstance(runs, Mapping):
+        return {name: list(some) for name, some in runs.items()}
+    rows: dict[str, list[Run]] = {}
+    for run in runs:
+        rows.setdefault(run.method, []).append(run)
+    return rows
+
+
+def check_one_run_a_seed(runs: Runs) -> None:
+    """Raise ValueError if a row has two runs of one seed: two settings would be averaged as if they were seeds."""
+    for name, some in by_row(runs).items():
+        seeds = [run.seed for run in some]
+        if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
+            raise ValueError(
+                f"{name} seed {twice[0]} is there more than once; compare one setting of a method at a time, "
+                "or name the rows: {name: runs}"
+            )
+
+
+def accuracies(runs: Runs, split: str = "test") -> pd.DataFrame:
+    """One row a run and column of the report: ``method`` (or the row's name), ``seed``, ``group``, ``accuracy`` in %.
 
     Raises:
         ValueError: if a run has no report on that split.
     """
     rows = []
-    for run in runs:
-        report = run.report(split)
-        if report is None:
-            raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
-        for column in COLUMNS:
-            value = getattr(report, column)
-            if value is not None:
-                rows.append({"method": run.method, "seed": run.seed, "group": column, "accuracy": 100 * value})
+    for name, some in by_row(runs).items():
+        for run in some:
+            report = run.report(split)
+            if report is None:
+                raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
+            shares = {group: getattr(report, group) for group in COLUMNS}
+            rows += [(name, run.seed, group, 100 * share) for group, share in shares.items() if share is not None]
     return pd.DataFrame(rows, columns=["method", "seed", "group", "accuracy"])
 
 
-def check_one_run_a_seed(runs: Iterable[Run]) -> None:
-    """Raise ValueError if a method has two runs of one seed: two settings would be averaged as if they were seeds."""
-    pairs = [(run.method, run.seed) for run in runs]
-    twice = [pair for pair in dict.fromkeys(pairs) if pairs.count(pair) > 1]
-    if twice:
-        method, seed = twice[0]
-        raise ValueError(f"{method} seed {seed} is there more than once; compare one setting of a method at a time")
-
-
 def half_interval(values: pd.Series) -> float:
-    """Half the width of the 95 % interval of the mean (Student's t); NaN for a single value."""
+    """Half the width of the 95 % interval of the mean (Student's t); NaN for fewer than three values.
+
+    Of two values it is six times as wide as they are apart, and says nothing.
+    """
+    # Here, because scipy takes its time to import.
+    from scipy import stats
+
     n = len(values)
-    return float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / sqrt(n)) if n > 1 else float("nan")
+    return float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / sqrt(n)) if n > 2 else nan
 
 
 def with_interval(values: pd.Series) -> str:
-    """``"34.2 ± 0.6"``, or the value alone where one seed allows no interval."""
-    half = half_interval(values)
-    return f"{values.mean():.1f}" if pd.isna(half) else f"{values.mean():.1f} ± {half:.1f}"
+    """``"34.2 ± 0.6"``; ``"34.2 (2 seeds)"``; one value alone; ``"–"`` where one is missing."""
+    if values.hasnans:
+        return "–"
+    said = f"{values.mean():.1f}"
+    return f"{said} ± {half_interval(values):.1f}" if len(values) > 2 else said + " (2 seeds)" * (len(values) == 2)
 
 
-def summary(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
+def shown(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Of each row's values, a column a quantity, the means with their intervals."""
+    return pd.DataFrame({name: {c: with_interval(values[c]) for c in values} for name, values in rows.items()}).T
+
+
+def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
+    """The accuracies of each row in %, an index of seeds and a column a group.
+
+    Raises:
+        ValueError: as :func:`accuracies` and :func:`check_one_run_a_seed`.
+    """
+    rows = by_row(runs)
+    check_one_run_a_seed(rows)
+    wide = {name: accuracies({name: some}, split).pivot(index="seed", columns="group") for name, some in rows.items()}
+    found = {name: frame["accuracy"] for name, frame in wide.items()}
+    return {name: frame[[c for c in COLUMNS if c in frame]] for name, frame in found.items()}
+
+
+def summary(runs: Runs, split: str = "test") -> pd.DataFrame:
     """Accuracy in %, mean over seeds ± half the 95 % interval, and the time of a run; a row a method, as they come."""
-    runs = list(runs)
-    frame = accuracies(runs, split)
-    check_one_run_a_seed(runs)
-    methods = list(dict.fromkeys(run.method for run in runs))
-    table = frame.groupby(["method", "group"])["accuracy"].apply(with_interval).unstack().reindex(methods)
-    table = table.reindex(columns=[column for column in COLUMNS if column in table])
-    table["seeds"] = [sum(run.method == method for run in runs) for method in methods]
-    minutes = {method: [run.seconds / 60 for run in runs if run.method == method] for method in methods}
-    table["minutes a run"] = [f"{sum(times) / len(times):.1f}" for times in minutes.values()]
-    table.index.name = table.columns.name = None
+    rows = by_row(runs)
+    table = shown(by_seed(rows, split))
+    table["seeds"] = [len(some) for some in rows.values()]
+    table["minutes a run"] = [f"{sum(r.seconds for r in some) / 60 / len(some):.1f}" for some in rows.values()]
     return table
 
 
-def sizes(runs: Iterable[Run]) -> pd.DataFrame:
-    """What each method's network costs: experts, parameters, and operations of one image; a row a method.
-
-    The detectors' parameters count, where they have any; an operation is a multiplication or an addition.
-
-    Raises:
-        ValueError: if a run does not say the size of its images.
-    """
-    rows = {}
-    for method, run in {run.method: run for run in runs}.items():
-        model = run.new_model()
-        if model.size is None:
-            raise ValueError(f"{run!r} does not say the size of its images, and work grows with it")
-        shape = (model.mean.shape[1], *model.size)
-        rows[method] = {
-            "experts": model.network.experts,
-            "parameters": parameter_count(model),
-            "operations an image": operations(model.network, shape),
-        }
-    return pd.DataFrame(rows).T
-
-
-def paired_differences(runs: Iterable[Run], reference: str, split: str = "test") -> pd.DataFrame:
+def paired_differences(runs: Runs, reference: str, split: str = "test") -> pd.DataFrame:
     """Each method less the reference, seed by seed: mean difference ± half the 95 % interval, in points.
 
     Only seeds that both have count. An interval that leaves out zero is a difference that seeds alone do not explain.
@@ -100,38 +118,79 @@ def paired_differences(runs: Iterable[Run], reference: str, split: str = "test")
     Raises:
         ValueError: if the reference is not among the runs, or a method has two runs of one seed.
     """
-    runs = list(runs)
-    check_one_run_a_seed(runs)
-    wide = accuracies(runs, split).pivot_table(index=["group", "seed"], columns="method", values="accuracy", sort=False)
-    if reference not in wide:
-        raise ValueError(f"no run of {reference!r} to compare with; there are {', '.join(map(str, wide.columns))}")
+    values = by_seed(runs, split)
+    if reference not in values:
+        raise ValueError(f"no run of {reference!r} to compare with; there are {', '.join(values)}")
+    own = values.pop(reference)
+    less = {f"{name} − {reference}": (other - own).dropna(how="all") for name, other in values.items()}
+    return shown({name: difference[own.columns] for name, difference in less.items() if len(difference)})
+
+
+def sizes(runs: Runs) -> pd.DataFrame:
+    """What each row's network costs: experts, parameters (detectors' too), and operations of one image.
+
+    An operation is a multiplication or an addition.
+
+    Raises:
+        ValueError: if a run does not say the size of its images.
+    """
     rows = {}
-    for method in wide.columns.drop(reference):
-        difference = (wide[method] - wide[reference]).dropna()
-        rows[f"{method} − {reference}"] = difference.groupby("group", sort=False).apply(with_interval)
-    table = pd.DataFrame(rows).T
-    return table.reindex(columns=[column for column in COLUMNS if column in table])
+    for name, some in by_row(runs).items():
+        model = some[-1].new_model()
+        if model.size is None:
+            raise ValueError(f"{some[-1]!r} does not say the size of its images, and work grows with it")
+        work = operations(model.network, (model.mean.shape[1], *model.size))
+        rows[name] = {
+            "experts": model.network.experts,
+            "parameters": parameter_count(model),
+            "operations an image": work,
+        }
+    return pd.DataFrame(rows).T
 
 
-def trade_offs(
-    curves: Mapping[str, Sequence[Sequence[Point]]], at: Sequence[float] = FEW, span: tuple[float, float] = (0.1, 0.25)
-) -> pd.DataFrame:
+def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
+    """Each detector's AUROC and FPR95, mean over runs: a row an expert that has outsiders, with the size of its set."""
+    rows = [row for run in runs if (report := run.report(split)) for row in report.detectors]
+    frame = pd.DataFrame(rows, columns=["expert", "classes", "auroc", "fpr95"])
+    return frame.groupby(["expert", "classes"]).mean()
+
+
+def curves_by_method(runs: Runs, split: str = "test", plain_mean_of: str = "dqroute") -> dict[str, list[list[Point]]]:
+    """The routed curves of each row, one a run; of one row the plain mean of its experts beside it."""
+    found: dict[str, list[list[Point]]] = {}
+    for name, some in by_row(runs).items():
+        curves = [trade_off_of(run, split=split) for run in some]
+        found[name] = [curve["routed"] for curve in curves]
+        if name == plain_mean_of:
+            found[f"{name}, plain mean"] = [curve["plain mean"] for curve in curves]
+    return found
+
+
+def heights(curves: Curves, at: Sequence[float], span: tuple[float, float]) -> dict[str, pd.DataFrame]:
+    """Overall accuracy of each row's curves in %, a row a curve; NaN where it does not reach so far."""
+    low, high = (f"{100 * few:.0f}" for few in span)
+    found = {}
+    for name, runs in curves.items():
+        columns = {f"few {100 * few:.0f} %": [100 * overall_at(points, few) for points in runs] for few in at}
+        columns[f"mean {low} to {high} %"] = [100 * area(points, *span) for points in runs]
+        found[name] = pd.DataFrame(columns, dtype=float)
+    return found
+
+
+def trade_offs(curves: Curves, at: Sequence[float] = FEW, span: tuple[float, float] = (0.1, 0.25)) -> pd.DataFrame:
     """Overall accuracy in % at equal few-shot accuracies, mean over runs ± half the 95 % interval; a row a method.
 
     Args:
-        curves: of each method one curve a run, see :mod:`dqroute.runs.curves`.
+        curves: of each row one a run, see :func:`curves_by_method`.
         at: the few-shot accuracies, 0 to 1; span: of the mean height in the last column.
 
     A method whose curve does not reach so far in one of its runs has ``"–"`` there.
     """
-    return pd.DataFrame({method: shown(heights(runs, at, span)) for method, runs in curves.items()}).T
+    return shown(heights(curves, at, span))
 
 
 def trade_off_differences(
-    curves: Mapping[str, Sequence[Sequence[Point]]],
-    of: str,
-    at: Sequence[float] = FEW,
-    span: tuple[float, float] = (0.1, 0.25),
+    curves: Curves, of: str, at: Sequence[float] = FEW, span: tuple[float, float] = (0.1, 0.25)
 ) -> pd.DataFrame:
     """One method less each other at equal few-shot accuracies, run by run: mean ± half the 95 % interval, in points.
 
@@ -144,31 +203,44 @@ def trade_off_differences(
     """
     if of not in curves:
         raise ValueError(f"no curve of {of!r}; there are {', '.join(curves)}")
-    uneven = [method for method, runs in curves.items() if len(runs) != len(curves[of])]
-    if uneven:
-        raise ValueError(
-            f"{of} has {len(curves[of])} runs and {uneven[0]} {len(curves[uneven[0]])}; runs are compared in pairs"
-        )
-    own = heights(curves[of], at, span)
-    others = {method: heights(runs, at, span) for method, runs in curves.items() if method != of}
-    return pd.DataFrame({f"{of} − {method}": shown(own - other) for method, other in others.items()}).T
+    values = heights(curves, at, span)
+    own = values.pop(of)
+    for name, other in values.items():
+        if len(other) != len(own):
+            raise ValueError(f"{of} has {len(own)} runs and {name} {len(other)}; runs are compared in pairs")
+    return shown({f"{of} − {name}": own - other for name, other in values.items()})
 
 
-def heights(runs: Sequence[Sequence[Point]], at: Sequence[float], span: tuple[float, float]) -> pd.DataFrame:
-    """Overall accuracy of each curve in %, a row a curve; NaN where it does not reach so far."""
-    columns = {f"few {100 * few:.0f} %": [overall_at(run, few) for run in runs] for few in at}
-    columns[f"mean {100 * span[0]:.0f} to {100 * span[1]:.0f} %"] = [area(run, *span) for run in runs]
-    return 100 * pd.DataFrame(columns, dtype=float)
+def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
+    """What run folders tell, one row a run.
 
+    Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set (its seed as
+    ``data seed``) that are not the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the
+    test accuracies in %, if the run was evaluated; ``minutes`` of training; ``commit``, and whether the code was
+    ``clean``; ``device``, ``finished`` and ``folder``.
 
-def shown(values: pd.DataFrame) -> pd.Series:
-    """Each column's mean with its interval, or ``"–"`` where a value is missing."""
-    return pd.Series({name: "–" if column.hasnans else with_interval(column) for name, column in values.items()})
-
-
-def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
-    """Each detector's AUROC and FPR95, mean over runs: a row an expert that has outsiders, with the size of its set."""
-    reports = [run.report(split) for run in runs]
-    rows = [row for report in reports if report is not None for row in report.detectors]
-    frame = pd.DataFrame(rows, columns=["expert", "classes", "auroc", "fpr95"])
-    return frame.groupby(["expert", "classes"]).mean()
+    Args:
+        runs: a folder, below which all finished runs are taken; a published file; runs; or None for the default folder.
+    """
+    if isinstance(runs, (str, Path)) and Path(runs).is_file():
+        runs = read_published(runs)
+    found = find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else list(runs)
+    asked = []
+    for run in found:
+        data = {"data seed" if name == "seed" else name: value for name, value in run.settings["data"].items()}
+        asked.append(run.settings["options"] | run.settings["training"] | data)
+    values: dict[str, set[str]] = {}
+    for name, value in (item for settings in asked for item in settings.items()):
+        values.setdefault(name, set()).add(json.dumps(canonical(value), sort_keys=True))
+    differing = [name for name in values if len(values[name]) > 1 and name != "name"]
+    rows = []
+    for run, settings in zip(found, asked, strict=True):
+        made, report = run.provenance, run.report()
+        row = {"method": run.method, "data": run.settings["data"]["name"], "seed": run.seed}
+        row |= {name: settings.get(name) for name in differing}
+        shares = {group: getattr(report, group, None) for group in COLUMNS}
+        row |= {group: None if share is None else 100 * share for group, share in shares.items()}
+        row |= {"minutes": run.seconds / 60, "commit": made.get("commit"), "clean": made.get("clean")}
+        row |= {"device": made.get("machine", {}).get("device"), "finished": made.get("finished")}
+        rows.append(row | {"folder": str(run.folder)})
+    return pd.DataFrame(rows)

@@ -2,21 +2,27 @@
 
 import json
 import shutil
+from dataclasses import replace
 from importlib import import_module
+from math import isnan
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 
 import dqroute as dq
-from dqroute.data.image_set import Split
-from dqroute.runs.evaluate import calibration_error, detector_quality, score
 from dqroute.core.long_tail import ShotGroups
-from dqroute.methods.prediction import Prediction
-from dqroute.runs.report import Report
 from dqroute.core.routing import fuse
+from dqroute.data import disk
+from dqroute.data.image_set import Split
+from dqroute.methods.prediction import Prediction
+from dqroute.runs.evaluate import calibration_error, detector_quality, score, trade_off_of
+from dqroute.runs.report import Report
 
+# By import_module, because the package's attribute of that name is the function.
+module = import_module("dqroute.runs.evaluate")
 GROUPS = ShotGroups((0, 1), (2,), (3,), "thirds")
 
 
@@ -249,8 +255,7 @@ def test_a_second_evaluation_reads_the_first(unevaluated, tiny, monkeypatch):
     def must_not(*_):
         raise AssertionError("evaluated again")
 
-    # By import_module, because the package's attribute of that name is the function.
-    monkeypatch.setattr(import_module("dqroute.runs.evaluate"), "score", must_not)
+    monkeypatch.setattr(module, "score", must_not)
     assert dq.evaluate(unevaluated, device="cpu") == first
 
 
@@ -287,3 +292,67 @@ def test_a_missing_validation_split_is_explained(tiny_without_val, runs_dir, qui
 def test_an_unknown_split_lists_the_valid_ones(trained, split):
     with pytest.raises(ValueError, match="test, val"):
         dq.evaluate(trained[0], split=split)
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory, quick):
+    return dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path_factory.mktemp("runs"), **quick)
+
+
+def test_at_no_shift_the_curves_are_the_report(run):
+    found, report = trade_off_of(run, split="val"), dq.evaluate(run, split="val")
+    (routed,) = [point for point in found["routed"] if point.shift == 0]
+    (plain,) = [point for point in found["plain mean"] if point.shift == 0]
+    for name in ("overall", "many", "medium", "few"):
+        assert getattr(routed, name) == pytest.approx(getattr(report, name), abs=1e-6)
+        assert getattr(plain, name) == pytest.approx(report.plain_mean[name], abs=1e-6)
+
+
+def test_curves_are_computed_once_and_read_without_the_data(run, monkeypatch):
+    found = trade_off_of(run, split="val")
+    monkeypatch.setattr(module, "trade_off", None)
+    again = trade_off_of(dq.Run(run.folder), split="val")
+    assert again == {name: [pytest.approx(point, abs=1e-6) for point in points] for name, points in found.items()}
+
+
+def test_curves_ask_for_the_data_of_the_run_and_a_split_that_it_has(run, tiny):
+    with pytest.raises(ValueError, match="pass the image set too"):
+        trade_off_of(dq.Run(run.folder), split="test")
+    trade_off_of(run, tiny, split="val")
+    with pytest.raises(ValueError, match="is not the data of"):
+        trade_off_of(run, replace(tiny, identity=tiny.identity | {"version": 7}), split="val")
+    with pytest.raises(ValueError, match="unknown split 'train'"):
+        trade_off_of(run, tiny, split="train")
+
+
+def test_where_a_group_is_empty_its_accuracy_is_nan_and_the_file_json_all_the_same(run, tiny):
+    empty = replace(tiny, groups=ShotGroups(tuple(range(10)), (), (), "shots"))
+    found, path = trade_off_of(run, empty), run.folder / "tradeoff-test.json"
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    again = trade_off_of(run, empty)
+    path.unlink()
+    for points in (found["routed"], again["routed"]):
+        assert isnan(points[0].few) and points[0].overall == pytest.approx(points[0].many)
+
+
+def test_curves_of_a_run_in_a_folder_that_cannot_be_written_are_returned(run, tiny, monkeypatch):
+    known = trade_off_of(run, tiny, split="val")
+    (run.folder / "tradeoff-val.json").unlink()
+
+    def refuse(path, content):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(disk, "write_atomically", refuse)
+    with pytest.warns(UserWarning, match="not kept, to be worked out again"):
+        found = trade_off_of(run, tiny, split="val")
+    assert found["routed"] == [pytest.approx(point, abs=1e-6) for point in known["routed"]]
+
+
+def test_of_processes_that_train_together_one_writes(run, tiny, monkeypatch):
+    (run.folder / "report-val.json").unlink(missing_ok=True)
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    other = dq.evaluate(run, tiny, split="val", device="cpu")
+    assert run.report("val") is None
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    assert dq.evaluate(run, tiny, split="val", device="cpu") == run.report("val") == other

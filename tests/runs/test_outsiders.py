@@ -4,13 +4,12 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from build_book import ROOT
 
 import dqroute as dq
-from dqroute.runs import outsiders as module
-from dqroute.data.image_set import Split
-from dqroute.runs.evaluate import separation
 from dqroute.data.disk import write_json
+from dqroute.data.image_set import Split
+from dqroute.runs import outsiders as module
+from dqroute.runs.evaluate import separation
 from dqroute.runs.outsiders import MEAN, ROUTED, OutsiderReport, abstentions, fingerprint, tell_outsiders
 
 
@@ -79,29 +78,9 @@ def test_a_report_is_returned_for_its_own_pictures_only(trained, tiny, strangers
     written = (run.folder / "outsiders-strangers-test.json").read_bytes()
     monkeypatch.setattr(module, "scores_of", lambda *_: pytest.fail("computed again"))
     assert tell_outsiders(run, these, "strangers", tiny) == report == tell_outsiders(run, None, "strangers")
-    with pytest.raises(ValueError, match=r"is about other pictures.*another name than 'strangers'"):
+    with pytest.raises(ValueError, match="is about other pictures.*another name"):
         tell_outsiders(run, others, "strangers", tiny)
     assert (run.folder / "outsiders-strangers-test.json").read_bytes() == written
-
-
-def test_a_report_without_a_fingerprint_is_read_but_not_taken_for_given_pictures(trained, tiny, strangers):
-    report = OutsiderReport(1, 6, {}, {})
-    write_json(trained[1].folder / "outsiders-strangers-test.json", asdict(report))
-    assert tell_outsiders(trained[1], None, "strangers") == report
-    with pytest.raises(ValueError, match="does not say which pictures"):
-        tell_outsiders(trained[1], strangers[0], "strangers", tiny)
-
-
-def test_reports_in_the_book_are_read_without_pictures():
-    runs = dq.find_runs(ROOT / "book" / "results" / "cifar-100-larger")
-    reports = [tell_outsiders(run, None, "cifar-10") for run in runs if run.method == "dqroute"]
-    assert reports and all(report.outsiders == 10_000 for report in reports)
-
-
-def test_only_the_main_process_writes(trained, tiny, strangers, monkeypatch):
-    monkeypatch.setattr(module, "is_main", lambda: False)
-    assert tell_outsiders(trained[1], strangers[0], "strangers", tiny).outsiders == 6
-    assert not (trained[1].folder / "outsiders-strangers-test.json").exists()
 
 
 def test_a_fingerprint_tells_pixels_and_sizes_apart():
@@ -120,7 +99,7 @@ def test_a_report_that_is_not_there_is_named(trained):
 def test_other_data_are_refused_though_a_report_is_there(trained, tiny):
     other, report = replace(tiny, identity=tiny.identity | {"version": 7}), OutsiderReport(1, 1, {}, {})
     path = trained[1].folder / "outsiders-cats-test.json"
-    write_json(path, asdict(report))
+    write_json(path, asdict(report) | {"fingerprint": ""})
     try:
         assert tell_outsiders(trained[1], None, "cats", tiny) == report
         with pytest.raises(ValueError, match="is not the data of"):

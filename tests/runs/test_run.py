@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dqroute as dq
-from dqroute.data.disk import read_json, write_json, write_tensors
 from dqroute.core.long_tail import shot_groups
+from dqroute.data.disk import read_json, write_json, write_tensors
 from dqroute.methods.base import Problem
-from dqroute.runs.run import FORMAT, Run, default_runs_dir, digest_of, find_runs, problem_from_json, problem_to_json, table
+from dqroute.runs.run import FORMAT, Run, default_runs_dir, digest_of, find_runs, problem_from_json, problem_to_json
+from dqroute.runs.tables import table
 
 REQUEST = {
     "method": "cross-entropy",
@@ -77,12 +78,6 @@ def test_the_same_request_is_the_same_folder_whatever_the_order_of_its_keys(run,
 )
 def test_another_request_is_another_folder(run, tiny, runs_dir, change):
     assert Run.of_request(runs_dir, REQUEST | change, problem_of(tiny), tiny).folder != run.folder
-
-
-def test_a_request_that_cannot_be_built_leaves_no_folder(tiny, runs_dir):
-    with pytest.raises(ValueError, match="linear, cosine"):
-        Run.of_request(runs_dir, REQUEST | {"options": {"classifier": "cubic"}}, problem_of(tiny), tiny)
-    assert not runs_dir.exists()
 
 
 def test_settings_are_not_written_twice(run, tiny, runs_dir):

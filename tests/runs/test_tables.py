@@ -1,13 +1,18 @@
 """Intervals by hand from the t table, and differences paired by seed."""
 
+import shutil
 from dataclasses import dataclass
 
 import pandas as pd
 import pytest
 
+import dqroute as dq
+from dqroute.core.curves import Point
+from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.report import Report
 from dqroute.runs.tables import (
     accuracies,
+    curves_by_method,
     detectors,
     half_interval,
     paired_differences,
@@ -17,9 +22,8 @@ from dqroute.runs.tables import (
     trade_offs,
     with_interval,
 )
-from dqroute.core.tradeoff import Point
 
-T_2, T_1 = 4.30265, 12.7062  # the 97.5 % points of Student's t with 2 and with 1 degree of freedom
+T_2 = 4.30265  # the 97.5 % point of Student's t with 2 degrees of freedom
 
 
 @dataclass
@@ -44,15 +48,16 @@ def three_seeds(method, values):
 
 
 def test_interval_by_hand():
-    """30, 32, 34: mean 32, deviation 2, half of it 4.303 · 2 / √3 = 4.968. 30 and 34: 12.706 · √8 / √2 = 25.4."""
+    """30, 32, 34: mean 32, deviation 2, half of it 4.303 · 2 / √3 = 4.968."""
     assert half_interval(pd.Series([30.0, 32.0, 34.0])) == pytest.approx(T_2 * 2 / 3**0.5, rel=1e-5)
-    assert half_interval(pd.Series([30.0, 34.0])) == pytest.approx(T_1 * 2, rel=1e-5)
     assert with_interval(pd.Series([30.0, 32.0, 34.0])) == "32.0 ± 5.0"
 
 
-def test_one_seed_has_no_interval():
-    assert pd.isna(half_interval(pd.Series([30.0])))
+def test_one_seed_or_two_have_no_interval():
+    """17.4 ± 47.5 says less than that there are two."""
+    assert pd.isna(half_interval(pd.Series([30.0]))) and pd.isna(half_interval(pd.Series([30.0, 34.0])))
     assert with_interval(pd.Series([30.0])) == "30.0"
+    assert with_interval(pd.Series([30.0, 34.0])) == "32.0 (2 seeds)"
 
 
 def test_accuracies_are_in_percent_and_leave_out_what_is_none():
@@ -71,6 +76,17 @@ def test_summary_by_hand():
     assert list(table.columns) == ["overall", "many", "medium", "few", "seeds", "minutes a run"]
     assert table.loc["z"].tolist() == ["32.0 ± 5.0", "60.0 ± 0.0", "40.0 ± 0.0", "10.0 ± 0.0", 3, "1.5"]
     assert table.loc["a", "overall"] == "50.0" and table.loc["a", "seeds"] == 1
+
+
+def test_rows_can_be_named_otherwise_than_by_method():
+    """One method in two settings: by method they cannot be told apart, by name they can."""
+    plain, changed = three_seeds("a", [0.30, 0.32, 0.34]), three_seeds("a", [0.31, 0.34, 0.37])
+    with pytest.raises(ValueError, match="a seed 0 is there more than once"):
+        summary(plain + changed)
+    rows = {"a": plain, "a, changed": changed}
+    assert summary(rows)["overall"].tolist() == ["32.0 ± 5.0", "34.0 ± 7.5"]
+    assert paired_differences(rows, "a").loc["a, changed − a", "overall"] == "2.0 ± 2.5"
+    assert accuracies(rows)["method"].unique().tolist() == ["a", "a, changed"]
 
 
 def test_a_group_that_no_run_has_is_no_column():
@@ -177,3 +193,13 @@ def test_detectors_are_means_over_runs(trained):
     assert list(table.index) == [(2, 6), (3, 3)]
     wanted = sum(run.report().detectors[0]["auroc"] for run in runs) / len(runs)
     assert table.loc[(2, 6), "auroc"] == pytest.approx(wanted)
+
+
+def test_curves_stand_by_row_and_of_one_the_plain_mean_beside_it(trained, tiny, tmp_path):
+    runs = [dq.Run(shutil.copytree(run.folder, tmp_path / run.folder.name)) for run in trained]
+    known = [trade_off_of(run, tiny) for run in runs]
+    found = curves_by_method(runs)
+    assert list(found) == ["cross-entropy", "dqroute", "dqroute, plain mean"]
+    for points, own in zip(found["dqroute, plain mean"], known[1::2], strict=True):
+        assert points == [pytest.approx(point, abs=1e-6) for point in own["plain mean"]]
+    assert list(curves_by_method({"ours": runs[1::2]}, plain_mean_of="ours")) == ["ours", "ours, plain mean"]

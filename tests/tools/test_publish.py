@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import publish as publishing
 import pytest
-from publish import copy_run, publish
 
 import dqroute as dq
 from dqroute.data import DATA_SETS
+from dqroute.runs.published import read_published
 
 
 @pytest.fixture
@@ -29,27 +29,23 @@ def grid(monkeypatch, tiny, tmp_path):
     return path
 
 
-def test_what_is_evaluated_is_published_without_weights(grid, tmp_path):
-    (folder,) = publish(grid, tmp_path / "runs", tmp_path / "results")
-    names = {path.name for path in (tmp_path / "results").rglob("*") if path.is_file()}
-    assert names == {"settings.json", "provenance.json", "epochs.jsonl", "report-test.json", "tradeoff-test.json"}
-    (run,) = dq.find_runs(tmp_path / "results")
-    assert run.folder == folder and run.method == "cross-entropy" and run.report()
+def test_what_is_evaluated_is_published_and_replaced_when_it_is_published_again(grid, tmp_path, capsys):
+    arguments = [str(grid), "--to", str(tmp_path / "table.jsonl"), "--runs-dir", str(tmp_path / "runs")]
+    for _ in range(2):
+        publishing.main(arguments)
+        assert "1 runs of 2 are in" in capsys.readouterr().out
+        (run,) = read_published(tmp_path / "table.jsonl")
+        assert run.method == "cross-entropy" and run.report() and "tradeoff-test.json" in run.names()
 
 
-def test_a_run_published_before_is_replaced(grid, tmp_path):
-    (folder,) = publish(grid, tmp_path / "runs", tmp_path / "results")
-    content = (folder / "epochs.jsonl").read_bytes()
-    (folder / "epochs.jsonl").write_text("older")
-    (folder / "report-val.json").write_text("older")
-    publish(grid, tmp_path / "runs", tmp_path / "results")
-    assert (folder / "epochs.jsonl").read_bytes() == content
-    assert not (folder / "report-val.json").exists()
+def test_where_nothing_is_finished_no_file_is_left(grid, tmp_path, capsys):
+    publishing.main([str(grid), "--to", str(tmp_path / "table.jsonl"), "--runs-dir", str(tmp_path / "elsewhere")])
+    assert "0 runs of 2" in capsys.readouterr().out and not (tmp_path / "table.jsonl").exists()
 
 
-def test_a_run_is_not_replaced_by_its_own_copy(grid, tmp_path):
-    (run, *_) = dq.find_runs(tmp_path / "runs")
-    before = sorted(path.name for path in run.folder.iterdir())
-    with pytest.raises(ValueError, match="is where the run itself lies"):
-        copy_run(run.folder, run.folder.parent)
-    assert sorted(path.name for path in run.folder.iterdir()) == before
+def test_a_file_that_is_something_else_is_named_and_kept(grid, tmp_path, capsys):
+    (tmp_path / "table.jsonl").write_text("notes\n")
+    with pytest.raises(SystemExit):
+        publishing.main([str(grid), "--to", str(tmp_path / "table.jsonl"), "--runs-dir", str(tmp_path / "runs")])
+    assert "table.jsonl:1 is not readable JSON" in capsys.readouterr().err
+    assert (tmp_path / "table.jsonl").read_text() == "notes\n"

@@ -1,0 +1,112 @@
+"""Published runs: a line each, read like a run folder, and no weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import dqroute as dq
+from dqroute.data.disk import read_json, write_json
+from dqroute.runs.evaluate import trade_off_of
+from dqroute.runs.published import open_run, publish, read_published, without_classes
+from dqroute.runs.tables import summary, table
+
+RESULTS = Path(__file__).resolve().parents[2] / "book" / "results"
+
+
+@pytest.fixture(scope="module")
+def runs(trained, tiny, tmp_path_factory):
+    """Copies of the trained runs, with their trade-off curves."""
+    folder = tmp_path_factory.mktemp("runs")
+    copies = [dq.Run(shutil.copytree(run.folder, folder / run.folder.name)) for run in trained]
+    for run in copies:
+        trade_off_of(run, tiny)
+    return copies
+
+
+@pytest.fixture
+def file(runs, tmp_path):
+    publish(runs, tmp_path / "table.jsonl")
+    return tmp_path / "table.jsonl"
+
+
+def test_a_published_run_tells_what_its_folder_tells(runs, file):
+    for number, (run, line) in enumerate(zip(runs, read_published(file), strict=True), start=1):
+        assert str(line.folder) == f"{file}:{number}" and f"table.jsonl:{number}" in repr(line)
+        for name in ("settings", "method", "seed", "provenance", "seconds", "groups", "finished"):
+            assert getattr(line, name) == getattr(run, name)
+        assert line.report() == run.report() and line.report("val") is None
+        assert trade_off_of(line) == trade_off_of(run)
+        assert line.epochs[-1] == run.epochs[-1]
+        assert [record["loss"] for record in line.epochs] == [record["loss"] for record in run.epochs]
+    assert summary(read_published(file)).equals(summary(runs))
+    assert table(file).drop(columns="folder").equals(table(runs).drop(columns="folder"))
+
+
+def test_diagnostics_by_class_are_those_of_the_last_epoch_alone():
+    epochs = [{"epoch": e, "difficulty": [0.1 * e] * 3, "experts": [e, e]} for e in (1, 2)]
+    assert without_classes(epochs, 3) == [{"epoch": 1, "experts": [1, 1]}, epochs[1]]
+    assert without_classes([], 3) == []
+
+
+def test_its_network_is_as_it_was_before_training_and_its_weights_are_not_there(runs, file):
+    line = read_published(file)[1]
+    a, b = line.new_model().state_dict(), runs[1].new_model().state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in b)
+    with pytest.raises(FileNotFoundError, match=r"reproduce .*table\.jsonl:2 DATA --runs-dir FOLDER trains the run"):
+        line.model  # noqa: B018
+    with pytest.raises(ValueError, match="pass the image set too"):
+        dq.evaluate(line, split="val")
+
+
+def test_a_run_published_again_is_replaced_where_it_stands(runs, file):
+    lines = file.read_text().splitlines()
+    older = json.loads(lines[1])
+    older["epochs.jsonl"] = []
+    file.write_text("\n".join([lines[0], json.dumps(older)]) + "\n")
+    found = publish([runs[2], runs[1]], file)
+    assert [(run.method, run.seed) for run in found] == [(run.method, run.seed) for run in runs[:3]]
+    assert file.read_text().splitlines() == lines[:3]
+
+
+def test_published_runs_can_be_published_again(file, tmp_path):
+    publish(read_published(file), tmp_path / "copy.jsonl")
+    assert (tmp_path / "copy.jsonl").read_bytes() == file.read_bytes()
+
+
+def test_an_unfinished_run_is_not_published(runs, tmp_path):
+    write_json(tmp_path / "begun" / "settings.json", read_json(runs[0].folder / "settings.json"))
+    with pytest.raises(ValueError, match="0 epochs so far.* cannot be published"):
+        publish([dq.Run(tmp_path / "begun")], tmp_path / "table.jsonl")
+    assert not (tmp_path / "table.jsonl").exists()
+
+
+def test_a_run_is_opened_by_its_folder_or_by_file_and_line(runs, file):
+    assert open_run(runs[0].folder).folder == runs[0].folder
+    assert open_run(f"{file}:2").seed == runs[1].seed and open_run(f"{file}:2").method == runs[1].method
+    for place in (f"{file}:0", f"{file}:5", file):
+        with pytest.raises(FileNotFoundError, match="has the lines 1 to 4, as in"):
+            open_run(place)
+
+
+@pytest.mark.parametrize(("line", "message"), [("{", "not readable JSON"), ("[]", "no run"), ("{}", "no run")])
+def test_a_damaged_line_is_named(file, line, message):
+    file.write_text(file.read_text() + line + "\n")
+    with pytest.raises(ValueError, match=rf"table\.jsonl:5.* {message}"):
+        read_published(file)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.stem)
+def test_the_results_of_the_book_are_whole(path):
+    """Each run is finished and evaluated, its report agrees with its curve, and it is there once."""
+    found = read_published(path)
+    assert found and len({run.settings["digest"] for run in found}) == len(found)
+    for run in found:
+        assert run.finished and len(run.epochs) == run.settings["training"]["epochs"]
+        report = run.report() or run.report("val")
+        assert len(report.per_class) == len(run.settings["class_names"])
+        if curves := run.read("tradeoff-test.json"):
+            (own,) = [point for point in curves["routed"] if point[0] == 0]
+            assert own[1] == pytest.approx(run.report().overall, abs=1e-6)
