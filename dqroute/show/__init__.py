@@ -15,6 +15,7 @@ its cell's metadata, in a moving figure the sentence below it.
 from dqroute.show.classes import accuracy_by_count, by_class, class_counts, profile
 from dqroute.show.comparison import (
     JOB_COLOURS,
+    accuracy_by_compute,
     accuracy_by_coverage,
     accuracy_by_group,
     differences,

@@ -165,6 +165,22 @@ def accuracy_by_coverage(curves: Mapping[str, Coverage]) -> Figure:
     return lines(drawn, "images answered, %", "answers that are right, %", xlim=(0, 100))
 
 
+def accuracy_by_compute(curves: Mapping[str, Sequence[tuple[float, float]]], dense: float) -> Figure:
+    """Accuracy against the share of the operations that a sparse prediction takes; a thin line is all experts'.
+
+    Args:
+        curves: by the rule's name, points of operations (share of the dense prediction's) and accuracy, 0 to 1.
+        dense: accuracy with all experts.
+    """
+    drawn = {rule: 100 * np.array(sorted(points)) for rule, points in curves.items()}
+    xy = {rule: (points[:, 0], points[:, 1]) for rule, points in drawn.items()}
+    figure = lines(xy, "operations, % of all experts'", "accuracy, %")
+    for line in figure.axes[0].lines:
+        line.set(marker="o", markersize=4)
+    figure.axes[0].axhline(100 * dense, color="black", linewidth=0.8, zorder=1)
+    return figure
+
+
 JOB_COLOURS = {"training": "#9fb0bd", "training, compiled": "#5d7182", "inference": "#27343f"}
 
 

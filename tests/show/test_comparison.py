@@ -185,3 +185,10 @@ def test_speed_ratios_are_a_bar_a_network_and_job():
     assert list(drawn.values()) == [[(0, 2.0), (1, 1.5)], [(0, 3.0), (1, 2.5)], [(0, 4.0), (1, 5.0)]]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["one branch", "three experts"]
     assert legend_texts(ax.figure.legends[0]) == list(show.JOB_COLOURS)
+
+
+def test_accuracy_by_compute_is_a_line_a_rule_from_little_to_much():
+    (ax,) = show.accuracy_by_compute({"sure": [(0.9, 0.4), (0.5, 0.3)], "asked": [(0.7, 0.35)]}, dense=0.42).axes
+    drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
+    assert drawn["sure"] == ([50, 90], [30, 40]) and drawn["asked"] == ([70], [35])
+    assert [42, 42] in [list(line.get_ydata()) for line in ax.lines]
