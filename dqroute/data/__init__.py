@@ -1,4 +1,9 @@
-"""Image sets by name. A new set is one function that returns an :class:`ImageSet`, and one line in ``DATA_SETS``."""
+"""Image sets by name. May import core and models.
+
+``image_set`` says what a set is, ``draw`` how it is thinned to a long tail, ``batches`` how training sees it; ``sets/``
+holds one file a data set, ``files/`` what reads pictures and lists, ``disk`` writes files that are never half done.
+A new set is one function that returns an :class:`ImageSet`, and one line in ``DATA_SETS``.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +38,6 @@ DATA_SETS: dict[str, Callable[..., ImageSet]] = {
     "places-lt": places_lt,
 }
 
-SHARED = ("imbalance", "seed", "groups", "val")
-
 
 def load(
     name: str,
@@ -55,10 +58,8 @@ def load(
             the set: 100 for glyphs and CIFAR, None for the others.
         seed: decides which training images are drawn (and, for glyphs, what they look like).
         root: where the set lies on disk, for sets that do.
-        groups: ``"auto"``, ``"shots"``, ``"thirds"`` or ``"imbalance-100"``, see
-            :func:`dqroute.data.draw.Draw`.
-        val: validation images to hold out of training: a fraction of each class, or a number per class, see
-            :func:`dqroute.data.draw.Draw`.
+        groups: ``"auto"``, ``"shots"``, ``"thirds"`` or ``"imbalance-100"``; see :class:`dqroute.data.draw.Draw`.
+        val: validation images to hold out of training: a fraction of each class, or a number per class; see there.
         **options: of the one set; its function documents them.
 
     Raises:
@@ -72,15 +73,17 @@ def load(
             raise ValueError(f"{whole!r} names its folder; leave root out, or use load({name!r}, root=...)")
         root = path or None
     choose("data set", name, [*DATA_SETS, "folder:PATH"])
-    build = DATA_SETS[name]
-    if root is not None:
-        options["root"] = root
-    check_options(name, build, options)
+    options |= {} if root is None else {"root": root}
+    shared = ["imbalance", "seed", "groups", "val"]
+    own = [option for option in inspect.signature(DATA_SETS[name]).parameters if option not in shared]
+    unknown = [option for option in options if option not in own]
+    if unknown:
+        raise TypeError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join(shared + own)}")
     # Plain numbers, so that 100 and 100.0, or a number out of an array, give one and the same identity.
     options = {option: plain(value) for option, value in options.items()}
     if imbalance != "default":
         options["imbalance"] = checked_imbalance(imbalance)
-    return build(seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
+    return DATA_SETS[name](seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
 
 
 def checked_imbalance(imbalance: object) -> float | None:
@@ -91,11 +94,3 @@ def checked_imbalance(imbalance: object) -> float | None:
     if not (isinstance(imbalance, Real) and 1 <= float(imbalance) < math.inf):
         raise ValueError(f"imbalance is largest over smallest class, a number from 1 (or None); got {imbalance!r}")
     return float(imbalance)
-
-
-def check_options(name: str, build: Callable[..., ImageSet], options: dict[str, Any]) -> None:
-    """Raise TypeError if a set is given an option that it does not have."""
-    own = [option for option in inspect.signature(build).parameters if option not in SHARED]
-    unknown = [option for option in options if option not in own]
-    if unknown:
-        raise TypeError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join([*SHARED, *own])}")

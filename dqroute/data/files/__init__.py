@@ -1,1 +1,1 @@
-"""Image files: found, listed, decoded, cropped, and read ahead of a training."""
+"""Image files: one decoded, many read ahead by threads, lists and trees of them made an image set."""

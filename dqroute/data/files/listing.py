@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,7 +73,7 @@ def set_of_files(
         **parts,
     )
     number = sum(map(len, data.splits.values()))
-    if stream or (stream is None and memory_needed(number, side) > MEMORY_LIMIT):
+    if stream or (stream is None and number * 3 * side**2 > MEMORY_LIMIT):
         return replace(data, identity=data.identity | {"stream": True})
     check_memory(number, side)
     held: dict[str, Any] = {
@@ -82,6 +82,28 @@ def set_of_files(
         if isinstance(split, FileSplit)
     }
     return replace(data, augmentation=Augmentation(padding=max(1, side // 8), flip=flip), **held)
+
+
+def check_classes(parts: Mapping[str, Collection[Any]], places: Mapping[str, object], kind: str) -> None:
+    """Raise ValueError unless test has exactly the classes of train, and val no others.
+
+    Args:
+        parts: the classes of each part; places: what a part is called, and kind: what a class is, in the message.
+    """
+    train, test = set(parts["train"]), set(parts["test"])
+    for part, classes in parts.items():
+        unknown = [name for name in classes if name not in train]
+        if unknown:
+            raise ValueError(
+                f"{places[part]} has {kind} {listed(unknown)} that {places['train']} has not; add training images or "
+                "remove the class"
+            )
+    untested = [name for name in parts["train"] if name not in test]
+    if untested:
+        raise ValueError(
+            f"{places['train']} has {kind} {listed(untested)} that {places['test']} has not; add test images or "
+            "remove the class"
+        )
 
 
 def common_side(names: Sequence[str], base: Path) -> int:
@@ -107,19 +129,14 @@ def common_side(names: Sequence[str], base: Path) -> int:
     raise ValueError(f"cannot read {named(failures)}; repair or remove them")
 
 
-def memory_needed(number: int, side: int) -> int:
-    """Bytes of so many images in one tensor."""
-    return number * 3 * side * side
-
-
 def check_memory(number: int, side: int) -> None:
     """Raise ValueError if so many images do not fit into one tensor of a sensible size."""
-    if memory_needed(number, side) > MEMORY_LIMIT:
-        needed, largest = memory_needed(number, side) / 2**30, int((MEMORY_LIMIT / (3 * number)) ** 0.5)
+    needed = number * 3 * side**2
+    if needed > MEMORY_LIMIT:
         raise ValueError(
-            f"{number:,} images of {side}x{side} pixels take {needed:.1f} GiB of memory, more than the "
-            f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={largest} or less, "
-            "or stream=True to leave them in their files"
+            f"{number:,} images of {side}x{side} pixels take {needed / 2**30:.1f} GiB of memory, more than the "
+            f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={int((MEMORY_LIMIT / (3 * number)) ** 0.5)} "
+            "or less, or stream=True to leave them in their files"
         )
 
 

@@ -1,1 +1,1 @@
-"""The image sets, a file each: a function that returns an :class:`~dqroute.data.ImageSet`."""
+"""One file a data set: a function that returns an image set, named in `dqroute.data.DATA_SETS`."""

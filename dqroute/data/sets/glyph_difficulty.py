@@ -14,41 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
+from torch.nn import functional as F
 
-from dqroute.data.sets.glyph_rendering import (
-    CHARACTERS,
-    TEST_TYPEFACES,
-    TRAIN_TYPEFACES,
-    VERSION,
-    draw_nuisances,
-    render,
-)
+from dqroute.data.sets import glyph_rendering as glyphs
+from dqroute.data.sets.glyph_rendering import CHARACTERS
 
 COMMAND = "python -m dqroute.data.sets.glyph_difficulty"
 FILE = Path(__file__).with_name("glyph_difficulty.json")
 
 
 def measure(train_per_class: int = 100, test_per_class: int = 400, size: int = 32) -> Tensor:
-    """The error rate of each class, trained and tested on balanced images in disjoint typefaces.
+    """The error rate of each class, float64 ``[C]``, trained and tested on balanced images in disjoint typefaces."""
 
-    Returns:
-        float64 ``[C]`` in [0, 1].
-    """
-    train_labels, train = balanced(train_per_class, "difficulty train", TRAIN_TYPEFACES, size)
-    test_labels, test = balanced(test_per_class, "difficulty test", TEST_TYPEFACES, size)
+    def balanced(per_class: int, key: str, typefaces: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(len(CHARACTERS)).repeat_interleave(per_class)
+        return glyphs.render(labels, glyphs.draw_nuisances(per_class, key).flatten(0, 1), typefaces, size), labels
+
+    train, train_labels = balanced(train_per_class, "difficulty train", glyphs.TRAIN_TYPEFACES)
+    test, test_labels = balanced(test_per_class, "difficulty test", glyphs.TEST_TYPEFACES)
     classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
     classifier.fit(gradient_histograms(train).numpy(), train_labels.numpy())
     predicted = torch.from_numpy(classifier.predict(gradient_histograms(test).numpy()))
     return (predicted != test_labels).view(len(CHARACTERS), -1).double().mean(1)
-
-
-def balanced(per_class: int, key: str, typefaces: tuple[str, ...], size: int) -> tuple[Tensor, Tensor]:
-    """Labels and images, the same number of every class, apart from those of every glyph set."""
-    labels = torch.arange(len(CHARACTERS)).repeat_interleave(per_class)
-    return labels, render(labels, draw_nuisances(per_class, key).flatten(0, 1), typefaces, size)
 
 
 def gradient_histograms(images: Tensor, cell: int = 4, directions: int = 8) -> Tensor:
@@ -81,7 +70,7 @@ def document(errors: Tensor, train_per_class: int, test_per_class: int, size: in
         "measure": "error rate of each class, balanced training and test sets, disjoint typefaces",
         "classifier": "gradient histograms (4-pixel cells, 8 directions) and linear discriminants (shrinkage 0.1)",
         "command": COMMAND,
-        "rendering_version": VERSION,
+        "rendering_version": glyphs.VERSION,
         "train_per_class": train_per_class,
         "test_per_class": test_per_class,
         "size": size,

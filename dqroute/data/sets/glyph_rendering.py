@@ -12,45 +12,29 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 
-import matplotlib
 import torch
-import torch.nn.functional as F
-from fontTools.ttLib import TTFont
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional as F
 
 from dqroute.data.draw import generator
 
 # Raise whenever the same call would give other pixels: it is part of every glyph set's identity.
 VERSION = 1
 
-DIGITS = "0123456789"
-LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-# Without the omicron and the capitals that are drawn like Latin letters, and without the final sigma.
-GREEK = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ"
-SYMBOLS = "&@#%$"
-CHARACTERS = tuple(DIGITS + LATIN + GREEK + SYMBOLS)
-
+# Greek without the omicron and the capitals that are drawn like Latin letters, and without the final sigma.
+CHARACTERS = tuple(
+    "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyzαβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΦΨΩ&@#%$"
+)
 # One of each style stays unseen in training: upright sans, oblique sans, monospaced, bold serif, italic serif.
 TEST_TYPEFACES = ("cmss10", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif-Bold", "STIXGeneralItalic")
 TRAIN_TYPEFACES = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-BoldOblique",
-    "DejaVuSansMono-Bold",
-    "DejaVuSansMono-BoldOblique",
-    "DejaVuSansMono-Oblique",
-    "DejaVuSerif",
-    "DejaVuSerif-BoldItalic",
-    "DejaVuSerif-Italic",
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralBolIta",
-    "cmb10",
-    "cmr10",
-    "cmti10",
-    "cmtt10",
-)
+    "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSansMono-Bold", "DejaVuSansMono-BoldOblique",
+    "DejaVuSansMono-Oblique", "DejaVuSerif", "DejaVuSerif-BoldItalic", "DejaVuSerif-Italic", "STIXGeneral",
+    "STIXGeneralBol", "STIXGeneralBolIta", "cmb10", "cmr10", "cmti10", "cmtt10",
+)  # fmt: skip
+# Computer Modern claims ASCII codes for other signs: the italic's dollar is a pound.
+MISLABELLED = {("cmti10", "$")}
 
 NUISANCES = 11  # numbers that decide one image, in the order in which `render` unpacks them
 CAP_HEIGHT = 0.58  # of the canvas; leaves room for descenders and for the random scale
@@ -59,32 +43,20 @@ BATCH = 256  # small enough to stay in cache
 
 
 def typeface_file(name: str) -> Path:
-    """Where matplotlib keeps a typeface.
+    """Where matplotlib keeps a typeface; FileNotFoundError if this matplotlib ships without it."""
+    import matplotlib  # here, because other sets need it not
 
-    Raises:
-        FileNotFoundError: if this matplotlib ships without it.
-    """
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
     if not path.is_file():
         raise FileNotFoundError(f"matplotlib {matplotlib.__version__} has no typeface {name}; install another version")
     return path
 
 
-def has_character(name: str, character: str) -> bool:
-    """Whether a typeface draws this very character.
-
-    The Computer Modern text faces claim ASCII codes for other signs (the italic's dollar is a pound); such
-    exceptions are listed here, everything else is decided by the typeface's own character map.
-    """
-    return ord(character) in character_map(name) and (name, character) not in MISLABELLED
-
-
-MISLABELLED = {("cmti10", "$")}
-
-
 @cache
-def character_map(name: str) -> frozenset[int]:
-    """The code points a typeface can draw."""
+def code_points(name: str) -> frozenset[int]:
+    """What a typeface can draw by its own character map."""
+    from fontTools.ttLib import TTFont
+
     with TTFont(typeface_file(name), lazy=True) as font:
         return frozenset(font.getBestCmap() or ())
 
@@ -93,13 +65,11 @@ def character_map(name: str) -> frozenset[int]:
 def masks(typefaces: tuple[str, ...], canvas: int, characters: Sequence[str] = CHARACTERS) -> tuple[Tensor, Tensor]:
     """Every character in every typeface that has it.
 
-    Characters stand on one baseline, and typefaces are scaled to one cap height, so that ``c`` stays smaller than
-    ``C`` whatever the typeface.
+    Characters stand on one baseline, and typefaces are scaled to one height of the capital H, so that ``c`` stays
+    smaller than ``C`` whatever the typeface.
 
     Args:
-        typefaces: names, as in :data:`TRAIN_TYPEFACES`.
         canvas: side of a mask in pixels.
-        characters: a string or a tuple.
 
     Returns:
         uint8 ``[M, 2, canvas, canvas]`` masks, 255 inside the strokes, as drawn and one pixel bolder all round; and
@@ -108,13 +78,18 @@ def masks(typefaces: tuple[str, ...], canvas: int, characters: Sequence[str] = C
     Raises:
         ValueError: for a character that none of the typefaces has.
     """
+    fonts = {}
+    for name in typefaces:
+        # The basic layout engine is part of every Pillow; the other one may be missing or shape differently.
+        font = ImageFont.truetype(str(typeface_file(name)), 200, layout_engine=ImageFont.Layout.BASIC)
+        _, top, _, bottom = font.getbbox("H", anchor="ls")
+        fonts[name] = font.font_variant(size=round(200 * CAP_HEIGHT * canvas / (bottom - top)))
     drawn: list[Tensor] = []
     spans = []
-    fonts = {name: scaled_font(name, canvas) for name in typefaces}
     for character in characters:
         first = len(drawn)
         for name, font in fonts.items():
-            if has_character(name, character):
+            if ord(character) in code_points(name) and (name, character) not in MISLABELLED:
                 image = Image.new("L", (canvas, canvas))
                 left, _, right, _ = font.getbbox(character, anchor="ls")
                 place = (canvas / 2 - (left + right) / 2, canvas * BASELINE)
@@ -129,62 +104,41 @@ def masks(typefaces: tuple[str, ...], canvas: int, characters: Sequence[str] = C
     return torch.stack([thin, bold], dim=1), torch.tensor(spans)
 
 
-def scaled_font(name: str, canvas: int) -> ImageFont.FreeTypeFont:
-    """A typeface at the size where its capital H is ``CAP_HEIGHT`` of the canvas high."""
-    path = str(typeface_file(name))
-    # The basic layout engine is part of every Pillow; the other one may be missing or shape differently.
-    probe = ImageFont.truetype(path, 200, layout_engine=ImageFont.Layout.BASIC)
-    _, top, _, bottom = probe.getbbox("H", anchor="ls")
-    size = round(200 * CAP_HEIGHT * canvas / (bottom - top))
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-
-
 def draw_nuisances(per_class: int, *key: object) -> Tensor:
-    """Uniform numbers in [0, 1) that decide ``per_class`` images of every class.
+    """Uniform numbers in [0, 1) that decide ``per_class`` images of every class, float32 ``[C, per_class, NUISANCES]``.
 
-    Returns:
-        float32 ``[C, per_class, NUISANCES]``. The first images of a class are the same however many are drawn.
+    The first images of a class are the same however many are drawn.
     """
     rows = [torch.rand(per_class, NUISANCES, generator=generator("glyphs", *key, c)) for c in range(len(CHARACTERS))]
     return torch.stack(rows)
 
 
 def render(
-    labels: Tensor,
-    nuisances: Tensor,
-    typefaces: tuple[str, ...],
-    size: int,
-    characters: Sequence[str] = CHARACTERS,
+    labels: Tensor, nuisances: Tensor, typefaces: tuple[str, ...], size: int, characters: Sequence[str] = CHARACTERS
 ) -> Tensor:
-    """Draw images.
+    """Draw images: uint8 ``[N, 1, size, size]``, light strokes on a dark ground.
 
     Args:
         labels: int64 ``[N]``, places in ``characters``.
         nuisances: ``[N, NUISANCES]`` in [0, 1): typeface, rotation (±12°), scale (0.85 to 1.15), shear (±0.15), two
             shifts (±2 pixels of 32), stroke weight, ink level, ground level, and two for the noise.
-        typefaces: the names to choose from.
-        size: side of an image in pixels.
         characters: a string or a tuple; others than the classes make outsiders.
-
-    Returns:
-        uint8 ``[N, 1, size, size]``, light strokes on a dark ground.
 
     Raises:
         ValueError: for a character that none of the typefaces has.
     """
     atlas, spans = masks(typefaces, 2 * size, characters)
     first, number = spans[labels].unbind(1)
-    mask_index = first + (nuisances[:, 0] * number).long()
-    field = noise_field(size)
+    chosen = first + (nuisances[:, 0] * number).long()
     images = torch.empty(len(labels), 1, size, size, dtype=torch.uint8)
     with one_thread():
         for start in range(0, len(labels), BATCH):
             part = slice(start, start + BATCH)
-            images[part, 0] = view(atlas[mask_index[part]], nuisances[part], field, size)
+            images[part, 0] = view(atlas[chosen[part]], nuisances[part], size)
     return images
 
 
-def view(masks: Tensor, u: Tensor, field: Tensor, size: int) -> Tensor:
+def view(masks: Tensor, u: Tensor, size: int) -> Tensor:
     """Warp, ink and add noise: masks ``[B, 2, canvas, canvas]`` and nuisances to uint8 ``[B, size, size]``."""
     grid = F.affine_grid(pose(u), [len(u), 2, size, size], align_corners=False)
     warped = F.grid_sample(masks.float().div_(255), grid, align_corners=False)
@@ -192,22 +146,7 @@ def view(masks: Tensor, u: Tensor, field: Tensor, size: int) -> Tensor:
     stroke = torch.lerp(warped[:, 0], warped[:, 1], weight)
     dark = 0.25 * ground
     light = 0.6 + 0.4 * ink
-    return (dark + (light - dark) * stroke + noise(field, u[:, 9:], size)).clamp_(0, 1).mul_(255).byte()
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run small tensor operations on one thread.
-
-    Measured: 20,000 images take 0.5 s so. Two threads are no faster, and take 12 s when another process keeps one
-    of two cores busy, because each of the many short operations then waits for the slower thread.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    return (dark + (light - dark) * stroke + noise(u[:, 9:], size)).clamp_(0, 1).mul_(255).byte()
 
 
 def pose(u: Tensor) -> Tensor:
@@ -223,13 +162,27 @@ def pose(u: Tensor) -> Tensor:
 
 @lru_cache(maxsize=2)
 def noise_field(size: int) -> Tensor:
-    """A sheet of Gaussian noise (deviation 0.06) that images cut their own noise from, float ``[16 size, 16 size]``."""
-    return 0.06 * torch.randn(16 * size, 16 * size, generator=generator("glyph noise", size))
+    """Every cut of one sheet of Gaussian noise (deviation 0.06), float ``[15 size + 1, 15 size + 1, size, size]``."""
+    sheet = 0.06 * torch.randn(16 * size, 16 * size, generator=generator("glyph noise", size))
+    return sheet.unfold(0, size, 1).unfold(1, size, 1)
 
 
-def noise(field: Tensor, u: Tensor, size: int) -> Tensor:
-    """A cut of the sheet for every row of ``u [B, 2]``: float ``[B, size, size]``."""
-    top, left = (u * (len(field) - size)).long().unbind(1)
-    steps = torch.arange(size)
-    start = (top * len(field) + left).view(-1, 1, 1)
-    return field.flatten()[start + (steps.view(-1, 1) * len(field) + steps)]
+def noise(u: Tensor, size: int) -> Tensor:
+    """Noise of an image for every row of ``u [B, 2]``: float ``[B, size, size]``."""
+    top, left = (u * (15 * size)).long().unbind(1)
+    return noise_field(size)[top, left]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run small tensor operations on one thread.
+
+    Measured: 20,000 images take 0.5 s so. Two threads are no faster, and take 12 s when another process keeps one
+    of two cores busy, because each of the many short operations then waits for the slower thread.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -14,14 +14,8 @@ from torch import Tensor
 from dqroute.core.checks import checked_whole
 from dqroute.data.draw import Draw, generator
 from dqroute.data.image_set import Augmentation, ImageSet, Split
-from dqroute.data.sets.glyph_rendering import (
-    CHARACTERS,
-    TEST_TYPEFACES,
-    TRAIN_TYPEFACES,
-    VERSION,
-    draw_nuisances,
-    render,
-)
+from dqroute.data.sets import glyph_rendering as rendering
+from dqroute.data.sets.glyph_rendering import CHARACTERS
 
 
 def glyphs(
@@ -60,22 +54,24 @@ def glyphs(
         difficulty_correlation = float(difficulty_correlation)
         order = order_by_difficulty(difficulty, difficulty_correlation, seed).tolist()
     labels, test_labels = (torch.arange(len(CHARACTERS)).repeat_interleave(n) for n in (n_max, test_per_class))
-    pool, test = (draw_nuisances(*key).flatten(0, 1) for key in ((n_max, "train", seed), (test_per_class, "test")))
+    pool, test = (
+        rendering.draw_nuisances(*key).flatten(0, 1) for key in ((n_max, "train", seed), (test_per_class, "test"))
+    )
 
     def at(indices: Tensor) -> Split:
-        return Split(render(labels[indices], pool[indices], TRAIN_TYPEFACES, size), labels[indices])
+        return Split(rendering.render(labels[indices], pool[indices], rendering.TRAIN_TYPEFACES, size), labels[indices])
 
     return ImageSet.drawn(
         Draw(imbalance, seed, groups, val, order=order),
         labels,
         at,
         name="glyphs",
-        test=Split(render(test_labels, test, TEST_TYPEFACES, size), test_labels),
+        test=Split(rendering.render(test_labels, test, rendering.TEST_TYPEFACES, size), test_labels),
         class_names=CHARACTERS,
         augmentation=Augmentation(padding=max(1, size // 16), flip=False),
         identity={
             "name": "glyphs",
-            "version": VERSION,
+            "version": rendering.VERSION,
             "imbalance": imbalance,
             "seed": seed,
             "val": val,

@@ -7,32 +7,18 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from dqroute.data.draw import Draw
 from dqroute.data.files.list_file import numbered_lines, read_list
-from dqroute.data.files.listing import Listing, listed, set_of_files
+from dqroute.data.files.listing import Listing, check_classes, listed, set_of_files
 from dqroute.data.image_set import ImageSet
 
-PARTS = ("train", "val", "test")
 PathLike = str | os.PathLike[str]
 Lists = PathLike | Mapping[str, PathLike]
-
-
-class Published(NamedTuple):
-    """A published set: what its lists' names begin with, and the numbers of its training list."""
-
-    prefix: str
-    images: int
-    classes: int
-    largest: int
-    smallest: int
-
-
-IMAGENET_LT = Published("ImageNet_LT", 115_846, 1000, 1280, 5)
-PLACES_LT = Published("Places_LT", 62_500, 365, 4980, 5)
+# Images, classes, largest and smallest class of the published training lists.
+PUBLISHED = {"imagenet-lt": (115_846, 1000, 1280, 5), "places-lt": (62_500, 365, 4980, 5)}
 
 
 def imagenet_lt(
@@ -50,8 +36,8 @@ def imagenet_lt(
 
     Args:
         imbalance: None; the lists are long-tailed already.
-        seed, groups: see :func:`dqroute.load`.
-        val: None with the published validation list; with ``lists`` that leave it out, see :func:`dqroute.load`.
+        seed, groups: see :class:`dqroute.data.draw.Draw`.
+        val: None with the published validation list; with ``lists`` that leave it out, see ``Draw``, too.
         root: ImageNet's folder, which holds ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``.
         lists: the folder with ``ImageNet_LT_train.txt``, ``…_val.txt`` and ``…_test.txt`` (or ``.txt.gz``); ``root``
             unless given. Or the three files: ``{"train": PATH, "val": PATH, "test": PATH}``.
@@ -61,7 +47,7 @@ def imagenet_lt(
         FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
         ValueError: naming the lines of a list that are wrong.
     """
-    return published("imagenet-lt", IMAGENET_LT, root, lists, Draw(imbalance, seed, groups, val), size, stream)
+    return published("imagenet-lt", root, lists, "ImageNet_LT_", Draw(imbalance, seed, groups, val), size, stream)
 
 
 def places_lt(
@@ -80,7 +66,7 @@ def places_lt(
     Arguments and errors as for :func:`imagenet_lt`; the lists are called ``Places_LT_train.txt`` and so on, and
     ``root`` is the folder that holds Places' ``data_256`` and ``val_256``.
     """
-    return published("places-lt", PLACES_LT, root, lists, Draw(imbalance, seed, groups, val), size, stream)
+    return published("places-lt", root, lists, "Places_LT_", Draw(imbalance, seed, groups, val), size, stream)
 
 
 def list_set(
@@ -101,14 +87,14 @@ def list_set(
     """Any images in any folder, divided and labelled by lists: lines of ``path label``.
 
     Args:
-        imbalance, seed, groups, val: see :func:`dqroute.load`.
+        imbalance, seed, groups, val, n_max, order: see :class:`dqroute.data.draw.Draw`.
         root: the folder that paths in the lists start from.
         lists: a folder with one list each whose name is ``train.txt`` or ends in ``_train.txt``, and ``test.txt`` or
             ``_test.txt`` (and ``val.txt`` or ``_val.txt``, if there is one; each also as ``.gz``); ``root`` unless
             given. Or the files themselves: ``{"train": PATH, "test": PATH}``.
         class_names: in label order, or a file with a name a line. Unless given, the folders that hold each class's
             training images, where every class has one of its own, and else the labels.
-        size, stream, n_max, order, flip: see :func:`dqroute.data.sets.folder.folder`.
+        size, stream, flip: see :func:`dqroute.data.sets.folder.folder`.
 
     Raises:
         FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
@@ -129,38 +115,24 @@ def list_set(
 
 
 def published(
-    name: str,
-    numbers: Published,
-    root: PathLike | None,
-    lists: Lists | None,
-    draw: Draw,
-    size: int,
-    stream: bool | None,
+    name: str, root: PathLike | None, lists: Lists | None, prefix: str, draw: Draw, size: int, stream: bool | None
 ) -> ImageSet:
     """One of the field's sets; see :func:`imagenet_lt`. Lists other than the published ones give a warning."""
     if draw.imbalance is not None:
         raise ValueError(
             f"{name} is long-tailed as it is published; leave imbalance={draw.imbalance:g} out, or pass None"
         )
-    base, listings = read_lists(name, root, lists, f"{numbers.prefix}_")
+    base, listings = read_lists(name, root, lists, prefix)
     counts = torch.bincount(listings["train"].labels)
-    found = Published(numbers.prefix, int(counts.sum()), len(counts), int(counts.max()), int(counts.min()))
-    if found != numbers:
+    found = (int(counts.sum()), len(counts), int(counts.max()), int(counts.min()))
+    if found != PUBLISHED[name]:
         warnings.warn(
-            f"the training list has {found.images:,} images of {found.classes:,} classes, the published one of {name} "
-            f"{numbers.images:,} of {numbers.classes:,}: results do not compare with published ones",
+            f"the training list has {found[0]:,} images of {found[1]:,} classes, the published one of {name} "
+            f"{PUBLISHED[name][0]:,} of {PUBLISHED[name][1]:,}: results do not compare with published ones",
             stacklevel=4,
         )
-    return set_of_files(
-        name,
-        base,
-        listings,
-        named_classes(None, listings["train"]),
-        draw,
-        identity(name, listings),
-        size=size,
-        stream=stream,
-    )
+    names = named_classes(None, listings["train"])
+    return set_of_files(name, base, listings, names, draw, identity(name, listings), size=size, stream=stream)
 
 
 def identity(name: str, listings: dict[str, Listing]) -> dict[str, object]:
@@ -174,12 +146,7 @@ def identity(name: str, listings: dict[str, Listing]) -> dict[str, object]:
 def read_lists(
     name: str, root: PathLike | None, lists: Lists | None, prefix: str | None = None
 ) -> tuple[Path, dict[str, Listing]]:
-    """The images' folder, and the lists of a set, read and found to fit each other.
-
-    Args:
-        name: of the set, for messages.
-        prefix: what the lists' names begin with; None takes any.
-    """
+    """The images' folder, and the lists of a set, read and found to fit each other; see :func:`list_files`."""
     if root is None:
         raise ValueError(
             f'{name} needs the folder that paths in its lists start from: load("{name}:PATH") or '
@@ -190,99 +157,59 @@ def read_lists(
         raise FileNotFoundError(f"there is no folder {base}; give the one that paths in the lists start from")
     files = list_files(base if lists is None else lists, prefix)
     listings = {part: read_list(file) for part, file in files.items()}
-    check_labels(listings, files)
-    check_apart(listings, files)
+    classes = {part: listing.labels.unique().tolist() for part, listing in listings.items()}
+    gap = next((label for label, found in enumerate(classes["train"]) if found != label), None)
+    if gap is not None:
+        raise ValueError(
+            f"{files['train']} has {len(classes['train']):,} classes, and labels up to {classes['train'][-1]:,}: label "
+            f"{gap} has no image; number the classes from 0 without gaps"
+        )
+    check_classes(classes, files, "label")
+    first: dict[str, Path] = {}
+    for part, listing in listings.items():
+        for image in listing.names:
+            if first.setdefault(image, files[part]) != files[part]:
+                raise ValueError(f"{image!r} stands in {first[image]} and in {files[part]}; remove it from one of them")
     return base, listings
 
 
 def list_files(lists: Lists, prefix: str | None) -> dict[str, Path]:
-    """The list of each part there is: as given, or found in a folder by its name."""
+    """The list of each part there is: as given, or found in a folder by what its name begins with (None: anything)."""
     if isinstance(lists, Mapping):
-        unknown = [part for part in lists if part not in PARTS]
+        unknown = [part for part in lists if part not in ("train", "val", "test")]
         missing = [part for part in ("train", "test") if part not in lists]
         if unknown or missing:
             wrong = f"has {listed(unknown)}" if unknown else f"has no {listed(missing)}"
             raise ValueError(f"lists {wrong}; it names the files of train and test, and perhaps of val")
-        return {part: Path(lists[part]).expanduser() for part in PARTS if part in lists}
+        return {part: Path(file).expanduser() for part, file in lists.items()}
     place = Path(lists).expanduser()
     if not place.is_dir():
         raise FileNotFoundError(f"there is no folder {place}; give lists= the folder that holds the lists")
-    found = {part: list_file(place, part, prefix) for part in PARTS}
-    return {part: file for part, file in found.items() if file is not None}
-
-
-def list_file(place: Path, part: str, prefix: str | None) -> Path | None:
-    """The one list of a part in a folder, or None for a part that need not be there."""
-    ends = (f"{part}.txt", f"{part}.txt.gz")
-    if prefix is not None:
-        fitting = sorted(place / f"{prefix}{end}" for end in ends if (place / f"{prefix}{end}").is_file())
-    else:
-        every = [file for end in ends for file in (place / end, *place.glob(f"*_{end}"))]
-        fitting = sorted(file for file in every if file.is_file())
-    if len(fitting) > 1:
-        names = ", ".join(file.name for file in fitting)
-        raise ValueError(f'{place} has {names}; name the one to take: lists={{"{part}": PATH, …}}')
-    if not fitting and part != "val":
-        wanted = f"{prefix or '[…_]'}{part}.txt"
-        raise FileNotFoundError(
-            f"{place} has no {wanted} or {wanted}.gz; put it there, or name the lists' folder or files with lists="
-        )
-    return fitting[0] if fitting else None
-
-
-def check_labels(listings: dict[str, Listing], files: dict[str, Path]) -> None:
-    """Raise ValueError unless train has each class from 0 to the largest, test has all of them, and val no others."""
-    train = listings["train"].labels.unique()
-    number = int(train[-1]) + 1
-    if len(train) < number:
-        # Without a tensor as long as the largest label, which may be a billion.
-        first = int((train != torch.arange(len(train))).nonzero()[0])
-        raise ValueError(
-            f"{files['train']} has {len(train):,} classes, and labels up to {number - 1:,}: label {first} has no "
-            "image; number the classes from 0 without gaps"
-        )
-    for part, listing in listings.items():
-        unknown = listing.labels.unique()
-        unknown = unknown[unknown >= number]
-        if len(unknown):
-            raise ValueError(
-                f"{files[part]} has label {listed(unknown.tolist())} that {files['train']} has not; "
-                "add training images or take those lines out"
+    files = {}
+    for part in ("train", "val", "test"):
+        stems = [f"{prefix}{part}"] if prefix else [part, f"*_{part}"]
+        fitting = sorted(file for stem in stems for end in (".txt", ".txt.gz") for file in place.glob(stem + end))
+        if len(fitting) > 1:
+            names = ", ".join(file.name for file in fitting)
+            raise ValueError(f'{place} has {names}; name the one to take: lists={{"{part}": PATH, …}}')
+        if fitting:
+            files[part] = fitting[0]
+        elif part != "val":
+            wanted = f"{prefix or '[…_]'}{part}.txt"
+            raise FileNotFoundError(
+                f"{place} has no {wanted} or {wanted}.gz; put it there, or name the lists' folder or files with lists="
             )
-    tested = set(listings["test"].labels.unique().tolist())
-    untested = [label for label in range(number) if label not in tested]
-    if untested:
-        raise ValueError(
-            f"{files['train']} has label {listed(untested)} that {files['test']} has not; add test images or take the "
-            "class out"
-        )
-
-
-def check_apart(listings: dict[str, Listing], files: dict[str, Path]) -> None:
-    """Raise ValueError if two parts share an image."""
-    places: dict[str, str] = {}
-    for part, listing in listings.items():
-        for name in listing.names:
-            if places.setdefault(name, part) != part:
-                raise ValueError(
-                    f"{name!r} stands in {files[places[name]]} and in {files[part]}; remove it from one of them"
-                )
+    return files
 
 
 def named_classes(given: PathLike | Sequence[str] | None, train: Listing) -> tuple[str, ...]:
-    """The classes' names; see :func:`list_set`.
-
-    Raises:
-        ValueError: unless there is one name for each class.
-    """
+    """The classes' names; see :func:`list_set`. ValueError unless there is one name for each class."""
     number = int(train.labels.max()) + 1
     if given is None:
         return folders_of_classes(train) or tuple(map(str, range(number)))
     if isinstance(given, (str, os.PathLike)):
-        lines = [os.fsdecode(line).strip() for _, line in numbered_lines(Path(given).expanduser())]
-        names = tuple(line for line in lines if line)
-    else:
-        names = tuple(map(str, given))
+        given = [os.fsdecode(line).strip() for _, line in numbered_lines(Path(given).expanduser())]
+    names = tuple(map(str, given))
     if len(names) != number or len(set(names)) != number:
         raise ValueError(f"there are {number:,} classes, and {len(set(names)):,} different class names were given")
     return names
@@ -290,14 +217,11 @@ def named_classes(given: PathLike | Sequence[str] | None, train: Listing) -> tup
 
 def folders_of_classes(train: Listing) -> tuple[str, ...] | None:
     """The folder that holds all images of a class, for each, without what they share; None if two are the same."""
-    folders: dict[int, str] = {}
+    members: dict[int, set[str]] = {}
     for name, label in zip(train.names, train.labels.tolist(), strict=True):
-        folder = os.path.dirname(name)
-        before = folders.setdefault(label, folder)
-        if before != folder:
-            folders[label] = os.path.commonpath([before, folder])
-    if len(folders) == 1 or "" in folders.values() or len(set(folders.values())) < len(folders):
+        members.setdefault(label, set()).add(os.path.dirname(name))
+    folders = [os.path.commonpath(members[label]) for label in sorted(members)]
+    if len(folders) == 1 or "" in folders or len(set(folders)) < len(folders):
         return None
-    shared = os.path.commonpath(list(folders.values()))
-    names = tuple(os.path.relpath(folders[label], shared or None) for label in sorted(folders))
+    names = tuple(os.path.relpath(folder, os.path.commonpath(folders) or None) for folder in folders)
     return None if "." in names else names
