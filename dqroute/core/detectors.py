@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute.core.checks import choose, widened, without_autocast
-from dqroute.core.outputs import ExpertOutputs, mean_logits
+from dqroute.core.outputs import UNKNOWN, ExpertOutputs, mean_logits
 
 
 class Detector(nn.Module):
@@ -40,7 +40,7 @@ class Detector(nn.Module):
 
     @without_autocast
     def forward(
-        self, logits: Tensor, features: Tensor | None = None, shared: Tensor | None = None, ran: Tensor | None = None
+        self, logits: Tensor, features: Tensor = UNKNOWN, shared: Tensor = UNKNOWN, ran: Tensor | None = None
     ) -> Tensor:
         """Log-odds ``[B]``, float32."""
         return self.log_odds(ExpertOutputs(logits, features, shared, ran))
@@ -152,9 +152,9 @@ def known(width: int, name: str, kind: str) -> int:
     return width
 
 
-def given(values: Tensor | None, name: str) -> Tensor:
+def given(values: Tensor, name: str) -> Tensor:
     """The features in 32 bits; ValueError if a kind that reads them was not given them."""
-    if values is None:
+    if values.ndim < 2:
         raise ValueError(f"these detectors read what the network computes before its logits: pass {name}=")
     return widened(values)
 
@@ -207,7 +207,7 @@ class DetectorBank(nn.Module):
 
     @without_autocast
     def forward(
-        self, logits: Tensor, features: Tensor | None = None, shared: Tensor | None = None, ran: Tensor | None = None
+        self, logits: Tensor, features: Tensor = UNKNOWN, shared: Tensor = UNKNOWN, ran: Tensor | None = None
     ) -> Tensor:
         """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes, ``-inf`` for one that did not run."""
         outputs = ExpertOutputs(logits, features, shared, ran)

@@ -13,7 +13,7 @@ from dqroute.core.detectors import DetectorBank
 from dqroute.core.difficulty import DifficultyTracker, combine_weights, frequency_prior
 from dqroute.core.long_tail import ShotGroups, nested_class_sets, shot_groups
 from dqroute.core.losses import expert_focus, expert_priors, log_prior
-from dqroute.core.outputs import ExpertOutputs
+from dqroute.core.outputs import UNKNOWN, ExpertOutputs
 from dqroute.core.routing import FUSIONS, Fusion, checked_temperature, fuse
 
 
@@ -29,9 +29,9 @@ class DQRouteLoss(nn.Module):
     epochs before, and frequency. The paper trains experts and detectors jointly; the terms' form and weights are our
     choice. A sum over experts, not a mean: each then learns as fast as it would alone.
 
-    Weights also shift: without information about an image, plain logits give class c a probability ``∝ w̄_c``
-    (.17/.30/.53 for counts of 500/50/5 by default, where all classes are equally hard). That is wanted, as a push towards rare and hard classes
-    that is fitted nowhere; ``prior_follows=True`` takes it out, ``π_kc ∝ π_c v_kc w̄_c``, and leaves attention alone.
+    Weights also shift: without information about an image, plain logits give class c a probability ``∝ w̄_c`` (by
+    default .17/.30/.53 for counts of 500/50/5 whose classes are equally hard), a push towards rare and hard classes.
+    ``prior_follows=True`` takes it out, ``π_kc ∝ π_c v_kc w̄_c``, and leaves attention alone.
 
     In a loop: ``loss = criterion(logits, labels)`` for each batch, with the module in training mode, where it counts
     what it sees; ``criterion.end_epoch()`` after each epoch; ``criterion.fuse(logits)`` to predict. All state is in
@@ -116,9 +116,7 @@ class DQRouteLoss(nn.Module):
         self.register_buffer("image_weights", counts.float().mean() / counts.float())
 
     @without_autocast
-    def forward(
-        self, logits: Tensor, labels: Tensor, features: Tensor | None = None, shared: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, features: Tensor = UNKNOWN, shared: Tensor = UNKNOWN) -> Tensor:
         """The scalar to minimise for one batch; in training mode the batch is counted for the classes' difficulty.
 
         Args:
@@ -153,7 +151,7 @@ class DQRouteLoss(nn.Module):
         self.tracker.observe(self.fuse(*outputs).log_probability, labels)
 
     def fuse(
-        self, logits: Tensor, features: Tensor | None = None, shared: Tensor | None = None, ran: Tensor | None = None
+        self, logits: Tensor, features: Tensor = UNKNOWN, shared: Tensor = UNKNOWN, ran: Tensor | None = None
     ) -> Fusion:
         """One prediction from the experts, of their logits ``[K, B, C]``; see :mod:`dqroute.core.routing`."""
         log_odds = self.detectors(logits, features, shared, ran)

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from dqroute.core.checks import widened
 
+# Stands where features are not known.
+UNKNOWN = torch.empty(0)
+
 
 class ExpertOutputs(NamedTuple):
     """What the experts say of a batch; only the logits have to be there.
@@ -22,8 +25,8 @@ class ExpertOutputs(NamedTuple):
     """
 
     logits: Tensor
-    features: Tensor | None = None
-    shared: Tensor | None = None
+    features: Tensor = UNKNOWN
+    shared: Tensor = UNKNOWN
     ran: Tensor | None = None
 
     def where_run(self, log_odds: Tensor) -> Tensor:

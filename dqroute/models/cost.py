@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -19,6 +18,9 @@ def operations(network: nn.Module, shape: tuple[int, int, int]) -> int:
     Args:
         network: takes float ``[B, channels, height, width]``; shape: channels, height and width of an image.
     """
+    # Here, because it takes longer to import than all else together.
+    from torch.utils.flop_counter import FlopCounterMode
+
     was_training = network.training
     network.eval()  # an image alone would spoil the statistics of the batch norms
     try:

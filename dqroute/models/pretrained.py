@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dqroute.core.checks import choose
-from dqroute.data.disk import read_tensors
 from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names
 from dqroute.models.experts import ExpertNetwork
 
@@ -62,10 +63,7 @@ def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
         FileNotFoundError: if there is no such file, or the download fails.
     """
     check_backbone(backbone)
-    if source == IMAGENET:
-        tensors = torchvisions(backbone)
-    else:
-        tensors, _ = read_tensors(existing(source), "fetch or write it again")
+    tensors = torchvisions(backbone) if source == IMAGENET else read_safetensors(existing(source))
     given = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
     # On the meta device the network has shapes and no memory.
     with torch.device("meta"):
@@ -116,6 +114,14 @@ def existing(source: str) -> Path:
             "code; write its state dict with safetensors.torch.save_file"
         )
     return file
+
+
+def read_safetensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file; ValueError naming it if it is damaged."""
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise ValueError(f"{file} is truncated or not a safetensors file ({error}); fetch or write it again") from error
 
 
 def check_shapes(given: dict[str, Tensor], wanted: dict[str, Tensor], source: str, backbone: str) -> None:
