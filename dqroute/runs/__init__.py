@@ -1,5 +1,5 @@
-"""The run folder, and what is read out of it: evaluation, explanation, tables.
+"""The run folder, and what is read out of it: reports and curves, explanations, tables, published runs.
 
-A training writes into a run folder, and nothing here knows how to train. May import ``core``, ``models``, ``data`` and
-``methods``.
+A training writes into a run folder (``run.py`` names its files), and nothing here knows how to train. May import
+``core``, ``models``, ``data`` and ``methods``.
 """

@@ -27,7 +27,7 @@ def classify(
     """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
 
     Args:
-        run: a finished run; ``settings.json`` and ``weights.safetensors`` of its folder are enough.
+        run: a finished run; of its folder, settings and weights are enough.
         files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them.
         answer_at: least probability of an answer; below it the model abstains. 0 to 1.
         batch_size: pictures in memory at a time.
@@ -51,20 +51,16 @@ def classify(
             f"files are read as square colour pictures; this model takes {channels} channel(s) of size {model.size}; "
             "make its images yourself and call run.model.predict"
         )
-    classes: list[str | None] = []
-    probabilities: list[float] = []
-    problems: list[str] = []
+    rows: list[tuple[str, str | None, float, bool, str]] = []
     for start in range(0, len(files), batch_size):
-        images, wrong = read_what_can_be(files[start : start + batch_size], model.size[0])
+        asked = files[start : start + batch_size]
+        images, problems = read_what_can_be(asked, model.size[0])
         prediction = model.predict(images)
         answers = zip(prediction.label.tolist(), prediction.probability.tolist(), strict=True)
-        for problem in wrong:
-            label, probability = (None, nan) if problem else next(answers)
-            classes.append(None if label is None else names[label])
-            probabilities.append(probability)
-        problems += wrong
-    table = pd.DataFrame({"file": [os.fspath(file) for file in files], "class": classes, "probability": probabilities})
-    return table.assign(answered=table["probability"] >= answer_at, problem=problems)
+        for file, problem in zip(asked, problems, strict=True):
+            label, p = (None, nan) if problem else next(answers)
+            rows.append((os.fspath(file), None if label is None else names[label], p, p >= answer_at, problem))
+    return pd.DataFrame(rows, columns=["file", "class", "probability", "answered", "problem"])
 
 
 def read_what_can_be(files: Sequence[str | os.PathLike[str]], size: int) -> tuple[Tensor, list[str]]:

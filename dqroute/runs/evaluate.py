@@ -30,7 +30,6 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     Raises:
         ValueError: if the data are not those of the run, or have no such split.
     """
-    choose("split", split, ("test", "val"))
     check_data(run, data)
     if (known := run.report(split)) is not None:
         return known
@@ -52,7 +51,6 @@ def trade_off_of(
     Returns:
         The points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, the mean of its experts' logits.
     """
-    choose("split", split, ("test", "val"))
     check_data(run, data)
     file = TRADE_OFF.format(split=split)
     if (known := run.read(file)) is not None:
@@ -78,8 +76,7 @@ def trade_off_of(
 
 def check_data(run: Run, data: ImageSet | None) -> None:
     """Raise ValueError if these, or those that the run has at hand, are not the data of the run."""
-    data = data or run.data
-    if data is None:
+    if (data := data or run.data) is None:
         return
     if data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
@@ -87,13 +84,9 @@ def check_data(run: Run, data: ImageSet | None) -> None:
 
 
 def data_of(run: Run, data: ImageSet | None, split: str) -> ImageSet:
-    """The image set to evaluate a run on: the one given, or the one it was trained on in this process.
-
-    Raises:
-        ValueError: if there is none, or if it has no such split.
-    """
-    data = data or run.data
-    if data is None:
+    """The image set to evaluate a run on; raises ValueError if there is none, or if it has no such split."""
+    choose("split", split, ("test", "val"))
+    if (data := data or run.data) is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too, as in dq.evaluate(run, data)")
     if split not in data.splits:
         raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
@@ -115,32 +108,30 @@ def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_set
         groups: shot groups; class_sets: bool ``[K, C]``; name: of the split, for the report.
     """
     labels, num_classes = split.labels, prediction.probabilities.shape[1]
-    right = prediction.label == labels
+    right, group = prediction.label == labels, groups.of_class()[labels]
     images, hits = (torch.bincount(those, minlength=num_classes).tolist() for those in (labels, labels[right]))
     per_class = [hit / n if n else None for hit, n in zip(hits, images, strict=True)]
     present = [accuracy for accuracy in per_class if accuracy is not None]
-    group = groups.of_class()[labels]
-    inside = {name: group == index for index, name in enumerate(GROUP_NAMES)}
-    everywhere = {"overall": torch.ones_like(right)} | inside
-    accuracy = {name: mean(right[mask]) for name, mask in inside.items()}
+    shots = {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
+    everywhere = {"overall": torch.ones_like(right)} | shots
+    accuracy = {shot: mean(right[inside]) for shot, inside in shots.items()}
     return Report(
         split=name,
         images=len(labels),
         overall=right.float().mean().item(),
         balanced=sum(present) / len(present),
-        many=accuracy["many"],
-        medium=accuracy["medium"],
-        few=accuracy["few"],
+        **accuracy,
         groups=groups.description,
         per_class=per_class,
-        plain_mean={name: mean((prediction.mean_label == labels)[mask]) for name, mask in everywhere.items()},
+        plain_mean={shot: mean((prediction.mean_label == labels)[inside]) for shot, inside in everywhere.items()},
         per_expert=(prediction.expert_labels == labels[:, None]).float().mean(dim=0).tolist(),
         calibration={
-            name: calibration_error(prediction.probabilities[mask], labels[mask]) for name, mask in everywhere.items()
+            shot: calibration_error(prediction.probabilities[inside], labels[inside])
+            for shot, inside in everywhere.items()
         },
         expert_weights={
-            name: prediction.expert_weights[mask].mean(dim=0).tolist() if mask.any() else None
-            for name, mask in inside.items()
+            shot: prediction.expert_weights[inside].mean(dim=0).tolist() if inside.any() else None
+            for shot, inside in shots.items()
         },
         detectors=detector_quality(prediction.confidence, class_sets, labels),
     )
@@ -157,7 +148,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
     Args:
         probabilities: ``[N, C]``; labels: ``[N]``; bins: equal widths between 0 and 1.
     """
-    # Here, because torchmetrics takes a second to import and most of a session never calibrates.
+    # Here, because it takes a second to import and most of a session never calibrates.
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     if not len(labels):
@@ -182,7 +173,7 @@ def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> 
 
 def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
     """AUROC and FPR95 of scores ``[N]`` of images against scores ``[M]`` of outsiders."""
-    # Here, because scikit-learn takes a second to import and a training does without.
+    # Here, for the same reason.
     from sklearn.metrics import roc_auc_score, roc_curve
 
     own = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))]).numpy()

@@ -18,10 +18,8 @@ class Opinion(NamedTuple):
     """What one expert says of an image.
 
     Attributes:
-        expert: from 1.
-        classes: how many classes it answers for, the size of ``S_k``.
-        says: the class it would give alone.
-        probability: its own, of that class, 0 to 1.
+        expert: from 1; classes: how many it answers for, the size of ``S_k``.
+        says: the class it would give alone; probability: its own, of that class, 0 to 1.
         confidence: its detector's probability that the image belongs to its classes, 0 to 1; 1 without a detector.
         weight: its share in the fused prediction; the experts' weights sum to 1.
     """
@@ -38,9 +36,8 @@ class Explanation(NamedTuple):
     """Why an image was called what it was called.
 
     Attributes:
-        answer: the class.
-        probability: of that class, 0 to 1.
-        ranking: the most probable classes of the fused prediction and their probabilities, the answer first.
+        answer: the class; probability: of that class, 0 to 1.
+        ranking: the most probable classes and their probabilities, the answer first.
         experts: what each expert says.
     """
 
@@ -51,12 +48,10 @@ class Explanation(NamedTuple):
 
 
 def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
-    """Take the prediction for one image apart.
+    """Take a finished run's prediction for one image apart.
 
     Args:
-        run: a finished run.
-        image: uint8 ``[channels, H, W]``, as the model was trained on.
-        top: how many classes to rank.
+        image: uint8 ``[channels, H, W]``, as the model was trained on; top: how many classes to rank.
 
     Raises:
         ValueError: if the image is none that the model takes.
@@ -78,12 +73,7 @@ def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
 
 
 class Neighbours(NamedTuple):
-    """The most similar images.
-
-    Attributes:
-        indices: int64 ``[N, k]``, into the split that was searched, the most similar first.
-        similarity: ``[N, k]``, -1 to 1.
-    """
+    """The most similar images first: int64 ``[N, k]`` into the split that was searched; ``[N, k]``, -1 to 1."""
 
     indices: Tensor
     similarity: Tensor
@@ -95,10 +85,8 @@ def nearest(run: Run, images: Tensor, among: AnySplit, k: int = 5) -> Neighbours
     ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads.
 
     Args:
-        run: a finished run.
-        images: uint8 ``[N, channels, H, W]``.
-        among: the split to search, most often the training split.
-        k: how many.
+        run: a finished run; images: uint8 ``[N, channels, H, W]``.
+        among: the split to search, most often the training split; k: how many.
 
     Raises:
         ValueError: if the images are none that the model takes, or the split has fewer than ``k``.

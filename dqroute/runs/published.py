@@ -34,7 +34,7 @@ class PublishedRun(Run):
         return sorted(self.record)
 
     @property
-    def model(self) -> Method:  # type: ignore[override]
+    def model(self) -> Method:
         raise FileNotFoundError(
             f"{self.folder} was published without weights; "
             f"python -m dqroute.training.reproduce {self.folder} DATA --runs-dir FOLDER trains the run again"
@@ -42,12 +42,9 @@ class PublishedRun(Run):
 
 
 def publish(runs: Iterable[Run], path: str | Path) -> list[PublishedRun]:
-    """Write runs to a file; a run that it has already is replaced where it stands, new ones follow.
+    """Write finished runs to a ``.jsonl`` file; a run that it has already is replaced where it stands, others follow.
 
-    Of the epochs before the last one what they tell class by class is left out.
-
-    Args:
-        runs: finished ones; path: of the file, which ends in ``.jsonl``.
+    What epochs before the last one tell class by class is left out.
 
     Returns:
         All runs that are in the file now.
@@ -69,20 +66,12 @@ def publish(runs: Iterable[Run], path: str | Path) -> list[PublishedRun]:
 
 def without_classes(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
     """The records of epochs, those before the last one without lists of a value a class."""
-    kept = [
-        {name: value for name, value in record.items() if not (isinstance(value, list) and len(value) == classes)}
-        for record in epochs[:-1]
-    ]
-    return kept + epochs[-1:]
+    by_class = {name for record in epochs for name, v in record.items() if isinstance(v, list) and len(v) == classes}
+    return [{name: v for name, v in record.items() if name not in by_class} for record in epochs[:-1]] + epochs[-1:]
 
 
 def read_published(path: str | Path) -> list[PublishedRun]:
-    """The runs of a file that :func:`publish` wrote, a line each.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: naming the line, if it is damaged or holds no run of this format.
-    """
+    """The runs of a file that :func:`publish` wrote; ValueError names a line that holds none of this format."""
     runs = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         try:
@@ -93,11 +82,9 @@ def read_published(path: str | Path) -> list[PublishedRun]:
 
 
 def open_run(place: str | Path) -> Run:
-    """The run in a folder, or in a line of a published file: ``runs/glyphs/NAME`` or ``results/cifar-100.jsonl:7``.
+    """The run in a folder or in a line of a published file, ``runs/glyphs/NAME`` or ``results/cifar-100.jsonl:7``.
 
-    Raises:
-        FileNotFoundError: if there is no such folder, file or line.
-        ValueError: if what is there is damaged or of another format.
+    Raises FileNotFoundError if there is no such place, ValueError if what is there is damaged or of another format.
     """
     line = re.fullmatch(r"(.+\.jsonl)(?::(\d+))?", str(place))
     if line is None:

@@ -23,7 +23,7 @@ from dqroute.core.long_tail import ShotGroups
 from dqroute.data.disk import keep_json, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.methods.base import METHODS, Method, Problem
-from dqroute.runs.locking import LOCK, only_process
+from dqroute.runs.locking import only_process
 from dqroute.runs.report import Report
 
 FORMAT = 1
@@ -35,7 +35,6 @@ CHECKPOINT = "checkpoint.safetensors"  # the latest state of the training, until
 WEIGHTS = "weights.safetensors"  # the trained network
 REPORT = "report-{split}.json"  # the evaluation
 TRADE_OFF = "tradeoff-{split}.json"  # the curves of overall against few-shot accuracy
-OUTSIDERS = "outsiders-{name}-{split}.json"  # how it takes pictures of another set
 
 
 def default_runs_dir() -> Path:
@@ -100,12 +99,7 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, data: ImageSet | None = None) -> None:
-        """Open an existing run.
-
-        Raises:
-            FileNotFoundError: if the folder holds no run.
-            ValueError: if its files are damaged or of another format.
-        """
+        """Open an existing run; raises FileNotFoundError if there is none, ValueError if it is of another format."""
         self.folder, self.data = Path(folder).expanduser(), data
         self.settings: dict[str, Any] = self.read(SETTINGS)
         if self.settings is None:
@@ -122,8 +116,8 @@ class Run:
         """The run for this request: the one there is, or a new folder for it.
 
         Args:
-            request: everything that decides the result, JSON-ready: method, options, training, seed, data. Whether the
-                method takes its options is not looked at.
+            request: everything that decides the result, JSON-ready: method, options, training, seed, data. It is taken
+                as it is; that the method takes these options was seen before.
 
         Raises:
             ValueError: if the folder's settings are no longer those it was made for.
@@ -152,11 +146,7 @@ class Run:
         return f"{type(self).__name__}({str(self.folder)!r}, {state})"
 
     def read(self, name: str) -> Any:
-        """The content of one of the run's JSON or JSON-lines files; None if there is none of that name.
-
-        Raises:
-            ValueError: naming the file, if it is damaged.
-        """
+        """The content of a JSON or JSON-lines file of the run; None without it, ValueError if it is damaged."""
         path = self.folder / name
         if not path.is_file():
             return None
@@ -180,11 +170,6 @@ class Run:
     def weights_file(self) -> Path:
         """Where the trained network lies."""
         return self.folder / WEIGHTS
-
-    @property
-    def lock_file(self) -> Path:
-        """What the process holds that trains the run."""
-        return self.folder / LOCK
 
     @property
     def method(self) -> str:
@@ -236,12 +221,7 @@ class Run:
 
     @cached_property
     def model(self) -> Method:
-        """The trained model, ready to predict.
-
-        Raises:
-            FileNotFoundError: if the run is not finished, or its weights were left out of the folder.
-            ValueError: if the weights are those of another run or network.
-        """
+        """The trained model, ready to predict; FileNotFoundError without weights, ValueError if they are another's."""
         if not self.weights_file.is_file():
             raise FileNotFoundError(
                 f"{self.folder} has no weights: the run is unfinished, or shared without them; "
@@ -258,10 +238,9 @@ class Run:
         return model.eval()
 
     def warn_of_other_images(self, data: ImageSet) -> None:
-        """Warn if the run was trained on other pixels than these, read from files of the same names and sizes.
+        """Warn if the run was trained on other pixels, read from files of the same names and sizes.
 
-        No error, because two machines may decode a JPEG file a little differently. What a set draws itself may differ
-        as little and is not compared, nor are images that stay in their files.
+        No error, because two machines may decode a JPEG file a little differently, or draw images.
         """
         known = self.provenance.get("data_fingerprint")
         read = "files" in data.identity and isinstance(data.train, Split)
@@ -283,10 +262,10 @@ def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
 
     Links to folders are followed. Where a file cannot be read, a warning names it.
     """
-    found, seen = [], set()
-    for folder, inside, files in os.walk(
-        default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser(), followlinks=True
-    ):
+    root = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
+    found: list[Run] = []
+    seen: set[str] = set()
+    for folder, inside, files in os.walk(root, followlinks=True):
         inside.sort()
         real = os.path.realpath(folder)
         if real in seen:  # a link that leads in a circle

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan, sqrt
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -26,9 +27,9 @@ COLUMNS = ("overall", "many", "medium", "few")
 
 
 def by_row(runs: Runs) -> dict[str, list[Run]]:
-    """The runs of each row, by its name, in the order in which they come."""
+    """The runs of each row that has any, by its name, in the order in which they come."""
     if isinstance(runs, Mapping):
-        return {name: list(some) for name, some in runs.items()}
+        return {name: found for name, some in runs.items() if (found := list(some))}
     rows: dict[str, list[Run]] = {}
     for run in runs:
         rows.setdefault(run.method, []).append(run)
@@ -47,7 +48,7 @@ def check_one_run_a_seed(runs: Runs) -> None:
 
 
 def accuracies(runs: Runs, split: str = "test") -> pd.DataFrame:
-    """One row a run and column of the report: ``method`` (or the row's name), ``seed``, ``group``, ``accuracy`` in %.
+    """A line a run and group: ``method`` (or the row's name), ``seed``, ``group``, ``accuracy`` in %.
 
     Raises:
         ValueError: if a run has no report on that split.
@@ -83,28 +84,23 @@ def with_interval(values: pd.Series) -> str:
     return f"{said} ± {half_interval(values):.1f}" if len(values) > 2 else said + " (2 seeds)" * (len(values) == 2)
 
 
-def shown(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Of each row's values, a column a quantity, the means with their intervals."""
+def means(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The means of each row's values, a column a quantity, with their intervals."""
     return pd.DataFrame({name: {c: with_interval(values[c]) for c in values} for name, values in rows.items()}).T
 
 
 def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
-    """The accuracies of each row in %, an index of seeds and a column a group.
-
-    Raises:
-        ValueError: as :func:`accuracies` and :func:`check_one_run_a_seed`.
-    """
-    rows = by_row(runs)
-    check_one_run_a_seed(rows)
-    wide = {name: accuracies({name: some}, split).pivot(index="seed", columns="group") for name, some in rows.items()}
-    found = {name: frame["accuracy"] for name, frame in wide.items()}
-    return {name: frame[[c for c in COLUMNS if c in frame]] for name, frame in found.items()}
+    """The accuracies of each row in %, a seed a line, a group a column; the errors are those of the two it asks."""
+    check_one_run_a_seed(runs)
+    long = accuracies(runs, split).groupby("method", sort=False)
+    wide = {str(name): part.pivot(index="seed", columns="group", values="accuracy") for name, part in long}
+    return {name: part[[group for group in COLUMNS if group in part]] for name, part in wide.items()}
 
 
 def summary(runs: Runs, split: str = "test") -> pd.DataFrame:
     """Accuracy in %, mean over seeds ± half the 95 % interval, and the time of a run; a row a method, as they come."""
     rows = by_row(runs)
-    table = shown(by_seed(rows, split))
+    table = means(by_seed(rows, split))
     table["seeds"] = [len(some) for some in rows.values()]
     table["minutes a run"] = [f"{sum(r.seconds for r in some) / 60 / len(some):.1f}" for some in rows.values()]
     return table
@@ -123,29 +119,23 @@ def paired_differences(runs: Runs, reference: str, split: str = "test") -> pd.Da
         raise ValueError(f"no run of {reference!r} to compare with; there are {', '.join(values)}")
     own = values.pop(reference)
     less = {f"{name} − {reference}": (other - own).dropna(how="all") for name, other in values.items()}
-    return shown({name: difference[own.columns] for name, difference in less.items() if len(difference)})
+    return means({name: difference[own.columns] for name, difference in less.items() if len(difference)})
 
 
 def sizes(runs: Runs) -> pd.DataFrame:
-    """What each row's network costs: experts, parameters (detectors' too), and operations of one image.
-
-    An operation is a multiplication or an addition.
+    """What each row's network costs: experts, parameters (detectors' too), multiplications and additions of an image.
 
     Raises:
         ValueError: if a run does not say the size of its images.
     """
     rows = {}
-    for name, some in by_row(runs).items():
-        model = some[-1].new_model()
+    for name, (run, *_) in by_row(runs).items():
+        model = run.new_model()
         if model.size is None:
-            raise ValueError(f"{some[-1]!r} does not say the size of its images, and work grows with it")
+            raise ValueError(f"{run!r} does not say the size of its images, and work grows with it")
         work = operations(model.network, (model.mean.shape[1], *model.size))
-        rows[name] = {
-            "experts": model.network.experts,
-            "parameters": parameter_count(model),
-            "operations an image": work,
-        }
-    return pd.DataFrame(rows).T
+        rows[name] = (model.network.experts, parameter_count(model), work)
+    return pd.DataFrame(rows, index=["experts", "parameters", "operations an image"]).T
 
 
 def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
@@ -181,12 +171,10 @@ def trade_offs(curves: Curves, at: Sequence[float] = FEW, span: tuple[float, flo
     """Overall accuracy in % at equal few-shot accuracies, mean over runs ± half the 95 % interval; a row a method.
 
     Args:
-        curves: of each row one a run, see :func:`curves_by_method`.
+        curves: of each row one a run, see :func:`curves_by_method`; ``"–"`` is where one of them does not reach.
         at: the few-shot accuracies, 0 to 1; span: of the mean height in the last column.
-
-    A method whose curve does not reach so far in one of its runs has ``"–"`` there.
     """
-    return shown(heights(curves, at, span))
+    return means(heights(curves, at, span))
 
 
 def trade_off_differences(
@@ -195,8 +183,7 @@ def trade_off_differences(
     """One method less each other at equal few-shot accuracies, run by run: mean ± half the 95 % interval, in points.
 
     Args:
-        curves: of each method one curve a run, in the same order of seeds; of: the method; at, span: see
-            :func:`trade_offs`.
+        curves, at, span: as for :func:`trade_offs`, the runs in the same order of seeds; of: the method.
 
     Raises:
         ValueError: if the method is not among the curves, or another has not as many runs.
@@ -208,7 +195,7 @@ def trade_off_differences(
     for name, other in values.items():
         if len(other) != len(own):
             raise ValueError(f"{of} has {len(own)} runs and {name} {len(other)}; runs are compared in pairs")
-    return shown({f"{of} − {name}": own - other for name, other in values.items()})
+    return means({f"{of} − {name}": own - other for name, other in values.items()})
 
 
 def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
@@ -225,13 +212,13 @@ def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
     if isinstance(runs, (str, Path)) and Path(runs).is_file():
         runs = read_published(runs)
     found = find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else list(runs)
-    asked = []
+    asked: list[dict[str, Any]] = []
+    values: dict[str, set[str]] = {}
     for run in found:
         data = {"data seed" if name == "seed" else name: value for name, value in run.settings["data"].items()}
         asked.append(run.settings["options"] | run.settings["training"] | data)
-    values: dict[str, set[str]] = {}
-    for name, value in (item for settings in asked for item in settings.items()):
-        values.setdefault(name, set()).add(json.dumps(canonical(value), sort_keys=True))
+        for name, value in asked[-1].items():
+            values.setdefault(name, set()).add(json.dumps(canonical(value), sort_keys=True))
     differing = [name for name in values if len(values[name]) > 1 and name != "name"]
     rows = []
     for run, settings in zip(found, asked, strict=True):
