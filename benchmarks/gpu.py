@@ -68,7 +68,8 @@ def measure(data: ImageSet, device: str, runs_dir: Path, **changes: Any) -> dict
     rehearsal = dq.fit("dqroute", data, **given | {"epochs": 1, "runs_dir": runs_dir / "rehearsal", "compile": False})
     # As long as the training that follows, which decides whether it is compiled.
     settings = Settings(**rehearsal.settings["training"] | {"epochs": given.get("epochs", PRESETS["paper"].epochs)})
-    rate = steps_without_waiting(Training(rehearsal, data, settings, where, compile=given.get("compile")))
+    training = Training(rehearsal, rehearsal.new_model(), data, settings, where, compile=given.get("compile"))
+    rate = steps_without_waiting(training)
     started = time.perf_counter()
     run = dq.fit("dqroute", data, **given)
     seconds = time.perf_counter() - started

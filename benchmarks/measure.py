@@ -9,19 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import photographs
 import torch
 from ceiling import ceiling
 from method_cost import method_cost
-from photographs import photograph_rows
-from timing import peak_mib, side_by_side, timed
+from timing import in_turn, peak_mib, side_by_side, timed
 
 import dqroute as dq
 from dqroute.core.long_tail import shot_groups
@@ -129,15 +127,10 @@ def gflop_an_image(case: str) -> float:
 def compare(case: str, images: int, rounds: int, limit: float) -> list[dict[str, Any]]:
     """Reference and engine in turn, round by round; the medians side by side, one row a job."""
     sides = [("reference", "training"), ("reference", "inference"), *(("engine", job) for job in JOBS)]
-    found: dict[tuple[str, str], list[dict[str, float]]] = {side: [] for side in sides}
+    commands = {(side, job): ["--images", str(images), "--worker", side, case, job] for side, job in sides}
     # Compiled code is kept there between processes: the first round compiles, the others find it.
     with tempfile.TemporaryDirectory() as cache:
-        for _ in range(rounds):
-            for side, numbers in found.items():
-                command = [sys.executable, __file__, "--images", str(images), "--worker", side[0], case, side[1]]
-                environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache}
-                done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-                numbers.append(json.loads(done.stdout))
+        found = in_turn(commands, rounds, os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache})
     work = gflop_an_image(case)
     rows = []
     for job in JOBS:
@@ -162,7 +155,10 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.worker:
         side, case, job = chosen.worker
-        print(json.dumps(measure(side, case, job, chosen.images)))
+        if case == photographs.CASE:
+            print(json.dumps(photographs.measure(side, job, chosen.photographs, chosen.images)))
+        else:
+            print(json.dumps(measure(side, case, job, chosen.images)))
         return
     unfinished = chosen.output.with_name(f"unfinished-{chosen.output.name}")
     made: dict[str, Any] = {"precision": PRECISION, "images": chosen.images, "rounds": chosen.rounds, "rows": []}
@@ -179,14 +175,18 @@ def main() -> None:
         print(
             f"the method's own work with {cost['classes']:,} classes: {100 * cost['share']:.1f} % of a step", flush=True
         )
-    made["photographs"] = photograph_rows(chosen.photographs, ceiling(CPU))
+    made["photographs"] = photographs.rows(chosen.photographs, ceiling(CPU))
+    print(photographs.in_words(made["photographs"][0]))
+    for row in made["photographs"][1:]:
+        print(in_words(row))
     write_json(chosen.output, made | provenance(CPU))
     unfinished.unlink()
 
 
 def in_words(row: dict[str, Any]) -> str:
     """A row as one line."""
-    speeds = [f"{row[side]['images_per_second']:,.0f}" for side in ("reference", "engine")]
+    rates = [row[side]["images_per_second"] for side in ("reference", "engine")]
+    speeds = [f"{rate:,.{1 if rate < 100 else 0}f}" for rate in rates]
     compilation = f" ({row['compilation']:.0f} s with nothing compiled before)" if "compilation" in row else ""
     return (
         f"{row['case']}, {row['job']}: {' → '.join(speeds)} images/s, ×{row['ratio']['images_per_second']:.2f}; "

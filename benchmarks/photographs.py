@@ -1,16 +1,7 @@
-"""Photographs in JPEG files: the input pipeline beside torchvision's, and ResNet-50 at 224x224 from files.
-
-    python benchmarks/photographs.py PATH        # any folder of JPEG files; without one, pictures are made up
-
-`measure.py` calls `photograph_rows`. Each measurement of the network is a process of its own, as there.
-"""
+"""Photographs in JPEG files: the input pipeline beside torchvision's, and ResNet-50 at 224x224 from files."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,15 +13,14 @@ from typing import Any
 import numpy as np
 import simplejpeg
 import torch
-from ceiling import ceiling
 from PIL import Image
-from timing import peak_mib, side_by_side, timed
+from timing import Numbers, in_turn, peak_mib, side_by_side, timed
 
 import dqroute as dq
 from dqroute.core.long_tail import shot_groups
 from dqroute.data import FileSplit, ImageSet, ResizedCrop
+from dqroute.data.batches import StreamedBatches
 from dqroute.data.files.reading import cores
-from dqroute.data.streaming import StreamedBatches
 from dqroute.methods.base import METHODS, Method, Problem
 from dqroute.models.cost import operations
 from dqroute.training.settings import Settings
@@ -40,12 +30,12 @@ BATCH = 16
 CLASSES = 8  # for speed it does not matter which
 METHOD = "logit-adjustment"
 SETTINGS: dict[str, Any] = {"backbone": "resnet50", "batch_size": BATCH, "warmup": 0.0}
+CASE = f"ResNet-50 at {SIDE}x{SIDE}"
 CPU = torch.device("cpu")
-Numbers = dict[str, float]
 
 
-def photograph_rows(path: Path | None, limit: float, images: int = 32, rounds: int = 3) -> list[dict[str, Any]]:
-    """Measure everything, and print it.
+def rows(path: Path | None, limit: float, images: int = 32, rounds: int = 3) -> list[dict[str, Any]]:
+    """Measure everything.
 
     Args:
         path: a folder of JPEG photographs, searched in depth; None makes some up.
@@ -60,22 +50,21 @@ def photograph_rows(path: Path | None, limit: float, images: int = 32, rounds: i
         ValueError: if there are fewer JPEG files in the folder than one batch takes.
     """
     source = "made up" if path is None else "given"
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         if path is None:
             make_photographs(Path(folder), 3 * images)
         root = path or Path(folder)
-        rows.append(pipeline_row(photographs(root, 3 * images), 2 * rounds) | {"source": source})
-        print(pipeline_in_words(rows[-1]), flush=True)
+        made = [pipeline_row(photographs(root, 3 * images), 2 * rounds) | {"source": source}]
+        given = ["--photographs", str(root), "--images", str(images)]
         for job in ("training", "inference"):
-            row = {"case": f"ResNet-50 at {SIDE}x{SIDE}", "job": job, "images": images, "source": source}
-            speeds = compare(job, root, images, rounds)
+            commands = {side: [*given, "--worker", side, CASE, job] for side in ("reference", "engine")}
+            speeds = side_by_side(**in_turn(commands, rounds))
             # A step is counted as three forward passes, as usual.
             work = gflop_an_image(photographs(root, BATCH)) * (1 if job == "inference" else 3)
             share = speeds["engine"]["images_per_second"] * work / limit
-            rows.append(row | speeds | {"share_of_ceiling": share})
-            print(network_in_words(rows[-1]), flush=True)
-    return rows
+            row = {"case": CASE, "job": job, "images": images, "source": source}
+            made.append(row | speeds | {"share_of_ceiling": share})
+    return made
 
 
 def make_photographs(folder: Path, number: int) -> None:
@@ -188,17 +177,6 @@ def whole(files: list[bytes]) -> Iterator[None]:
         yield
 
 
-def compare(job: str, root: Path, images: int, rounds: int) -> dict[str, Numbers]:
-    """Reference and engine in turn, each in a process of its own."""
-    found: dict[str, list[Numbers]] = {"reference": [], "engine": []}
-    for _ in range(rounds):
-        for side, numbers in found.items():
-            command = [sys.executable, __file__, str(root), "--images", str(images), "--worker", side, job]
-            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            numbers.append(json.loads(done.stdout))
-    return side_by_side(found["reference"], found["engine"])
-
-
 def measure(side: str, job: str, root: Path, images: int) -> Numbers:
     """One measurement in this process: images/s, seconds to the end of the first step, peak memory in MiB."""
     few, data = photographs(root, BATCH), photographs(root, images)
@@ -255,7 +233,7 @@ def new_model(data: ImageSet) -> Method:
     return model
 
 
-def pipeline_in_words(row: dict[str, Any]) -> str:
+def in_words(row: dict[str, Any]) -> str:
     """The input pipeline's row as one line."""
     speed, everyone = row["images_per_second_of_a_core"], row["all_cores"]
     return (
@@ -264,32 +242,3 @@ def pipeline_in_words(row: dict[str, Any]) -> str:
         f"(decoding alone {speed['decoding']:,.0f}); {row['cores']} cores {everyone['images_per_second']:,.0f}, "
         f"{100 * everyone['busy']:.0f} % busy, {100 * everyone['share_of_ceiling']:.0f} % of decoding alone"
     )
-
-
-def network_in_words(row: dict[str, Any]) -> str:
-    """A row of the network as one line."""
-    speeds = [f"{row[side]['images_per_second']:,.1f}" for side in ("reference", "engine")]
-    return (
-        f"{row['case']}, {row['job']}, photographs {row['source']}: {' → '.join(speeds)} images/s, "
-        f"×{row['ratio']['images_per_second']:.2f}; memory ×{row['ratio']['peak_mib']:.2f}; "
-        f"first step {row['engine']['first_step']:.1f} s; {100 * row['share_of_ceiling']:.0f} % of the ceiling"
-    )
-
-
-def main() -> None:
-    """Measure and print, or be one measurement."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", type=Path, nargs="?", help="a folder of JPEG files")
-    parser.add_argument("--images", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--worker", nargs=2, metavar=("SIDE", "JOB"), help="used by itself")
-    chosen = parser.parse_args()
-    if chosen.worker:
-        side, job = chosen.worker
-        print(json.dumps(measure(side, job, chosen.path, chosen.images)))
-        return
-    photograph_rows(chosen.path, ceiling(CPU), chosen.images, chosen.rounds)
-
-
-if __name__ == "__main__":
-    main()

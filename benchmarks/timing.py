@@ -1,16 +1,20 @@
-"""How benchmarks take time and memory, and compare two sides."""
+"""How benchmarks take time and memory, each measurement in a process of its own, and compare two sides."""
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from dqroute.data.image_set import AnySplit
 
 Numbers = dict[str, float]
+Side = TypeVar("Side")
 
 
 def timed(predict: Callable[[AnySplit], object], few: AnySplit, split: AnySplit) -> tuple[float, float]:
@@ -36,6 +40,22 @@ def peak_mib() -> float:
         return float("nan")  # Windows has no such module.
     # Kibibytes; on macOS bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def in_turn(
+    commands: Mapping[Side, Sequence[str]], rounds: int, environment: Mapping[str, str] | None = None
+) -> dict[Side, list[Numbers]]:
+    """What `measure.py` prints when it is told to be one measurement: every side's in turn, round by round.
+
+    A process of its own each, so that its peak of memory is its own; in turn, so that a slow minute hits all.
+    """
+    found: dict[Side, list[Numbers]] = {side: [] for side in commands}
+    for _ in range(rounds):
+        for side, arguments in commands.items():
+            command = [sys.executable, str(Path(__file__).with_name("measure.py")), *arguments]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+            found[side].append(json.loads(done.stdout))
+    return found
 
 
 def side_by_side(reference: list[Numbers], engine: list[Numbers]) -> dict[str, Numbers]:

@@ -14,6 +14,8 @@ from dqroute.methods.base import METHODS, Problem
 from dqroute.training.loop import Training
 from dqroute.training.settings import Settings
 
+pytestmark = pytest.mark.weekly
+
 
 @pytest.fixture
 def photographs() -> ImageSet:
@@ -55,7 +57,7 @@ def test_a_step_of_either_changes_the_weights_alike(photographs, method, tmp_pat
     """
     settings = {"optimizer": "sgd", "epochs": 1, "precision": "fp32", "device": "cpu", "progress": False}
     run = dq.fit(method, photographs, runs_dir=tmp_path, compile=False, **settings)
-    training = Training(run, photographs, Settings(**run.settings["training"]), torch.device("cpu"))
+    training = Training(run, run.new_model(), photographs, Settings(**run.settings["training"]), torch.device("cpu"))
     ((images, labels),) = training.batches.epoch(seed=3)
     assert not torch.equal(images[:, :, 0, 0], photographs.train.images[:, :, 0, 0])
     plain = run.new_model().train()
