@@ -93,8 +93,7 @@ class Run:
     """A training run on disk.
 
     Attributes:
-        folder: where it lies.
-        settings: what was asked for.
+        folder: where it lies; settings: what was asked for.
         data: the image set it was trained on, if this process has it; :func:`dqroute.evaluate` wants it.
     """
 

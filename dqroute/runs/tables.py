@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 
 from dqroute.core.curves import Point, area, overall_at
-from dqroute.models.cost import operations, parameter_count
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published
 from dqroute.runs.run import Run, canonical, find_runs
@@ -120,22 +119,6 @@ def paired_differences(runs: Runs, reference: str, split: str = "test") -> pd.Da
     own = values.pop(reference)
     less = {f"{name} − {reference}": (other - own).dropna(how="all") for name, other in values.items()}
     return means({name: difference[own.columns] for name, difference in less.items() if len(difference)})
-
-
-def sizes(runs: Runs) -> pd.DataFrame:
-    """What each row's network costs: experts, parameters (detectors' too), multiplications and additions of an image.
-
-    Raises:
-        ValueError: if a run does not say the size of its images.
-    """
-    rows = {}
-    for name, (run, *_) in by_row(runs).items():
-        model = run.new_model()
-        if model.size is None:
-            raise ValueError(f"{run!r} does not say the size of its images, and work grows with it")
-        work = operations(model.network, (model.mean.shape[1], *model.size))
-        rows[name] = (model.network.experts, parameter_count(model), work)
-    return pd.DataFrame(rows, index=["experts", "parameters", "operations an image"]).T
 
 
 def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:

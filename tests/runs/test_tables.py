@@ -16,7 +16,6 @@ from dqroute.runs.tables import (
     detectors,
     half_interval,
     paired_differences,
-    sizes,
     summary,
     trade_off_differences,
     trade_offs,
@@ -89,6 +88,11 @@ def test_rows_can_be_named_otherwise_than_by_method():
     assert accuracies(rows)["method"].unique().tolist() == ["a", "a, changed"]
 
 
+def test_a_row_without_runs_is_left_out():
+    assert list(summary({"a": three_seeds("a", [0.3, 0.3, 0.3]), "none": []}).index) == ["a"]
+    assert len(accuracies({})) == len(accuracies([])) == 0
+
+
 def test_a_group_that_no_run_has_is_no_column():
     table = summary([FakeRun("a", 0, 0.5, few=None)])
     assert "few" not in table.columns and "many" in table.columns
@@ -150,17 +154,6 @@ def test_real_runs_make_both_tables(trained):
 def line(height):
     """A curve from few-shot accuracy 0 to 40 %, falling from a height by a quarter of what few-shot accuracy gains."""
     return [Point(shift, height - 0.25 * shift, 0.0, 0.0, shift) for shift in (0.0, 0.4)]
-
-
-def test_sizes_are_those_of_the_networks(trained):
-    table = sizes(trained)
-    assert list(table.index) == ["cross-entropy", "dqroute"] and list(table["experts"]) == [1, 3]
-    for run in trained:
-        trained_numbers = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
-        assert table.loc[run.method, "parameters"] == trained_numbers
-    # The trunk is shared: three experts cost less than three networks.
-    one, three = table["operations an image"]
-    assert one < three < 3 * one
 
 
 def test_trade_offs_by_hand():
