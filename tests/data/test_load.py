@@ -92,35 +92,3 @@ def test_bad_groups_and_val_reach_the_user_in_words():
         load("digits", groups="fifths")
     with pytest.raises(ValueError, match="a fraction between 0 and 1"):
         load("digits", val=1.0)
-
-
-def test_a_set_knows_its_counts_shape_and_imbalance():
-    labels = torch.tensor([0, 0, 0, 0, 1, 1, 2])
-    data = tiny(train=Split(torch.zeros(7, 1, 2, 2, dtype=torch.uint8), labels))
-    assert data.counts.tolist() == [4, 2, 1]
-    assert (data.imbalance, data.shape, data.num_classes) == (4.0, (1, 2, 2), 3)
-    assert list(data.splits) == ["train", "test"]
-
-
-def test_the_fingerprint_follows_every_pixel_and_label():
-    base = tiny()
-    pixel, label = base.train.images.clone(), base.train.labels.flip(0)
-    pixel[2, 0, 1, 1] = 1
-    others = [tiny(train=Split(pixel, base.train.labels)), tiny(train=Split(base.train.images, label))]
-    assert len({data.fingerprint() for data in [base, tiny(), *others]}) == 3
-
-
-@pytest.mark.parametrize(
-    ("images", "labels", "message"),
-    [
-        (torch.zeros(3, 1, 2, 2), [0, 1, 2], "must be uint8"),
-        (torch.zeros(3, 2, 2, dtype=torch.uint8), [0, 1, 2], "must be uint8"),
-        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), [0, 1], "one for each image"),
-        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), [0, 1, 3], "label 3 is out of range: there are 3 classes"),
-        (torch.zeros(3, 1, 2, 2, dtype=torch.uint8), [0, 1, 1], "no training image for class c"),
-        (torch.zeros(0, 1, 2, 2, dtype=torch.uint8), [], "holds no image"),
-    ],
-)
-def test_images_and_labels_must_fit(images, labels, message):
-    with pytest.raises(ValueError, match=message):
-        tiny(train=Split(images, torch.tensor(labels, dtype=torch.int64)))

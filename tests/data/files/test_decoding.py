@@ -1,24 +1,50 @@
-"""Reading a handful of pictures for a trained model."""
+"""One picture to pixels: upright as Pillow turns it, whatever its tags are like."""
 
+import numpy as np
 import pytest
-import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
-import dqroute as dq
+from dqroute.data.files.decoding import read_rgb, upright_rgb
 
-
-def test_pictures_of_any_size_become_what_a_model_takes(tmp_path):
-    Image.new("RGB", (40, 20), (255, 0, 0)).save(tmp_path / "wide.png")
-    (tmp_path / "below").mkdir()
-    Image.new("L", (16, 16), 7).save(tmp_path / "below" / "grey.png")
-    images = dq.read_images([tmp_path / "wide.png", str(tmp_path / "below" / "grey.png")], size=16)
-    assert images.dtype == torch.uint8 and images.shape == (2, 3, 16, 16)
-    assert (images[0, 0] == 255).all() and (images[0, 1:] == 0).all() and (images[1] == 7).all()
+RED = (255, 0, 0)
 
 
-def test_unreadable_and_absent_pictures_are_named(tmp_path):
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"2 images|broken\.png.*absent\.png"):
-        dq.read_images([tmp_path / "broken.png", tmp_path / "absent.png"], size=16)
-    with pytest.raises(ValueError, match="no files"):
-        dq.read_images([], size=16)
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
+def test_every_orientation_is_turned_once_as_pillow_turns_it(tmp_path, ending):
+    """The eight ways a camera may be held."""
+    corner = Image.new("RGB", (16, 24))
+    corner.paste(RED, (0, 0, 4, 12))
+    file = tmp_path / f"photo.{ending}"
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        corner.save(file, exif=exif)
+        with Image.open(file) as image:
+            turned = np.asarray(ImageOps.exif_transpose(image))
+        with Image.open(file) as image:
+            assert np.array_equal(np.asarray(upright_rgb(image)), turned), orientation
+
+
+def test_a_tag_that_is_not_as_it_should_be_does_not_refuse_a_turned_photograph(tmp_path):
+    """A camera's name written as a fraction: Pillow cannot write such tags anew."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    Image.new("RGB", (16, 8), RED).save(tmp_path / "photo.jpg", exif=exif)
+    content = (tmp_path / "photo.jpg").read_bytes()
+    # XResolution's number is given to Model, whose value has to be text.
+    changed = content.replace(b"\x01\x1a\x00\x05", b"\x01\x10\x00\x05").replace(
+        b"\x1a\x01\x05\x00", b"\x10\x01\x05\x00"
+    )
+    assert changed != content
+    (tmp_path / "photo.jpg").write_bytes(changed)
+    with Image.open(tmp_path / "photo.jpg") as image, pytest.raises(Exception):  # noqa: B017
+        ImageOps.exif_transpose(image)
+    with Image.open(tmp_path / "photo.jpg") as image:
+        assert upright_rgb(image).size == (8, 16)
+
+
+def test_tags_that_nobody_can_read_say_nothing(tmp_path):
+    Image.new("RGB", (16, 8), RED).save(tmp_path / "photo.jpg", exif=b"Exif\0\0no tags at all")
+    with Image.open(tmp_path / "photo.jpg") as image, pytest.raises(SyntaxError):
+        image.getexif()
+    assert read_rgb(tmp_path / "photo.jpg", 8).shape == (8, 8, 3)

@@ -47,10 +47,9 @@ def test_every_character_has_typefaces_to_train_on_and_one_held_out():
 
 
 def test_typefaces_are_used_only_for_characters_they_have():
-    assert not rendering.has_character("cmr10", "α")
-    assert rendering.has_character("DejaVuSans", "α")
-    assert rendering.has_character("cmr10", "$")
-    assert not rendering.has_character("cmti10", "$")
+    """Computer Modern has no Greek in its text faces, and its italic a pound in the dollar's place."""
+    _, spans = rendering.masks(("cmr10", "DejaVuSans", "cmti10"), 32, "$αA")
+    assert spans[:, 1].tolist() == [2, 1, 3]
 
 
 def test_other_characters_than_the_classes_can_be_drawn():

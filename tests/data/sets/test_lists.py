@@ -11,7 +11,6 @@ from photos import save_picture
 import dqroute as dq
 from dqroute.data import FileSplit, load
 from dqroute.data.sets import lists
-from dqroute.data.sets.lists import Published
 
 IMAGENET = {
     "train": [("train/n01440764/n01440764_10026.JPEG", 0), ("train/n01440764/n01440764_762.JPEG", 0)]
@@ -84,11 +83,11 @@ def test_lists_that_are_not_the_published_ones_are_told_of(places, monkeypatch):
     root, folder = places
     with pytest.warns(UserWarning, match="3 images of 2 classes, the published one of places-lt 62,500 of 365"):
         load("places-lt", root=root, lists=folder, size=8)
-    monkeypatch.setattr(lists, "PLACES_LT", Published("Places_LT", 3, 2, 2, 1))
+    monkeypatch.setitem(lists.PUBLISHED, "places-lt", (3, 2, 2, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         load("places-lt", root=root, lists=folder, size=8)
-    monkeypatch.setattr(lists, "PLACES_LT", Published("Places_LT", 3, 2, 3, 1))
+    monkeypatch.setitem(lists.PUBLISHED, "places-lt", (3, 2, 3, 1))
     with pytest.warns(UserWarning, match="do not compare"):
         load("places-lt", root=root, lists=folder, size=8)
 
@@ -159,7 +158,7 @@ def test_a_pipe_or_a_folder_in_an_images_place_is_missing_and_not_waited_for(own
     name = PLACES["train"][0][0]
     (own / name).unlink()
     os.mkfifo(own / name)
-    with pytest.raises(FileNotFoundError, match=rf"1 of 6 files is missing below .*: {name} \(not a file\)"):
+    with pytest.raises(FileNotFoundError, match=rf"1 of 6 files are missing below .*: {name} \(not a file\)"):
         load(f"list:{own}", size=16)
 
 
@@ -170,3 +169,25 @@ def test_training_from_lists(own, runs_dir, quick):
     assert (
         report.images == 2 and "val" in run.epochs[0] and dq.Run(run.folder).settings["class_names"][0] == "a/airfield"
     )
+
+
+@pytest.mark.slow
+def test_as_many_classes_as_inaturalist_has(tmp_path, runs_dir, quick):
+    """8,142 classes of one or two training images and one test image; a picture each of a few, by links."""
+    classes, pictures = 8142, [tmp_path / f"{index}.png" for index in range(3)]
+    for index, picture in enumerate(pictures):
+        save_picture(picture, 8, 8, index)
+    parts = {
+        "train": [(f"train/{c}-{i}.png", c) for c in range(classes) for i in range(1 + (c < 1000))],
+        "test": [(f"test/{c}-9.png", c) for c in range(classes)],
+    }
+    for part, lines in parts.items():
+        (tmp_path / part).mkdir()
+        for name, label in lines:
+            os.symlink(pictures[label % 3], tmp_path / name)
+    data = load(f"list:{write_lists(tmp_path, parts)}")
+    assert data.num_classes == classes and data.groups.rule == "thirds"
+    assert data.counts.tolist() == [2] * 1000 + [1] * (classes - 1000)
+    run = dq.fit("dqroute", data, epochs=1, runs_dir=runs_dir, **quick | {"batch_size": 512})
+    report = dq.evaluate(run, device="cpu")
+    assert report.images == classes == len(report.per_class) and len(report.detectors) == 2

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 from photos import save_picture
+from PIL import Image
 
 import dqroute as dq
 from dqroute.data import FileSplit, ImageSet, load
-from dqroute.data.files import decoding
-from dqroute.data.pixels import pixel_statistics
+from dqroute.data.files.split import pixel_statistics
 
 
 def both(tree, **options):
@@ -38,12 +38,6 @@ def test_statistics_are_those_of_all_images_while_these_are_few_and_of_a_sample_
     monkeypatch.setattr("dqroute.data.files.split.STATISTICS_FROM", 5)
     few = [load(f"folder:{photo_tree}", size=24, stream=True).train for _ in range(2)]
     assert few[0].statistics == few[1].statistics != held.train.statistics
-    images, read = held.train.images, []
-    monkeypatch.setattr(
-        "dqroute.data.files.split.pixel_statistics", lambda chunks: read.extend(torch.cat(list(chunks)))
-    )
-    assert load(f"folder:{photo_tree}", size=24, stream=True).train.statistics is None
-    assert len(read) == 5 and all(any(torch.equal(a, b) for b in images) for a in read)
 
 
 def test_predictions_are_those_of_the_same_images_in_memory(photo_tree, runs_dir, quick):
@@ -85,34 +79,9 @@ def test_the_fingerprint_follows_names_sizes_and_labels_and_not_the_place(photo_
     file.write_bytes(content)
     file.rename(file.with_name("other.jpg"))
     assert loaded(moved).fingerprint() != before
-    message = r"1 of 13 files is missing below .*: train/.*No such file.*; restore .* or load the set again"
+    message = r"1 of 13 files are missing below .*: train/.*No such file.*; restore .* or load the set again"
     with pytest.raises(FileNotFoundError, match=message):
         list(dataclasses.replace(data.train, base=moved).content())
-
-
-def test_a_set_is_left_in_its_files_when_it_does_not_fit_into_memory(photo_tree, monkeypatch):
-    """19 images of 24x24 take 32,832 bytes."""
-    for limit, streamed in ((32_832, False), (32_831, True)):
-        monkeypatch.setattr(decoding, "MEMORY_LIMIT", limit)
-        data = load(f"folder:{photo_tree}", size=24)
-        assert isinstance(data.train, FileSplit) == isinstance(data.test, FileSplit) == streamed
-        assert type(data.augmentation).__name__ == ("ResizedCrop" if streamed else "Augmentation")
-        assert data.identity == load(f"folder:{photo_tree}", size=24, stream=streamed).identity
-    with pytest.raises(ValueError, match="stream=True"):
-        load(f"folder:{photo_tree}", size=24, stream=False)
-
-
-def test_only_what_differs_tells_the_identities_apart(photo_tree):
-    streamed, held = both(photo_tree)
-    assert streamed.identity == held.identity | {"stream": True}
-
-
-def test_a_streamed_set_takes_the_side_of_square_images_unless_told(tmp_path):
-    for part in ("train", "test"):
-        for index in range(2):
-            save_picture(tmp_path / part / f"class {index}" / "a.png", 20, 20)
-    data = load(f"folder:{tmp_path}", stream=True)
-    assert data.shape == (3, 20, 20)
 
 
 def test_augmentation_and_split_have_to_fit(photo_tree):
@@ -135,7 +104,20 @@ def test_statistics_by_hand(tmp_path):
     for index, level in enumerate((10, 30)):
         file = tmp_path / f"{index}.png"
         save_picture(file, 8, 8)
-        decoding.Image.new("RGB", (8, 8), (level, level, 0)).save(file)
+        Image.new("RGB", (8, 8), (level, level, 0)).save(file)
     split = FileSplit(tmp_path, ("0.png", "1.png"), torch.tensor([0, 1]), 8)
     assert split.statistics == ((20.0, 20.0, 0.0), (10.0, 10.0, 1.0))
-    assert split.statistics == pixel_statistics(split.take([0, 1]))
+    assert split.statistics == pixel_statistics([split.take([0, 1])])
+
+
+def test_pixel_statistics_by_hand():
+    """Channel 0: 0, 0, 100, 100: mean 50, deviation 50. Channel 1: all 7, deviation raised to 1."""
+    images = torch.tensor([[[0, 0], [100, 100]], [[7, 7], [7, 7]]], dtype=torch.uint8)[None]
+    assert pixel_statistics([images]) == ((50.0, 7.0), (50.0, 1.0))
+
+
+def test_images_in_pieces_count_like_images_in_one():
+    images = torch.randint(256, (10, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert pixel_statistics(images.split(3)) == pixel_statistics([images])
+    expected = images.double().std(dim=(0, 2, 3), correction=0)
+    torch.testing.assert_close(torch.tensor(pixel_statistics([images])[1]).double(), expected, atol=1e-3, rtol=0)
