@@ -10,7 +10,9 @@ from typing import Any
 
 from dqroute.data.disk import write_atomically
 from dqroute.methods.base import Method
-from dqroute.runs.run import EPOCHS, SETTINGS, Run, is_run
+from dqroute.runs.run import EPOCHS, PROVENANCE, REPORT, SETTINGS, TRADE_OFF, Run, is_run
+
+RESULTS = [form.format(split=split) for form in (REPORT, TRADE_OFF) for split in ("test", "val")]
 
 
 class PublishedRun(Run):
@@ -29,9 +31,6 @@ class PublishedRun(Run):
 
     def read(self, name: str) -> Any:
         return self.record.get(name)
-
-    def names(self) -> list[str]:
-        return sorted(self.record)
 
     @property
     def model(self) -> Method:
@@ -56,7 +55,8 @@ def publish(runs: Iterable[Run], path: str | Path) -> list[PublishedRun]:
     for run in runs:
         if not run.finished:
             raise ValueError(f"{run!r} cannot be published before it is finished")
-        record = {name: run.read(name) for name in sorted(run.names(), key=lambda name: (name != SETTINGS, name))}
+        contents = {name: run.read(name) for name in (SETTINGS, EPOCHS, PROVENANCE, *RESULTS)}
+        record = {name: content for name, content in contents.items() if content is not None}
         record[EPOCHS] = without_classes(record[EPOCHS], len(run.settings["class_names"]))
         records[run.settings["digest"]] = record
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records.values()]

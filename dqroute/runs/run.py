@@ -151,10 +151,6 @@ class Run:
             return None
         return read_json_lines(path) if path.suffix == ".jsonl" else read_json(path)
 
-    def names(self) -> list[str]:
-        """The JSON and JSON-lines files there are."""
-        return sorted(path.name for path in self.folder.glob("[!.]*.json*"))
-
     def keep(self, name: str, value: Any) -> None:
         """Keep as JSON what can be worked out again; of several processes that train together, one writes."""
         if not (dist.is_available() and dist.is_initialized() and dist.get_rank() > 0):

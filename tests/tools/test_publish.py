@@ -35,7 +35,7 @@ def test_what_is_evaluated_is_published_and_replaced_when_it_is_published_again(
         publishing.main(arguments)
         assert "1 runs of 2 are in" in capsys.readouterr().out
         (run,) = read_published(tmp_path / "table.jsonl")
-        assert run.method == "cross-entropy" and run.report() and "tradeoff-test.json" in run.names()
+        assert run.method == "cross-entropy" and run.report() and run.read("tradeoff-test.json")
 
 
 def test_where_nothing_is_finished_no_file_is_left(grid, tmp_path, capsys):
