@@ -16,13 +16,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def choose(kind: str, name: str, valid: Iterable[str]) -> str:
-    """Return ``name`` if it is valid.
+    """The name; ValueError naming an unknown one, the likely meaning and all valid names.
 
     Args:
         kind: what is named, for the message: ``"method"``, ``"detector"``.
-
-    Raises:
-        ValueError: naming the unknown name, the likely meaning and all valid names.
     """
     names = list(valid)
     if name in names:
@@ -71,7 +68,7 @@ def widened(values: Tensor) -> Tensor:
 
 
 def without_autocast(function: F) -> F:
-    """The function as it computes outside of autocast, wherever it is called; of some argument it learns the device."""
+    """The function as it computes outside of autocast, wherever it is called."""
 
     @wraps(function)
     def plainly(*args: Any, **kwargs: Any) -> Any:

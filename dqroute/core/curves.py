@@ -1,8 +1,8 @@
 """Two curves to judge a method by: what few-shot accuracy costs overall, and what is gained by not answering.
 
-Any trained method can buy few-shot accuracy with many-shot accuracy, by a stronger correction for the prior of the
-training set: ``ŷ(x) = argmax_c log p(c|x) - τ log π_c``. A single point therefore says little about a method. Its
-trade-off curve over τ does: of two methods the better one is higher at equal few-shot accuracy.
+Any trained method can buy few-shot with many-shot accuracy, by a stronger correction for the prior of the training
+set: ``ŷ(x) = argmax_c log p(c|x) - τ log π_c``. A single point therefore says little. The trade-off curve over τ does:
+of two methods the better one is higher at equal few-shot accuracy.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ def trade_off(
     """The accuracies of ``argmax_c log p(c|x) - τ log π_c``, one point a τ.
 
     Args:
-        log_probability: ``[N, C]``, up to a constant an image, so that logits will do.
-        labels: ``[N]``; groups: shot groups; log_pi: ``log π_c``, ``[C]``, see :func:`dqroute.core.losses.log_prior`.
-        shifts: the values of τ.
+        log_probability: ``[N, C]``, up to a constant an image, so that logits will do; labels: ``[N]``.
+        groups: shot groups; log_pi: ``log π_c``, ``[C]``; shifts: the values of τ.
     """
     group = groups.of_class()[labels]
     masks = [group == index for index in range(len(GROUP_NAMES))]
@@ -58,14 +57,8 @@ def trade_off(
 def curve(points: Sequence[Point]) -> Tensor:
     """The highest overall accuracy at each few-shot accuracy of ``GRID``, NaN where the points do not reach.
 
-    Between neighbouring values of τ the curve is a straight line. It ends where few-shot accuracy is largest: stronger
+    Points come by rising τ; between them the curve is straight. It ends where few-shot accuracy is largest: stronger
     corrections take from the few-shot classes too.
-
-    Args:
-        points: by rising τ, as :func:`trade_off` gives them.
-
-    Returns:
-        float64 ``[1001]``.
     """
     best = torch.full_like(GRID, torch.nan)
     few = torch.tensor([point.few for point in points], dtype=torch.float64)
@@ -91,10 +84,7 @@ def overall_at(points: Sequence[Point], few: float) -> float:
 
 
 def reach(points: Sequence[Point], drop: float = 0.01) -> float:
-    """The largest few-shot accuracy at which the curve is still within ``drop`` of its highest point.
-
-    NaN where there is no curve, because there are no few-shot images.
-    """
+    """The largest few-shot accuracy at which the curve is within ``drop`` of its highest point; NaN without a curve."""
     heights = curve(points)
     if heights.isnan().all():
         return float("nan")
@@ -150,14 +140,9 @@ def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = 
 
 
 def threshold_for(curve: Coverage, accuracy: float) -> float:
-    """The lowest threshold, hence the largest coverage, at which the answers are right so often.
+    """The lowest threshold, hence the largest coverage, at which answers are right so often; ValueError if none is.
 
-    Args:
-        curve: from a validation split; a threshold chosen on the test set promises what it has already seen.
-        accuracy: 0 to 1.
-
-    Raises:
-        ValueError: if no threshold reaches it.
+    Take the curve of a validation split: a threshold chosen on the test set promises what it has already seen.
     """
     reached = (curve.accuracy >= accuracy).nonzero().flatten()
     if not len(reached):

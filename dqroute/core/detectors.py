@@ -1,9 +1,9 @@
 """Each expert's own out-of-distribution detector: does this image belong to my classes?
 
 Expert k is responsible for the class set ``S_k``. Its detector gives a log-odds ``s_k(x)``: positive when it takes the
-image for one of its own, negative when it takes it for an outsider; ``sigmoid(s_k)`` is its confidence. All detectors
-share this sign. Expert 1 has all classes, so among the data set's images it has no outsiders and nothing to learn from:
-its log-odds is ``+inf``, its confidence 1. The paper's text fixes neither architecture nor loss; each choice is ours.
+image for one of its own, negative for an outsider; ``sigmoid(s_k)`` is its confidence. Expert 1 has all classes, hence
+no outsiders among the data set's images: its log-odds is ``+inf``. The paper's text fixes neither architecture nor
+loss; each choice is ours.
 
 Detectors read what the experts say of a batch (:class:`~dqroute.core.outputs.ExpertOutputs`), as tensors of any
 floating type; what a kind does not read may be left out. A new kind is a subclass with ``log_odds``, and
@@ -50,11 +50,7 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def learns(self, outputs: ExpertOutputs, own: Tensor) -> Tensor:
-        """The log-odds ``[B]`` that the loss trains; those of :meth:`log_odds` unless a detector says otherwise.
-
-        Args:
-            own: the expert's logits ``[B, C]``, the same numbers as in ``outputs``.
-        """
+        """The log-odds ``[B]`` that the loss trains, where they are others; ``own``: the expert's logits ``[B, C]``."""
         return self.log_odds(outputs)
 
 
@@ -72,9 +68,8 @@ def energy_difference(logits: Tensor, members: Tensor) -> Tensor:
 class EnergyDetector(Detector):
     """Free energy of the expert's own classes against the rest, in its own classifier.
 
-    ``s_k(x) = log Σ_{c∈S_k} exp z_kc - log Σ_{c∉S_k} exp z_kc``, the log-odds of ``S_k`` in the expert's softmax.
-    The energy score is Liu et al.'s (2020); setting own classes against the others is our choice. It has no
-    parameters, so training it trains the expert itself.
+    ``s_k(x) = log Σ_{c∈S_k} exp z_kc - log Σ_{c∉S_k} exp z_kc``: Liu et al.'s energy score (2020), own classes set
+    against the others. It has no parameters, so training it trains the expert itself.
     """
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
@@ -87,8 +82,8 @@ class EnergyDetector(Detector):
 class ConsensusDetector(EnergyDetector):
     """Each expert learns to tell its own images as with ``energy``; whose an image is, they then judge together.
 
-    ``s_k(x) = log Σ_{c∈S_k} exp z̄_c - log Σ_{c∉S_k} exp z̄_c``, ``z̄`` the mean over the experts that ran. Our choice:
-    every expert alone is a noisier judge. The sets being nested and the judge being one, ``σ(s_k)`` never grows with k.
+    The energies of ``z̄``, the mean over the experts that ran: every expert alone is a noisier judge. The sets being
+    nested and the judge being one, ``σ(s_k)`` never grows with k.
     """
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
@@ -113,14 +108,11 @@ class MaxSoftmaxDetector(Detector):
 
 
 class LinearDetector(Detector):
-    """A binary classifier on the expert's features: ``s_k(x) = v_k · f_k(x) + b_k``.
-
-    Our choice, as the plainest reading of "the expert's own detector".
-    """
+    """A binary classifier on the expert's features, ``s_k(x) = v_k · f_k(x) + b_k``: the plainest reading."""
 
     def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
         super().__init__(expert, members)
-        self.score = nn.Linear(known(features, "features", "linear"), 1)
+        self.score = nn.Linear(width_of(features, "features"), 1)
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
         return widened(self.score(given(outputs.features, "features")[self.expert]).squeeze(1))
@@ -129,12 +121,12 @@ class LinearDetector(Detector):
 class TrunkDetector(Detector):
     """A small binary classifier on the shared trunk's features, so that an expert can be skipped before it runs.
 
-    ``s_k(x) = v_k · relu(W_k g(x) + c_k) + b_k`` with 64 hidden units, ``g`` the pooled trunk. Our choice.
+    ``s_k(x) = v_k · relu(W_k g(x) + c_k) + b_k`` with 64 hidden units, ``g`` the pooled trunk.
     """
 
     def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
         super().__init__(expert, members)
-        width = known(shared_features, "shared_features", "trunk")
+        width = width_of(shared_features, "shared_features")
         self.score = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
@@ -145,15 +137,15 @@ class TrunkDetector(Detector):
         return widened(self.score(widened(shared)).squeeze(1))
 
 
-def known(width: int, name: str, kind: str) -> int:
-    """The width; ValueError if a kind that reads these features was not told how many there are."""
-    if width < 1:
-        raise ValueError(f"the detectors of kind {kind!r} read features: say how many with {name}=")
-    return width
+def width_of(features: int, name: str) -> int:
+    """How many features there are; ValueError if a kind that reads them was not told."""
+    if features < 1:
+        raise ValueError(f"this kind of detector reads features: say how many with {name}=")
+    return features
 
 
 def given(values: Tensor, name: str) -> Tensor:
-    """The features in 32 bits; ValueError if a kind that reads them was not given them."""
+    """Features in 32 bits; ValueError if a kind that reads them was not given them."""
     if values.ndim < 2:
         raise ValueError(f"these detectors read what the network computes before its logits: pass {name}=")
     return widened(values)
@@ -202,7 +194,7 @@ class DetectorBank(nn.Module):
         )
 
     def each(self) -> dict[int, Detector]:
-        """The detectors there are, by the index of their expert."""
+        """The detectors by the index of their expert."""
         return {int(k): detector for k, detector in self.detectors.items() if isinstance(detector, Detector)}
 
     @without_autocast
@@ -214,11 +206,9 @@ class DetectorBank(nn.Module):
         return outputs.where_run(self._rows({k: d.log_odds(outputs) for k, d in self.each().items()}, logits))
 
     def learns(self, outputs: ExpertOutputs, each: Sequence[Tensor]) -> Tensor:
-        """The log-odds ``[K, B]`` that :meth:`loss` trains.
+        """The log-odds ``[K, B]`` that :meth:`loss` trains; ``each`` are the logits taken apart, ``[B, C]`` each.
 
-        Args:
-            each: ``outputs.logits`` taken apart, ``[B, C]`` each, once for all who learn from them: every further time
-                costs the backward pass a tensor of its size.
+        Once for all who learn from them: every further time costs the backward pass a tensor of its size.
         """
         return self._rows({k: d.learns(outputs, each[k]) for k, d in self.each().items()}, outputs.logits)
 
@@ -241,13 +231,10 @@ class DetectorBank(nn.Module):
         return log_odds
 
     def loss(self, log_odds: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
-        """``Σ_k mean_b u_y BCE(σ(s_k), [y ∈ S_k])``: "mine" against "not mine".
+        """``Σ_k mean_b u_y BCE(σ(s_k), [y ∈ S_k])``, "mine" against "not mine", of log-odds ``[K, B]``.
 
-        With ``u_c ∝ 1 / n_c`` every class counts the same: a detector for rare classes sees almost no image of its own
-        otherwise, and the test set's prior of "mine" is then the share of classes in ``S_k``.
-
-        Args:
-            log_odds: ``[K, B]``; labels: ``[B]``; class_weights: ``u``, ``[C]``.
+        With ``class_weights`` ``u_c ∝ 1 / n_c``, ``[C]``, every class counts the same: a detector for rare classes sees
+        almost no image of its own otherwise, and the prior of "mine" is then the share of classes in ``S_k``.
         """
         losses = [
             F.binary_cross_entropy_with_logits(

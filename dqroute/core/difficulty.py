@@ -1,9 +1,8 @@
 """How hard each class proves to be, and the class weights that follow from it.
 
-Rare is not the same as hard. The tracker watches the predictions on the training images and keeps two numbers a
-class: how undecided the predictions are (entropy) and how often they are right (accuracy, smoothed over epochs).
-From these come a difficulty, a difficulty weight, and, together with a frequency prior, the class weight that
-multiplies the loss.
+Rare is not the same as hard. The tracker keeps two numbers a class: how undecided predictions are (entropy) and how
+often they are right (accuracy, smoothed over epochs). From these come a difficulty, a difficulty weight, and, together
+with a frequency prior, the class weight that multiplies the loss.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ def class_difficulty(entropy: Tensor, accuracy: Tensor, lam: float) -> Tensor:
         lam: λ, what a lack of accuracy counts beside entropy, not negative.
 
     Returns:
-        ``[C]``, between 0 and 1 + λ (not 1: the two terms add). A maximum of zero (no class undecided, or no class
-        ever right) makes its ratio 0, so that nothing is divided by zero.
+        ``[C]``, between 0 and 1 + λ. A maximum of zero (no class undecided, or none ever right) makes its ratio 0.
     """
     relative_entropy = entropy / entropy.max().clamp_min(torch.finfo(entropy.dtype).tiny)
     relative_accuracy = accuracy / accuracy.max().clamp_min(torch.finfo(accuracy.dtype).tiny)
@@ -34,10 +32,9 @@ def class_difficulty(entropy: Tensor, accuracy: Tensor, lam: float) -> Tensor:
 def update_difficulty_weights(weights: Tensor, difficulty: Tensor, gamma: float, memory: float) -> Tensor:
     """One epoch's update of the difficulty weights: ``w_c ← w_c^ρ exp(γ d_c) / Σ_j w_j^ρ exp(γ d_j)``.
 
-    With memory ``ρ = 1`` this is the published update. It accumulates: after E epochs ``w_c ∝ exp(γ Σ_t d_c)``,
-    which collapses onto the hardest classes as E grows. With ``ρ < 1`` (our choice) the log-weights are a leaky
-    sum and never spread further than ``γ / (1 - ρ)`` times the spread of the difficulties; ``ρ = 0`` keeps no
-    history.
+    Memory ``ρ = 1`` is the published update. It accumulates: after E epochs ``w_c ∝ exp(γ Σ_t d_c)``, which collapses
+    onto the hardest classes. With ``ρ < 1`` (our choice) log-weights never spread further than ``γ / (1 - ρ)`` times
+    the spread of the difficulties; ``ρ = 0`` keeps no history.
 
     Args:
         weights: ``[C]``, positive, summing to 1.
@@ -55,13 +52,10 @@ def update_difficulty_weights(weights: Tensor, difficulty: Tensor, gamma: float,
 
 
 def frequency_prior(counts: Tensor, kind: str = "inverse", beta: float = 0.9999) -> Tensor:
-    """Weights by rarity alone, summing to 1.
+    """Weights by rarity alone, summing to 1, of counts ``[C]``.
 
-    Args:
-        counts: ``n_c``, ``[C]``, at least 1.
-        kind: ``"inverse"``: ``∝ 1 / n_c``. ``"effective"``: ``∝ (1 - β) / (1 - β^n_c)``, the inverse effective
-            number of images (Cui et al., 2019).
-        beta: β of the effective number, in [0, 1).
+    ``"inverse"``: ``∝ 1 / n_c``. ``"effective"``: ``∝ (1 - β) / (1 - β^n_c)``, β in [0, 1), one over the effective
+    number of images (Cui et al., 2019).
     """
     n = counts.double()
     choose("frequency prior", kind, ("inverse", "effective"))
@@ -74,11 +68,10 @@ def frequency_prior(counts: Tensor, kind: str = "inverse", beta: float = 0.9999)
 def combine_weights(difficulty_weights: Tensor, prior: Tensor, alpha: float, strength: float = 1.0) -> Tensor:
     """The class weights of the loss: ``w̄_c ∝ w_c^{αs} · f_c^{(1-α)s}``, with mean 1.
 
-    The paper combines the two and finds the balance better than either; how, its text does not say. Our choice is
-    the geometric mean, because both are products by nature and the dial then acts evenly on ratios: at α = 0 the
-    frequency prior alone, at α = 1 the difficulty alone. The strength ``s`` tempers both; ½ takes the square
-    root. The mean over classes is 1; the mean over training images is lower, because the frequent classes weigh less
-    (0.69 at an imbalance of 100, equal difficulties, α = s = ½), and the loss shrinks with it.
+    How the paper combines the two its text does not say. Our choice is the geometric mean: both are products by nature,
+    and the dial acts evenly on ratios. At α = 0 the frequency prior alone, at α = 1 the difficulty alone; the strength
+    ``s`` tempers both. The mean over training images is below 1 (0.69 at an imbalance of 100, equal difficulties, α = s
+    = ½), and the loss shrinks with it.
 
     Args:
         difficulty_weights, prior: ``[C]``, positive.

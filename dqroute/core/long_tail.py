@@ -1,8 +1,7 @@
 """Class counts, imbalance profiles and shot groups: what "long-tailed" means in numbers.
 
-A training set is long-tailed when a few classes (the head) hold most of the images. The field draws such sets
-from balanced ones with an exponential profile, and reports accuracy for three groups of classes: *many*,
-*medium* and *few*, named after the number of training images (the "shots").
+The field draws long-tailed sets from balanced ones with an exponential profile, and reports accuracy for three groups
+of classes: *many*, *medium* and *few*, named after the number of training images (the "shots").
 """
 
 from __future__ import annotations
@@ -17,10 +16,9 @@ GROUP_NAMES = ("many", "medium", "few")
 
 
 def exponential_counts(n_max: int, num_classes: int, imbalance: float) -> Tensor:
-    """Images per class under the field's exponential profile, largest class first.
+    """Images per class under the field's profile: ``n_c = int(n_max * (1 / imbalance) ** (c / (C - 1)))``.
 
-    ``n_c = int(n_max * (1 / imbalance) ** (c / (C - 1)))`` (Cui et al., 2019), the profile behind the published
-    CIFAR-LT numbers.
+    Cui et al. (2019); the profile behind the published CIFAR-LT numbers, largest class first.
 
     Args:
         n_max: images of the largest class, at least 1.
@@ -97,10 +95,9 @@ def shot_groups(counts: Sequence[int] | Tensor, rule: str = "auto") -> ShotGroup
     Args:
         counts: training images per class, ``[C]``.
         rule: ``"shots"``: more than 100 / 20 to 100 / fewer than 20 images. Two conventions circulate for the
-            borders; this is the one of RIDE, SADE and BalPoE. ``"thirds"``: thirds of the classes by rank of
-            count (ties by class index; the larger thirds go to the head; of two classes one is many-shot, one
-            few-shot). ``"auto"``: shots, unless that leaves
-            a group empty (CIFAR-10-LT at any imbalance), then thirds.
+            borders; this is the one of RIDE, SADE and BalPoE. ``"thirds"``: thirds of the classes by rank of count
+            (ties by class index, larger thirds to the head). ``"auto"``: shots, unless that leaves a group empty
+            (CIFAR-10-LT at any imbalance), then thirds.
 
     Raises:
         ValueError: for an unknown rule or fewer than 2 classes.
@@ -125,9 +122,8 @@ def shot_groups(counts: Sequence[int] | Tensor, rule: str = "auto") -> ShotGroup
 def nested_class_sets(groups: ShotGroups, counts: Sequence[int] | Tensor, experts: int) -> list[tuple[int, ...]]:
     """The class sets ``S_1 ⊃ S_2 ⊃ … ⊃ S_K`` of the nested experts.
 
-    The paper's three experts: ``S_1`` all classes, ``S_2`` medium and few, ``S_3`` few. One or two experts take
-    the first one or two of these; each expert beyond the third takes the rarer half of the set before it (our
-    choice, to let the number of experts be an experiment).
+    The paper's three: all classes, medium and few, few. One or two experts take the first of these; each beyond the
+    third takes the rarer half of the set before it (our choice, to let the number of experts be an experiment).
 
     Raises:
         ValueError: if ``experts`` is below 1 or so large that a set would be empty.

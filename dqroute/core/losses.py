@@ -23,8 +23,7 @@ def logit_adjusted(
 ) -> Tensor:
     """Logit-adjusted cross-entropy: ``mean_b w_y · CE(z + τ log π, y)`` (Menon et al., 2021).
 
-    The prior of the training set is added while training, so the plain logits predict for balanced classes. At
-    τ = 1 it is the balanced softmax (Ren et al., 2020).
+    The plain logits then predict for balanced classes. At τ = 1 it is the balanced softmax (Ren et al., 2020).
 
     Args:
         logits: ``[B, C]``; labels: ``[B]``; log_pi: ``[C]``; class_weights: ``[C]`` or None for 1.
@@ -53,10 +52,9 @@ def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float, class_we
 
 
 def inverse_softmax(logits: Tensor, labels: Tensor, log_pi: Tensor, tau: float = 2.0) -> Tensor:
-    """SADE's third expert: ``CE(z + log π - τ log π̄, y)``, ``π̄`` the prior turned upside down (Zhang et al., 2022).
+    """SADE's third expert, for an inverse world: ``CE(z + log π - τ log π̄, y)`` (Zhang et al., 2022).
 
-    ``π̄`` gives the rarest class the largest share, the second rarest the second largest, and so on, so that the
-    plain logits predict for an inversely long-tailed world.
+    ``π̄`` is the prior upside down: the rarest class has the largest share, the second rarest the second largest.
     """
     order = log_pi.argsort()
     inverse = torch.empty_like(log_pi)
@@ -81,8 +79,7 @@ def diversity(logits: Tensor) -> Tensor:
 def expert_focus(counts: Tensor, members: Tensor, outsiders: float) -> Tensor:
     """What an image of each class counts for each expert: ``v_kc ∝ 1`` inside ``S_k``, ``o`` outside, ``[K, C]``.
 
-    Scaled so that the mean over the training images is 1 for every expert, so that all learn at the same rate: with few
-    images of its own an expert takes each of them the more seriously.
+    Scaled to a mean of 1 over the training images for every expert, so that all learn at the same rate.
 
     Args:
         counts: ``[C]``; members: bool ``[K, C]``, the sets ``S_k``; outsiders: o, 0 to 1.
@@ -93,8 +90,7 @@ def expert_focus(counts: Tensor, members: Tensor, outsiders: float) -> Tensor:
 def rarity_focus(counts: Tensor, rarity: float) -> Tensor:
     """What an image of each class counts by rarity alone: ``v_c ∝ n_c^-q``, mean 1 over the training images, ``[C]``.
 
-    Args:
-        counts: ``n_c``, ``[C]``; rarity: q, 0 (all images alike) to 1 (all classes alike).
+    ``rarity`` is q, from 0 (all images alike) to 1 (all classes alike).
     """
     return mean_one(counts.double() ** -rarity, counts)
 
@@ -108,11 +104,7 @@ def mean_one(v: Tensor, counts: Tensor) -> Tensor:
 def expert_priors(log_pi: Tensor, focus: Tensor) -> Tensor:
     """The prior that each expert learns under: ``log π_kc``, ``π_kc ∝ π_c v_kc``, ``[K, C]``.
 
-    An expert that counts an image of class c with weight ``v_kc`` sees the classes as often as ``π_c v_kc`` says;
-    adding the logarithm while training leaves its plain logits those of balanced classes. Where ``v_kc`` is 0 the class
-    is left out of the expert's softmax (``-inf``).
-
-    Args:
-        log_pi: ``[C]``; focus: ``v``, ``[K, C]``, not negative.
+    Adding it while training leaves the logits those of balanced classes. Where ``v_kc``, ``focus`` ``[K, C]``, is 0 the
+    class is left out of the expert's softmax (``-inf``).
     """
     return (log_pi + focus.log()).log_softmax(dim=1)

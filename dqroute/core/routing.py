@@ -1,9 +1,8 @@
 """Fusing the experts: their detectors say how much each one's prediction counts for the image at hand.
 
-There is no central router. A fusion rule takes all experts' logits and detector log-odds and gives one prediction and
-the weight each expert had in it. A further rule is one function under ``@rule("name")``. Each may be called by itself,
-with logits of any floating type, and computes in 32 bits; :func:`fuse` takes it by its name. An expert that was skipped
-has log-odds of ``-inf`` and no say.
+A fusion rule takes all experts' logits and detector log-odds and gives one prediction and the weight each expert had in
+it. A further one is a function under ``@rule("name")``. Each may be called by itself, with logits of any floating type,
+and computes in 32 bits. An expert that was skipped has log-odds of ``-inf`` and no say.
 """
 
 from __future__ import annotations
@@ -57,20 +56,16 @@ def rule(name: str) -> Callable[[Rule], Rule]:
 def confidence_weights(log_odds: Tensor, temperature: float) -> Tensor:
     """Expert weights ``g_k = σ(s_k / T) / Σ_j σ(s_j / T)``, ``[B, K]``.
 
-    The published rule weighs experts by their detectors' confidences; the normalisation and the temperature are
-    our choice. T → ∞ gives equal weight to every expert but the first, which keeps twice theirs; T → 0 drops
-    every expert whose detector says no. Expert 1 has all classes, hence confidence 1, so the sum is never zero.
-
-    Args:
-        log_odds: ``s_k``, ``[K, B]``; ``+inf`` for an expert that has all classes.
-        temperature: T, positive.
+    The published rule weighs experts by their detectors' confidences; the normalisation and the temperature are our
+    choice. T → ∞ gives equal weight to every expert but the first, which keeps twice theirs; T → 0 drops every expert
+    whose detector says no. Expert 1 has all classes, hence confidence 1, so the sum is never zero.
     """
     confidence = torch.sigmoid(log_odds / temperature)
     return (confidence / confidence.sum(dim=0)).T
 
 
 def equal_weights(log_odds: Tensor) -> Tensor:
-    """The same weight for every expert that ran, ``[B, K]``; log-odds of ``-inf`` mean that it was skipped."""
+    """The same weight for every expert that ran, ``[B, K]``."""
     ran = (log_odds > -inf).float()
     return (ran / ran.sum(dim=0)).T
 
@@ -84,7 +79,7 @@ def fuse_mean(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: fl
 
 @rule("logits")
 def fuse_logits(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
-    """Logits weighted by confidence: ``z(x) = Σ_k g_k(x) z_k(x)``, a product of experts."""
+    """Logits weighted by confidence, a product of experts: ``z(x) = Σ_k g_k(x) z_k(x)``."""
     weights = confidence_weights(log_odds, temperature)
     return Fusion(torch.einsum("bk,kbc->bc", weights, logits).log_softmax(dim=1), weights)
 
@@ -98,10 +93,7 @@ def fuse_probabilities(logits: Tensor, log_odds: Tensor, members: Tensor, temper
 
 @rule("restricted")
 def fuse_restricted(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
-    """The mixture with every expert restricted to its own classes, ``softmax`` over ``S_k`` only.
-
-    The literal reading of nested experts: expert k says nothing about classes outside ``S_k``.
-    """
+    """The mixture with every expert's softmax over ``S_k`` only: the literal reading of nested experts."""
     weights = confidence_weights(log_odds, temperature)
     own = logits.masked_fill(~members[:, None, :], -torch.inf)
     return Fusion(mixture(own.log_softmax(dim=2), weights), weights)
@@ -111,9 +103,8 @@ def fuse_restricted(logits: Tensor, log_odds: Tensor, members: Tensor, temperatu
 def fuse_bayes(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
     """Each expert's inside and outside probabilities are rescaled to what its detector says, then logits averaged.
 
-    Expert k's detector replaces the expert's own odds of ``S_k``: inside, ``log σ(s_k/T) + log softmax_{S_k}(z_k)``,
-    outside, ``log σ(-s_k/T) + log softmax_{not S_k}(z_k)`` (chain rule of probability; our choice). An expert with
-    all classes stays as it is. All experts weigh the same: the detectors move mass between class sets instead.
+    Inside, ``log σ(s_k/T) + log softmax_{S_k}(z_k)``, outside, ``log σ(-s_k/T) + log softmax_{not S_k}(z_k)`` (chain
+    rule; our choice). All experts weigh the same: the detectors move mass between class sets instead.
     """
     inside = members[:, None, :]
     all_classes = members.all(dim=1)[:, None, None]
@@ -132,10 +123,9 @@ def fuse_nested(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: 
     """The detectors say which ring of classes an image is of; the ring's own expert says which class of the ring.
 
     ``p(c|x) = (σ(s_k / T) - σ(s_{k+1} / T)) · softmax_{R_k}(z_k)_c`` for c in the ring ``R_k = S_k`` without
-    ``S_{k+1}``: of all experts that have a class, the one with the fewest other classes answers for it, and its weight
-    is the probability that the image is of its ring. Our choice: nested sets leave one probability to each ring (where
-    detectors contradict each other and the difference is negative, next to none). Where an expert was skipped, the next
-    larger one answers for its ring too.
+    ``S_{k+1}``: of all experts that have a class, the one with the fewest others answers for it, and its weight is the
+    probability that the image is of its ring (our choice; next to none where detectors contradict each other). Where an
+    expert was skipped, the next larger one answers for its ring too.
     """
     inside, ran = torch.sigmoid(log_odds / temperature), log_odds > -inf
     taken, within = torch.zeros_like(logits[0]), torch.zeros_like(inside[0])
@@ -163,17 +153,11 @@ def mixture(log_probability: Tensor, weights: Tensor) -> Tensor:
 
 
 def fuse(name: str, logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float = 1.0) -> Fusion:
-    """Fuse the experts by the rule of that name.
+    """Fuse the experts by the rule of a name from :data:`FUSIONS`; ValueError for an unknown one.
 
     Args:
-        name: from :data:`FUSIONS`.
-        logits: ``[K, B, C]``.
-        log_odds: the detectors', ``[K, B]``.
-        members: bool ``[K, C]``, the classes of each expert.
-        temperature: of the confidences, positive.
-
-    Raises:
-        ValueError: for an unknown rule or a temperature that is not positive and finite.
+        logits: ``[K, B, C]``; log_odds: the detectors', ``[K, B]``; members: bool ``[K, C]``, each expert's classes.
+        temperature: of the confidences, positive and finite.
     """
     choose("fusion rule", name, FUSIONS)
     return FUSIONS[name](logits, log_odds, members, temperature)

@@ -125,4 +125,4 @@ def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
             "a compiled training, asked for by compile=True or begun as one, needs a C++ compiler (g++), Python's "
             "headers (python3-dev), and on a GPU Triton; install what is missing, or begin with compile=False"
         )
-    return torch.compile(network, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+    return torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else None)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from dqroute.core.checks import choose
 from dqroute.core.outputs import ExpertOutputs
-from dqroute.core.skipping import Ask
 from dqroute.models.backbones import backbone_stages
+from dqroute.models.skipping import Ask
 
 CLASSIFIERS = ("linear", "cosine")
 COSINE_SCALE = 30.0  # of the cosine classifier's logits, as in the multi-expert papers
