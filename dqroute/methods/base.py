@@ -15,12 +15,12 @@ from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.core.routing import Fusion, fuse
-from dqroute.models.skipping import Ask, AskDetectors, AskUntilSure
 from dqroute.data import FileSplit, Split
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.folding import Folded
+from dqroute.models.skipping import Ask, AskDetectors, AskUntilSure
 
 
 @dataclass(frozen=True)

@@ -178,3 +178,19 @@ def test_an_expert_runs_only_for_the_images_it_is_asked_for(shared_depth):
     torch.testing.assert_close(sparse.logits, dense.logits * ran[:, :, None], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(sparse.features, dense.features * ran[:, :, None], atol=1e-5, rtol=1e-5)
     assert torch.equal(sparse.shared, dense.shared)
+
+
+def test_a_network_of_torchvisions_is_built_once_and_each_branch_has_weights_of_its_own(monkeypatch):
+    import torchvision
+
+    builders, built = torchvision.models.get_model_builder, []
+
+    def counted(name):
+        return lambda **kwargs: built.append(name) or builders(name)(**kwargs)
+
+    monkeypatch.setattr(torchvision.models, "get_model_builder", counted)
+    network = ExpertNetwork("resnet18", 5, experts=3, shared_depth=1)
+    assert built == ["resnet18"]
+    first, second, third = ([p for p in b.parameters() if p.ndim == 4] for b in network.branches)
+    for a, b, c in zip(first, second, third, strict=True):
+        assert not torch.equal(a, b) and not torch.equal(b, c) and a.data_ptr() != b.data_ptr()
