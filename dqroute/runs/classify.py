@@ -15,10 +15,12 @@ from dqroute.data import read_images
 from dqroute.models.device import resolve_device
 from dqroute.runs.run import Run
 
+Picture = str | os.PathLike[str]
+
 
 def classify(
     run: Run,
-    files: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    files: Sequence[Picture] | Picture,
     *,
     answer_at: float = 0.0,
     batch_size: int = 256,
@@ -29,14 +31,12 @@ def classify(
     Args:
         run: a finished run; of its folder, settings and weights are enough.
         files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them.
-        answer_at: least probability of an answer; below it the model abstains. 0 to 1.
-        batch_size: pictures in memory at a time.
-        device: where to compute.
+        answer_at: least probability of an answer, 0 to 1; below it the model abstains.
+        batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
-        A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
-        ``probability``, 0 to 1; ``answered``, whether that is enough; ``problem``, empty unless the file cannot be
-        read, which costs its own row alone.
+        A row a file: ``file``; ``class``, the most probable one; its ``probability``, 0 to 1; ``answered``, whether
+        that is enough; ``problem``, empty unless the file cannot be read, which costs its own row alone.
 
     Raises:
         ValueError: if a value is out of range, or the model was not trained on square colour pictures.
@@ -63,17 +63,13 @@ def classify(
     return pd.DataFrame(rows, columns=["file", "class", "probability", "answered", "problem"])
 
 
-def read_what_can_be(files: Sequence[str | os.PathLike[str]], size: int) -> tuple[Tensor, list[str]]:
+def read_what_can_be(files: Sequence[Picture], size: int) -> tuple[Tensor, list[str]]:
     """The pictures that can be read, uint8 ``[N, 3, size, size]``, and what is wrong with each file, or ``""``."""
     try:
         return read_images(files, size), [""] * len(files)
-    except ValueError:
-        pass  # One by one then, to learn which.
-    images, problems = [torch.empty(0, 3, size, size, dtype=torch.uint8)], []
-    for file in files:
-        try:
-            images.append(read_images([file], size))
-            problems.append("")
-        except ValueError as error:
-            problems.append(str(error))
-    return torch.cat(images), problems
+    except ValueError as error:
+        if len(files) == 1:
+            return torch.empty(0, 3, size, size, dtype=torch.uint8), [str(error)]
+    # One by one then, to learn which.
+    images, problems = zip(*(read_what_can_be([file], size) for file in files), strict=True)
+    return torch.cat(images), [problem for (problem,) in problems]

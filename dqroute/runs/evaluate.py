@@ -22,10 +22,9 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     """Evaluate a finished run; a report that it has already is returned as it is.
 
     Args:
-        run: from :func:`dqroute.fit`, or opened by its folder.
+        run: from :func:`dqroute.fit`, or opened by its folder; device: where to compute.
         data: the image set; by default the one the run was trained on in this process.
         split: ``"test"``, or ``"val"`` for choices. The test set chooses nothing.
-        device: where to compute.
 
     Raises:
         ValueError: if the data are not those of the run, or have no such split.
@@ -34,9 +33,8 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     if (known := run.report(split)) is not None:
         return known
     data = data_of(run, data, split)
-    model = run.model.to(resolve_device(device))
-    prediction = model.predict(data.splits[split])
-    report = score(prediction, data.splits[split], data.groups, model.class_sets().cpu(), split)
+    model, images = run.model.to(resolve_device(device)), data.splits[split]
+    report = score(model.predict(images), images, data.groups, model.class_sets().cpu(), split)
     run.keep(REPORT.format(split=split), report.to_json())
     return report
 
@@ -44,9 +42,7 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
 def trade_off_of(
     run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto"
 ) -> dict[str, list[Point]]:
-    """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; computed once and kept.
-
-    Args, Raises: as :func:`evaluate`.
+    """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; asked for as :func:`evaluate`.
 
     Returns:
         The points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, the mean of its experts' logits.
@@ -67,10 +63,8 @@ def trade_off_of(
     log_pi = model.log_pi.cpu()
     curves = {name: trade_off(torch.cat(rows), images.labels, data.groups, log_pi) for name, rows in log_p.items()}
     # Six digits tell a hundred thousand images apart.
-    run.keep(
-        file,
-        {name: [[None if isnan(x) else round(x, 6) for x in p] for p in points] for name, points in curves.items()},
-    )
+    plain = {name: [[None if isnan(x) else round(x, 6) for x in p] for p in points] for name, points in curves.items()}
+    run.keep(file, plain)
     return curves
 
 
@@ -101,12 +95,7 @@ def differences(data: ImageSet, run: Run) -> str:
 
 
 def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_sets: Tensor, name: str) -> Report:
-    """Compare a prediction with the labels.
-
-    Args:
-        prediction: for the images of the split; split: the images and labels.
-        groups: shot groups; class_sets: bool ``[K, C]``; name: of the split, for the report.
-    """
+    """Compare the prediction for a split with its labels; class_sets: bool ``[K, C]``; name: of the split."""
     labels, num_classes = split.labels, prediction.probabilities.shape[1]
     right, group = prediction.label == labels, groups.of_class()[labels]
     images, hits = (torch.bincount(those, minlength=num_classes).tolist() for those in (labels, labels[right]))
@@ -114,13 +103,12 @@ def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_set
     present = [accuracy for accuracy in per_class if accuracy is not None]
     shots = {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
     everywhere = {"overall": torch.ones_like(right)} | shots
-    accuracy = {shot: mean(right[inside]) for shot, inside in shots.items()}
     return Report(
         split=name,
         images=len(labels),
         overall=right.float().mean().item(),
         balanced=sum(present) / len(present),
-        **accuracy,
+        **{shot: mean(right[inside]) for shot, inside in shots.items()},
         groups=groups.description,
         per_class=per_class,
         plain_mean={shot: mean((prediction.mean_label == labels)[inside]) for shot, inside in everywhere.items()},
@@ -143,10 +131,10 @@ def mean(right: Tensor) -> float | None:
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float | None:
-    """Expected calibration error ``Σ_m (n_m / N) |accuracy_m - confidence_m|`` over bins m (Guo et al., 2017).
+    """Expected calibration error ``Σ_m (n_m / N) |accuracy_m - confidence_m|`` over equal bins (Guo et al., 2017).
 
     Args:
-        probabilities: ``[N, C]``; labels: ``[N]``; bins: equal widths between 0 and 1.
+        probabilities: ``[N, C]``; labels: ``[N]``; bins: how many between 0 and 1.
     """
     # Here, because it takes a second to import and most of a session never calibrates.
     from torchmetrics.functional.classification import multiclass_calibration_error
@@ -157,11 +145,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 
 
 def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> list[dict[str, Any]]:
-    """AUROC and FPR95 of each detector that has both its own images and outsiders.
-
-    Args:
-        confidence: ``[N, K]``; class_sets: bool ``[K, C]``; labels: ``[N]``.
-    """
+    """AUROC and FPR95 of each detector that has its own images and outsiders; ``[N, K]``, bool ``[K, C]``, ``[N]``."""
     quality: list[dict[str, Any]] = []
     for k, members in enumerate(class_sets):
         own, scores = members[labels], confidence[:, k]

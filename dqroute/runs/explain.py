@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -15,36 +14,30 @@ from dqroute.runs.run import Run
 
 
 class Opinion(NamedTuple):
-    """What one expert says of an image.
+    """What one expert says of an image; probabilities, confidence and weight are 0 to 1."""
 
-    Attributes:
-        expert: from 1; classes: how many it answers for, the size of ``S_k``.
-        says: the class it would give alone; probability: its own, of that class, 0 to 1.
-        confidence: its detector's probability that the image belongs to its classes, 0 to 1; 1 without a detector.
-        weight: its share in the fused prediction; the experts' weights sum to 1.
-    """
-
-    expert: int
-    classes: int
-    says: str
-    probability: float
-    confidence: float
-    weight: float
+    expert: int  # from 1
+    classes: int  # how many it answers for, the size of S_k
+    says: str  # the class that it would give alone
+    probability: float  # its own, of that class
+    confidence: float  # its detector's probability that the image belongs to its classes; 1 without a detector
+    weight: float  # its share in the fused prediction; they sum to 1
 
 
 class Explanation(NamedTuple):
-    """Why an image was called what it was called.
-
-    Attributes:
-        answer: the class; probability: of that class, 0 to 1.
-        ranking: the most probable classes and their probabilities, the answer first.
-        experts: what each expert says.
-    """
+    """Why an image was called what it was called."""
 
     answer: str
-    probability: float
-    ranking: list[tuple[str, float]]
+    probability: float  # of the answer, 0 to 1
+    ranking: list[tuple[str, float]]  # the most probable classes, the answer first
     experts: list[Opinion]
+
+
+class Neighbours(NamedTuple):
+    """The most similar images of a split, the nearest first."""
+
+    indices: Tensor  # int64 [N, k]
+    similarity: Tensor  # [N, k], -1 to 1
 
 
 def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
@@ -72,36 +65,27 @@ def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
     return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
 
 
-class Neighbours(NamedTuple):
-    """The most similar images first: int64 ``[N, k]`` into the split that was searched; ``[N, k]``, -1 to 1."""
-
-    indices: Tensor
-    similarity: Tensor
-
-
 def nearest(run: Run, images: Tensor, among: AnySplit, k: int = 5) -> Neighbours:
-    """The images of a split that the network sees as most alike.
+    """The ``k`` images of a split, most often the training split, that the network sees as most alike.
 
     ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads.
 
     Args:
         run: a finished run; images: uint8 ``[N, channels, H, W]``.
-        among: the split to search, most often the training split; k: how many.
 
     Raises:
         ValueError: if the images are none that the model takes, or the split has fewer than ``k``.
     """
     if not 1 <= k <= len(among):
         raise ValueError(f"k is how many neighbours to find among {len(among)} images; got {k}")
-    similarity = directions(run.model, images) @ directions(run.model, among).T
-    found = similarity.topk(k, dim=1)
+    found = (directions(run.model, images) @ directions(run.model, among).T).topk(k, dim=1)
     return Neighbours(found.indices, found.values)
 
 
-def directions(model: Method, images: Tensor | AnySplit | Iterable[Tensor], batch_size: int = 256) -> Tensor:
+def directions(model: Method, images: Tensor | AnySplit, batch_size: int = 256) -> Tensor:
     """The experts' features as one vector of length 1 an image, ``[N, K·D]``: products are mean cosines."""
     rows = []
     for batch in in_batches(images, batch_size):
-        features = model.outputs(batch).features
-        rows.append(F.normalize(features, dim=2).permute(1, 0, 2).flatten(1).cpu() / len(features) ** 0.5)
+        features = F.normalize(model.outputs(batch).features, dim=2)
+        rows.append(features.permute(1, 0, 2).flatten(1).cpu() / len(features) ** 0.5)
     return torch.cat(rows)

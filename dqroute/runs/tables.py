@@ -186,8 +186,7 @@ def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
 
     Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set (its seed as
     ``data seed``) that are not the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the
-    test accuracies in %, if the run was evaluated; ``minutes`` of training; ``commit``, and whether the code was
-    ``clean``; ``device``, ``finished`` and ``folder``.
+    test accuracies in %, if the run was evaluated; ``minutes`` of training, and where, when and of which code.
 
     Args:
         runs: a folder, below which all finished runs are taken; a published file; runs; or None for the default folder.
@@ -208,9 +207,8 @@ def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
         made, report = run.provenance, run.report()
         row = {"method": run.method, "data": run.settings["data"]["name"], "seed": run.seed}
         row |= {name: settings.get(name) for name in differing}
-        shares = {group: getattr(report, group, None) for group in COLUMNS}
-        row |= {group: None if share is None else 100 * share for group, share in shares.items()}
-        row |= {"minutes": run.seconds / 60, "commit": made.get("commit"), "clean": made.get("clean")}
-        row |= {"device": made.get("machine", {}).get("device"), "finished": made.get("finished")}
+        row |= {group: None if (x := getattr(report, group, None)) is None else 100 * x for group in COLUMNS}
+        row |= {"minutes": run.seconds / 60, "device": made.get("machine", {}).get("device")}
+        row |= {name: made.get(name) for name in ("commit", "clean", "finished")}
         rows.append(row | {"folder": str(run.folder)})
     return pd.DataFrame(rows)
