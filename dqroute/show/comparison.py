@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,38 +16,38 @@ from torch import Tensor
 from dqroute.core.curves import GRID, Coverage, Point, curve
 from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.runs.report import Report
-from dqroute.runs.run import Run
-from dqroute.runs.tables import COLUMNS, accuracies, check_one_run_a_seed, half_interval
+from dqroute.runs.tables import COLUMNS, Runs, by_row, by_seed, half_interval
 from dqroute.show.style import EXPERT_COLOURS, HATCHES, SUBJECT, legend_above, method_styles, new_figure, plain_numbers
 
 
-def lines(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], xlabel: str, ylabel: str, **axes: Any) -> Figure:
+def lines(curves: Mapping[str, Iterable[ArrayLike]], xlabel: str, ylabel: str, marker: str = "", **axes: Any) -> Figure:
     """A line a name, each in its own colour and dash; shot groups and experts have the colours they have everywhere.
 
     Args:
         curves: horizontal and vertical values by name.
-        xlabel, ylabel: with units; axes: for ``Axes.set``, such as ``yscale="log"``.
+        xlabel, ylabel: with units; marker: of each point; axes: for ``Axes.set``, such as ``yscale="log"``.
     """
     figure, (ax,) = new_figure()
     for name, style in method_styles(curves).items():
-        ax.plot(*curves[name], label=name, **style)
+        ax.plot(*curves[name], label=name, marker=marker, markersize=4, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel, **axes)
     plain_numbers(ax)
     legend_above(figure)
     return figure
 
 
-def training_curves(runs: Sequence[Run]) -> Figure:
+def training_curves(runs: Runs) -> Figure:
     """Loss and accuracy on the (augmented) training images by epoch, a line a run.
 
     Losses of different methods are different quantities: compare their shapes, not their heights.
     """
     figure, (loss, accuracy) = new_figure(2)
-    styles = method_styles(run.method for run in runs)
-    for run in runs:
-        epochs = [record["epoch"] for record in run.epochs]
-        loss.plot(epochs, [record["loss"] for record in run.epochs], label=run.method, **styles[run.method])
-        accuracy.plot(epochs, [100 * record["accuracy"] for record in run.epochs], **styles[run.method])
+    rows = by_row(runs)
+    for name, style in method_styles(rows).items():
+        for run in rows[name]:
+            epochs = [record["epoch"] for record in run.epochs]
+            loss.plot(epochs, [record["loss"] for record in run.epochs], label=name, **style)
+            accuracy.plot(epochs, [100 * record["accuracy"] for record in run.epochs], **style)
     for ax, quantity in ((loss, "loss"), (accuracy, "accuracy, %")):
         ax.set(xlabel="epoch", ylabel=f"training {quantity}")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -55,25 +55,23 @@ def training_curves(runs: Sequence[Run]) -> Figure:
     return figure
 
 
-def accuracy_by_group(runs: Sequence[Run] | Mapping[str, Sequence[Run]], split: str = "test") -> Figure:
-    """Accuracy overall and by shot group, a bar a method (or a name of runs), each in its own colour and hatching.
+def accuracy_by_group(runs: Runs, split: str = "test") -> Figure:
+    """Accuracy overall and by shot group, a bar a method (or row's name), each in its own colour and hatching.
 
-    With several seeds a line spans the mean's 95 % interval.
+    With three seeds or more a line spans the mean's 95 % interval.
 
     Raises:
         ValueError: if a method has two runs of one seed.
     """
-    check_one_run_a_seed(runs)
-    frame = accuracies(runs, split)
+    rows = by_seed(runs, split)
     figure, (ax,) = new_figure(height=3.2)
-    styles = method_styles(frame["method"])
-    width = 0.8 / len(styles)
-    for place, (method, style) in enumerate(styles.items()):
-        groups = frame[frame["method"] == method].groupby("group")["accuracy"]
-        mean, half = (found.reindex(COLUMNS) for found in (groups.mean(), groups.apply(half_interval)))
+    width = 0.8 / len(rows)
+    for place, (method, style) in enumerate(method_styles(rows).items()):
+        values = rows[method].reindex(columns=COLUMNS)
+        half = values.apply(half_interval)
         where = np.arange(len(COLUMNS)) + (place + 0.5) * width - 0.4
         look = {"color": style["color"], "edgecolor": "white", "ecolor": "0.6", "label": method}
-        bars = ax.bar(where, mean, width, yerr=half if half.notna().any() else None, **look)
+        bars = ax.bar(where, values.mean(), width, yerr=half if half.notna().any() else None, **look)
         for bar in bars:
             bar.set_hatch("" if method in SUBJECT else HATCHES[place % len(HATCHES)])
     ax.set(ylabel=f"{split} accuracy, %")
@@ -172,11 +170,8 @@ def accuracy_by_compute(curves: Mapping[str, Sequence[tuple[float, float]]], den
         curves: by the rule's name, points of operations (share of the dense prediction's) and accuracy, 0 to 1.
         dense: accuracy with all experts.
     """
-    drawn = {rule: 100 * np.array(sorted(points)) for rule, points in curves.items()}
-    xy = {rule: (points[:, 0], points[:, 1]) for rule, points in drawn.items()}
-    figure = lines(xy, "operations, % of all experts'", "accuracy, %")
-    for line in figure.axes[0].lines:
-        line.set(marker="o", markersize=4)
+    drawn = {rule: (100 * np.array(sorted(points))).T for rule, points in curves.items()}
+    figure = lines(drawn, "operations, % of all experts'", "accuracy, %", marker="o")
     figure.axes[0].axhline(100 * dense, color="black", linewidth=0.8, zorder=1)
     return figure
 

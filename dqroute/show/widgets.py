@@ -221,6 +221,6 @@ def svg(figure: Figure, alt: str) -> str:
     # A tenth of a point is finer than a screen shows.
     text = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
     text = re.sub(r' transform="rotate\(-0 [^"]*"|<defs>\s*</defs>', "", text)
-    head = f'<svg role="img" aria-label="{html.escape(alt)}" style="width: 100%; height: auto"'
+    head = f'<svg role="img" aria-label="{html.escape(alt)}" style="display: block; width: 100%; height: auto"'
     tag, rest = text.split(">", 1)
     return re.sub(r' (?:width|height)="[^"]*"', "", tag).replace("<svg", head, 1) + ">" + rest
