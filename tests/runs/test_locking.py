@@ -2,41 +2,33 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 
 import pytest
 from filelock import FileLock, Timeout
-from training import assert_same_run, run_in, start
+from training import CONTEXT, assert_same_run, ends, run_in, send_itself, start, stop_before
 
 import dqroute as dq
-from dqroute.training.loop import NonFiniteLoss
 from dqroute.runs import locking
 from dqroute.runs.locking import LOCK, only_process
 from dqroute.training.distribution import Processes
-
-SETTINGS = {"epochs": 12, "checkpoint_minutes": 0}
-
-
-def until(condition, seconds=60):
-    """Wait for a condition, and fail where it does not come."""
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it did not happen"
-        time.sleep(0.005)
+from dqroute.training.loop import NonFiniteLoss
 
 
 @pytest.mark.posix
-def test_the_second_process_waits_says_so_and_finds_the_same_run(tiny, tmp_path, quick, capfd):
-    whole = dq.fit("dqroute", tiny, runs_dir=tmp_path / "whole", **quick | SETTINGS)
+def test_the_second_process_waits_says_so_and_finds_the_same_run(tiny, tmp_path, quick, capfd, monkeypatch):
+    """The first one goes on when the second has said that it waits."""
+    whole = dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / "whole", **quick)
+    reached, go = CONTEXT.Event(), CONTEXT.Event()
+    first = start(tmp_path / "shared", stop_before, 4, reached, go, epochs=2)
+    reached.wait()
     capfd.readouterr()
-    first = start(tmp_path / "shared", **SETTINGS)
-    until(lambda: list((tmp_path / "shared").glob("tiny/*/epochs.jsonl")))
-    second = dq.fit("dqroute", tiny, runs_dir=tmp_path / "shared", **quick | SETTINGS)
-    first.join(60)
-    assert first.exitcode == 0
+    monkeypatch.setattr(locking, "print", lambda *a, **kw: (print(*a, **kw), go.set()), raising=False)
+    second = dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / "shared", **quick)
+    assert ends([first]) == [0]
     said = capfd.readouterr().err
     assert said.count("another process is making") == 1 and second.folder.name in said
     assert second.finished and "resumed" not in second.provenance
@@ -46,20 +38,14 @@ def test_the_second_process_waits_says_so_and_finds_the_same_run(tiny, tmp_path,
 
 @pytest.mark.posix
 def test_three_processes_started_together_leave_one_sound_run(tiny, tmp_path, quick):
-    whole = dq.fit("dqroute", tiny, epochs=3, runs_dir=tmp_path / "whole", **quick)
-    processes = [start(tmp_path / "shared", epochs=3) for _ in range(3)]
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
+    whole = dq.fit("dqroute", tiny, epochs=2, runs_dir=tmp_path / "whole", **quick)
+    assert ends([start(tmp_path / "shared", epochs=2) for _ in range(3)]) == [0, 0, 0]
     assert_same_run(whole, run_in(tmp_path / "shared"))
 
 
 @pytest.mark.posix
-def test_the_lock_of_a_killed_process_blocks_nobody(tiny, tmp_path, quick, capfd):
-    killed = start(tmp_path, epochs=400)
-    until(lambda: list(tmp_path.glob("tiny/*/checkpoint.safetensors")))
-    killed.kill()
-    killed.join()
+def test_the_lock_of_a_killed_process_blocks_nobody(tmp_path, capfd):
+    assert ends([start(tmp_path, send_itself, signal.SIGKILL, "step", 1, epochs=2)]) == [-signal.SIGKILL]
     folder = run_in(tmp_path).folder
     assert (folder / LOCK).is_file()
     with only_process(folder):
@@ -118,7 +104,8 @@ def test_a_main_process_that_waits_tells_the_others_so(tmp_path, monkeypatch):
     main = Speaking(held=FileLock(tmp_path / LOCK))
     main.held.acquire()
     with main.alone_in(tmp_path):
-        assert main.words == [False, False, False, True]
+        # After the third word the folder is free; on a slow machine there may be one more before that shows.
+        assert main.words[-1] and main.words.count(True) == 1 and len(main.words) >= 4
         with pytest.raises(Timeout):
             FileLock(tmp_path / LOCK).acquire(blocking=False)
     with FileLock(tmp_path / LOCK).acquire(blocking=False):
