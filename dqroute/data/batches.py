@@ -10,8 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor
 from dqroute.data.files.cropping import random_crop
 from dqroute.data.files.reading import read_ahead
 from dqroute.data.files.split import FileSplit
-from dqroute.data.image_set import AnySplit, Augmentation, ImageSet, ResizedCrop, Split
+from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 
 
 def batch_sizes(n: int, batch_size: int) -> list[int]:
@@ -40,22 +42,26 @@ def share_of(part: Tensor, share: tuple[int, int]) -> Tensor:
     return part.tensor_split(count)[rank] if count > 1 else part
 
 
+@dataclass
 class AnyBatches(ABC):
     """An endless supply of epochs over one split.
 
-    Args:
-        split: images, in memory or in their files, and labels.
+    Attributes:
+        split, augmentation: images, in memory or in their files, and what may be done to them.
         batch_size: the last batch of an epoch may be smaller, or one image larger.
         device: where batches go, as bytes; the model normalises them there.
         share: which part of each batch is made; see :func:`share_of`.
-
-    Attributes:
         sizes: images of each batch of an epoch, all shares together.
     """
 
-    def __init__(self, split: AnySplit, batch_size: int, device: torch.device, share: tuple[int, int]) -> None:
-        self.device, self.share = device, share
-        self.sizes = batch_sizes(len(split), batch_size)
+    split: Any
+    augmentation: Any
+    batch_size: int
+    device: torch.device
+    share: tuple[int, int] = (0, 1)
+
+    def __post_init__(self) -> None:
+        self.sizes = batch_sizes(len(self.split), self.batch_size)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -63,12 +69,9 @@ class AnyBatches(ABC):
 
     @abstractmethod
     def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch: uint8 ``[B, channels, H, W]`` (channels last in memory) and labels ``[B]``.
+        """One epoch, from its batch ``first`` on: uint8 ``[B, channels, H, W]`` (channels last) and labels ``[B]``.
 
         Order and augmentation depend on the seed alone, so an interrupted training goes on as if it had not been.
-
-        Args:
-            first: the batch to begin with, where an epoch is gone on with.
 
         Raises:
             ValueError: naming the files that cannot be read, when it is their batch's turn.
@@ -79,25 +82,22 @@ class AnyBatches(ABC):
         return drawn.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else drawn
 
 
+@dataclass
 class Batches(AnyBatches):
     """Batches of a split in memory, all of which is kept on the device."""
 
-    def __init__(
-        self,
-        split: Split,
-        augmentation: Augmentation,
-        batch_size: int,
-        device: torch.device,
-        share: tuple[int, int] = (0, 1),
-    ) -> None:
-        super().__init__(split, batch_size, device, share)
-        self.augmentation, pad = augmentation, augmentation.padding
-        channels, self.height, self.width = split.shape
+    split: Split
+    augmentation: Augmentation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pad = self.augmentation.padding
+        channels, self.height, self.width = self.split.shape
         # Written in place: padding first and changing the layout then would hold the set three times over.
-        padded = (len(split), self.height + 2 * pad, self.width + 2 * pad, channels)
+        padded = (len(self.split), self.height + 2 * pad, self.width + 2 * pad, channels)
         images = torch.zeros(padded, dtype=torch.uint8)
-        images[:, pad : pad + self.height, pad : pad + self.width] = split.images.permute(0, 2, 3, 1)
-        self.images, self.labels = images.to(device), split.labels.to(device)
+        images[:, pad : pad + self.height, pad : pad + self.width] = self.split.images.permute(0, 2, 3, 1)
+        self.images, self.labels = images.to(self.device), self.split.labels.to(self.device)
 
     def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         generator = torch.Generator().manual_seed(seed)
@@ -111,29 +111,20 @@ class Batches(AnyBatches):
         # Positions in the shuffled order, batch by batch.
         for part in torch.arange(n, device=self.device).split(self.sizes)[first:]:
             part = share_of(part, self.share)
-            index = order[part]
-            rows = top[part, None] + down
-            columns = left[part, None] + across
+            index, rows, columns = order[part], top[part, None] + down, left[part, None] + across
             if self.augmentation.flip:
                 columns = torch.where(flip[part, None], columns.flip(1), columns)
             images = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
             yield images.permute(0, 3, 1, 2), self.labels[index]
 
 
+@dataclass
 class StreamedBatches(AnyBatches):
     """Batches of photographs in their files, decoded by ``threads`` (one for each core unless given)."""
 
-    def __init__(
-        self,
-        split: FileSplit,
-        augmentation: ResizedCrop,
-        batch_size: int,
-        device: torch.device,
-        threads: int | None = None,
-        share: tuple[int, int] = (0, 1),
-    ) -> None:
-        super().__init__(split, batch_size, device, share)
-        self.split, self.augmentation, self.threads = split, augmentation, threads
+    split: FileSplit
+    augmentation: ResizedCrop
+    threads: int | None = None
 
     def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         def cropped(file: Path, index: int) -> np.ndarray:
@@ -153,6 +144,6 @@ def batches_of(data: ImageSet, batch_size: int, device: torch.device, share: tup
     """The training batches of an image set, wherever its images are, or one process's share of them."""
     if isinstance(data.train, FileSplit):
         assert isinstance(data.augmentation, ResizedCrop)  # the image set has seen to it
-        return StreamedBatches(data.train, data.augmentation, batch_size, device, share=share)
+        return StreamedBatches(data.train, data.augmentation, batch_size, device, share)
     assert isinstance(data.augmentation, Augmentation)
     return Batches(data.train, data.augmentation, batch_size, device, share)

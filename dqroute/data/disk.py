@@ -88,17 +88,11 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 def read_tensors(path: Path, remedy: str = AGAIN) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read safetensors: tensors and metadata. Nothing is unpickled.
 
-    The file is opened once and for a moment held twice in memory. `safe_open` maps it instead, but opens it twice, and
-    between the two a training may have replaced it.
-
-    Args:
-        remedy: what to do if it is damaged, for the message.
-
-    Raises:
-        ValueError: naming the file, if it is truncated or something else.
+    ValueError names the file, and the remedy, if it is truncated or something else.
     """
+    # Opened once: between the two times that `safe_open` opens it, a training may have replaced it.
+    content = path.read_bytes()
     try:
-        content = path.read_bytes()
         tensors = load(content)
     except SafetensorError as error:
         raise ValueError(f"{path} is truncated or not a safetensors file ({error}); {remedy}") from error

@@ -81,10 +81,7 @@ class Draw:
         return asdict(self)
 
     def split(self, labels: Tensor, class_names: Sequence[str]) -> LongTailedSplit:
-        """The draw from a pool.
-
-        Args:
-            labels: int64 ``[N]``, the pool's class indices; class_names: ``C`` of them, for messages.
+        """The draw from a pool whose images have these ``labels``, int64 ``[N]``.
 
         Raises:
             ValueError: if a class has too few images for the profile or the validation split, or an argument is out
@@ -94,8 +91,13 @@ class Draw:
         per_class = val if isinstance(val, int) else 0
         pool = torch.bincount(labels, minlength=len(class_names))
         available = pool - per_class
-        if per_class:
-            check_remaining(available, class_names, per_class)
+        smallest = int(pool.argmin())
+        if (there := int(pool[smallest])) <= per_class and per_class:
+            remedy = f"use val={there - 1} or less, or a fraction" if there > 1 else "add images, or leave val out"
+            raise ValueError(
+                f"class {class_names[smallest]!r} has {there} image{'s' * (there != 1)}, and val={val} per class "
+                f"leaves none for training; {remedy}"
+            )
         if self.imbalance is None:
             if self.n_max is not None:
                 raise ValueError("n_max shapes a profile and needs an imbalance; pass imbalance=1 for equal classes")
@@ -139,11 +141,7 @@ class Draw:
 
 
 def head_to_tail(pool: Tensor, order: str | Sequence[int]) -> Tensor:
-    """The classes from head to tail, int64 ``[C]``, by the images there are of each; ``order`` as of a :class:`Draw`.
-
-    Raises:
-        ValueError: for an unknown order or one that is no permutation.
-    """
+    """The classes, int64 ``[C]``, by the images there are of each; ValueError unless ``order`` is one of a draw's."""
     if isinstance(order, str):
         if order == "label":
             return torch.arange(len(pool))
@@ -202,23 +200,11 @@ def checked_val(val: object) -> float | int | None:
     )
 
 
-def check_remaining(available: Tensor, class_names: Sequence[str], val: int) -> None:
-    """Raise ValueError if ``val`` images held out of every class leave a class without any for training."""
-    smallest = int(available.argmin())
-    there = int(available[smallest]) + val
-    if there <= val:
-        remedy = f"use val={there - 1} or less, or a fraction" if there > 1 else "add images, or leave val out"
-        raise ValueError(
-            f"class {class_names[smallest]!r} has {there} image{'s' * (there != 1)}, and val={val} per class leaves "
-            f"none for training; {remedy}"
-        )
-
-
 def fraction_size(drawn: int, fraction: float, class_name: str) -> int:
     """How many of a class's drawn images a fraction holds out: rounded, at least 1, fewer than all."""
     if drawn < 2:
         raise ValueError(
             f"class {class_name!r} has {drawn} training image, and val={fraction:g} needs one more; use a smaller "
-            f"imbalance, or a whole number for val, which is taken from the pool before the profile"
+            "imbalance, or a whole number for val, which is taken from the pool before the profile"
         )
     return min(max(1, int(drawn * fraction + 0.5)), drawn - 1)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dqroute.core.long_tail import ShotGroups
 from dqroute.data.draw import Draw
+from dqroute.data.files.reading import listed
 from dqroute.data.files.split import FileSplit, pixel_statistics
 
 
@@ -59,30 +60,19 @@ AnySplit = Split | FileSplit
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of images in memory that leave their class as it is.
+    """Random changes of images in memory that leave their class as it is."""
 
-    Attributes:
-        padding: zero pixels added on each side before a crop to the old size.
-        flip: whether left and right may be swapped (never for characters).
-    """
-
-    padding: int = 4
-    flip: bool = True
+    padding: int = 4  # zero pixels added on each side before a crop to the old size
+    flip: bool = True  # whether left and right may be swapped (never for characters)
 
 
 @dataclass(frozen=True)
 class ResizedCrop:
-    """How training takes part of a photograph; see :func:`dqroute.data.files.cropping.draw_box`.
+    """How training takes part of a photograph; see :func:`dqroute.data.files.cropping.draw_box`."""
 
-    Attributes:
-        scale: smallest and largest share of the picture's area.
-        ratio: smallest and largest width over height.
-        flip: whether left and right may be swapped.
-    """
-
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    flip: bool = True
+    scale: tuple[float, float] = (0.08, 1.0)  # smallest and largest share of the picture's area
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # smallest and largest width over height
+    flip: bool = True  # whether left and right may be swapped
 
     def __post_init__(self) -> None:
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
@@ -120,11 +110,9 @@ class ImageSet:
 
     @classmethod
     def drawn(cls, draw: Draw, labels: Tensor, at: Callable[[Tensor], AnySplit], **others: Any) -> ImageSet:
-        """A set whose training and validation images are drawn from a pool.
+        """A set drawn from a pool with ``labels``, int64 ``[N]``; ``at`` gives its images at some indices.
 
-        Args:
-            labels: int64 ``[N]``, of the pool; at: gives the split of the pool's images at some indices.
-            others: attributes of the set.
+        The others are attributes of the set.
         """
         split = draw.split(labels, others["class_names"])
         if split.val is not None:
@@ -147,11 +135,10 @@ class ImageSet:
                 f"training images {'in files take ResizedCrop' if in_files else 'in memory take Augmentation'} as "
                 f"their augmentation; got {self.augmentation}"
             )
-        empty = [self.class_names[c] for c in (self.counts == 0).nonzero().flatten().tolist()]
+        empty = [name for name, count in zip(self.class_names, self.counts.tolist(), strict=True) if count == 0]
         if empty:
-            more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
             raise ValueError(
-                f"{self.name}: no training image for class {', '.join(empty[:5])}{more}; add images or remove the class"
+                f"{self.name}: no training image for class {listed(empty)}; add images or remove the class"
             )
 
     @property
@@ -182,8 +169,7 @@ class ImageSet:
     def fingerprint(self) -> str:
         """SHA-256 over every pixel and label, for provenance: equal on two machines when the images are.
 
-        Of images that stay in their files, over names, sizes in bytes and labels instead: reading every pixel would
-        take as long as an epoch. A file changed without changing its size goes unnoticed.
+        Of images that stay in their files, which take an epoch to read, over names, sizes in bytes and labels instead.
         """
         digest = hashlib.sha256()
         for part, split in sorted(self.splits.items()):

@@ -154,7 +154,7 @@ def split(data):
 
 
 def streamed_epoch(split, seed=0, batch_size=4, threads=None):
-    parts = list(StreamedBatches(split, ResizedCrop(), batch_size, CPU, threads).epoch(seed))
+    parts = list(StreamedBatches(split, ResizedCrop(), batch_size, CPU, threads=threads).epoch(seed))
     return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
 

@@ -41,7 +41,7 @@ def test_numbers_of_a_set():
         ("test", split(images=torch.zeros(2, 3, 4, 4, dtype=torch.uint8)), r"test labels must be int64 \[2\]"),
         ("test", split(LABELS[:0]), "the test split holds no image"),
         ("val", split(LABELS[:0]), "the val split holds no image"),
-        ("train", split(torch.tensor([0, 0, 2])), "no training image for class bee"),
+        ("train", split(torch.tensor([0, 0, 2])), "no training image for class 'bee'"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(part, wrong, message):

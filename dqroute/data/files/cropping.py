@@ -17,8 +17,6 @@ from dqroute.data.files.decoding import upright_rgb
 from dqroute.data.files.jpeg import decode_top, plain_header
 from dqroute.data.image_set import ResizedCrop
 
-ATTEMPTS = 10
-
 
 class Box(NamedTuple):
     """A part of a picture in pixels."""
@@ -30,15 +28,11 @@ class Box(NamedTuple):
 
 
 def random_crop(file: Path, side: int, augmentation: ResizedCrop, random: Random) -> np.ndarray:
-    """A random part of a picture, resized to a square.
+    """A random part of a picture, resized to a square: uint8 ``[side, side, 3]``.
 
     Args:
-        file: any image file; side: of the result in pixels.
         augmentation: how large and how oblong the part may be, and whether it may be mirrored.
         random: decides which part; consumed.
-
-    Returns:
-        uint8 ``[side, side, 3]``.
 
     Raises:
         Exception: of almost any kind, if the file cannot be read.
@@ -48,8 +42,7 @@ def random_crop(file: Path, side: int, augmentation: ResizedCrop, random: Random
     if header is None:
         with Image.open(io.BytesIO(data)) as image:
             pixels = np.array(upright_rgb(image))
-        height, width = pixels.shape[:2]
-        box = draw_box(height, width, augmentation, random)
+        box = draw_box(pixels.shape[0], pixels.shape[1], augmentation, random)
     else:
         box = draw_box(header.height, header.width, augmentation, random)
         reduction = largest_reduction(box, side)
@@ -60,17 +53,14 @@ def random_crop(file: Path, side: int, augmentation: ResizedCrop, random: Random
 
 
 def draw_box(height: int, width: int, augmentation: ResizedCrop, random: Random) -> Box:
-    """A box of random size, shape and place within a picture.
+    """A box of random size, shape and place within a picture of so many pixels.
 
     Its area is uniform in ``augmentation.scale`` as a share of the picture's, the logarithm of its width over height
     uniform in ``augmentation.ratio``. Where ten such boxes stick out of the picture, the largest centred one within
     the ratios is taken.
-
-    Args:
-        height, width: of the picture in pixels.
     """
     low, high = (math.log(ratio) for ratio in augmentation.ratio)
-    for _ in range(ATTEMPTS):
+    for _ in range(10):
         area = height * width * random.uniform(*augmentation.scale)
         ratio = math.exp(random.uniform(low, high))
         down, across = round(math.sqrt(area / ratio)), round(math.sqrt(area * ratio))

@@ -11,13 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import ExifTags, Image
 
-START, END = b"\xff\xd8", b"\xff\xd9"
 BASELINE, APP1, SCAN = 0xC0, 0xE1, 0xDA
 # The other kinds of frame: extended, progressive, lossless and arithmetic. C4, C8 and CC are no frames.
 OTHER_FRAMES = frozenset(range(0xC1, 0xD0)) - {0xC4, 0xC8, 0xCC}
-ORIENTATION = 0x0112
 
 
 class Header(NamedTuple):
@@ -34,26 +32,21 @@ def plain_header(data: bytes) -> Header | None:
     It may if the picture is baseline, 8-bit, grey or of three components in a single scan, upright, not cut off, and
     of a size that PIL would not take for an attack.
     """
-    if not data.startswith(START):
-        return None
-    at, header, components = len(START), None, 0
+    at, header, components = 2, None, 0
     # The last segment of interest is the scan's; ten bytes hold the fields of any.
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+    while data.startswith(b"\xff\xd8") and at + 10 <= len(data) and data[at] == 0xFF:
+        marker, length = struct.unpack_from(">xBH", data, at)
         body = at + 4
         if marker == BASELINE:
             precision, height, width, components = struct.unpack_from(">BHHB", data, body)
-            if (
-                precision != 8
-                or components not in (1, 3)
-                or not 0 < height * width <= (Image.MAX_IMAGE_PIXELS or 2**31)
-            ):
+            fits = 0 < height * width <= (Image.MAX_IMAGE_PIXELS or 2**31)
+            if precision != 8 or components not in (1, 3) or not fits:
                 return None
             header = Header(height, width, body + 1)
         elif marker in OTHER_FRAMES or (marker == APP1 and may_be_turned(data[body : at + 2 + length])):
             return None
         elif marker == SCAN:
-            return header if data[body] == components and data.rfind(END, body) > 0 else None
+            return header if data[body] == components and data.rfind(b"\xff\xd9", body) > 0 else None
         at += 2 + length
     return None
 
@@ -65,17 +58,15 @@ def may_be_turned(segment: bytes) -> bool:
     exif = Image.Exif()
     try:
         exif.load(segment)
-        return exif.get(ORIENTATION, 1) != 1
+        return exif.get(ExifTags.Base.Orientation, 1) != 1
     except Exception:  # damaged EXIF raises almost anything; PIL decides what to make of it
         return True
 
 
 def decode_top(data: bytes, header: Header, bottom: int, reduction: int = 1) -> np.ndarray:
-    """The upper part of a picture.
+    """The upper part of a picture, ``bottom`` of its rows (from 1).
 
     Args:
-        data: the whole file; header: its :func:`plain_header`.
-        bottom: rows that are wanted, from 1 to the picture's height.
         reduction: 1, 2, 4 or 8: pixels a side that become one, by leaving fine detail undecoded.
 
     Returns:
@@ -87,15 +78,8 @@ def decode_top(data: bytes, header: Header, bottom: int, reduction: int = 1) -> 
     """
     # Colour is stored at half the resolution and smoothed between its rows: one of those more than is wanted.
     rows = min(header.height, bottom + 2 * reduction)
-    if rows < header.height:
-        shortened = bytearray(data)
-        struct.pack_into(">H", shortened, header.height_at, rows)
-        data = bytes(shortened)
-    return simplejpeg.decode_jpeg(
-        data,
-        "RGB",
-        min_height=-(-rows // reduction),
-        min_width=-(-header.width // reduction),
-        # The rows that were skipped count as rubbish before the end of the file, which is no error here.
-        strict=False,
-    )
+    shortened = bytearray(data)
+    struct.pack_into(">H", shortened, header.height_at, rows)
+    least = {"min_height": -(-rows // reduction), "min_width": -(-header.width // reduction)}
+    # Not strict: the rows that were skipped count as rubbish before the end of the file.
+    return simplejpeg.decode_jpeg(bytes(shortened), "RGB", strict=False, **least)

@@ -51,12 +51,7 @@ def read_list(file: Path) -> Listing:
 
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a plain or gzipped file that are not empty, from 1, without their ends.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it cannot be read or unpacked.
-    """
+    """The lines of a plain or gzipped file that are not empty, from 1, without their ends; an error names the file."""
     if not file.is_file():
         raise FileNotFoundError(f"there is no list {file}")
     try:

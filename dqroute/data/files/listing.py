@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dqroute.core.checks import checked_whole
 from dqroute.data.draw import Draw
-from dqroute.data.files.reading import decode, named
+from dqroute.data.files.reading import decode, listed, named
 from dqroute.data.files.split import FileSplit, entries
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 
@@ -87,8 +87,7 @@ def set_of_files(
 def check_classes(parts: Mapping[str, Collection[Any]], places: Mapping[str, object], kind: str) -> None:
     """Raise ValueError unless test has exactly the classes of train, and val no others.
 
-    Args:
-        parts: the classes of each part; places: what a part is called, and kind: what a class is, in the message.
+    The message names a part by its place, and says what ``kind`` of thing tells classes.
     """
     train, test = set(parts["train"]), set(parts["test"])
     for part, classes in parts.items():
@@ -107,11 +106,7 @@ def check_classes(parts: Mapping[str, Collection[Any]], places: Mapping[str, obj
 
 
 def common_side(names: Sequence[str], base: Path) -> int:
-    """The side of the first readable image; the others are checked as they are read.
-
-    Raises:
-        ValueError: if it is no square, or none of the first images can be read.
-    """
+    """The side of the first readable image, which must be a square; the others are checked as they are read."""
     failures: list[tuple[str, Exception]] = []
     for name in names[:128]:
         try:
@@ -138,9 +133,3 @@ def check_memory(number: int, side: int) -> None:
             f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={int((MEMORY_LIMIT / (3 * number)) ** 0.5)} "
             "or less, or stream=True to leave them in their files"
         )
-
-
-def listed(names: Sequence[object]) -> str:
-    """Up to five names and how many more there are."""
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(repr(name) for name in names[:5]) + more

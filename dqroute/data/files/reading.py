@@ -36,10 +36,7 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int) -> Tensor:
         size: side in pixels, as the model was trained on; pictures are cropped to a centred square and resized.
 
     Returns:
-        uint8 ``[N, 3, size, size]``.
-
-    Raises:
-        ValueError: naming the files that cannot be read.
+        uint8 ``[N, 3, size, size]``. ValueError names the files that cannot be read.
     """
     paths = [Path(file).absolute() for file in ([files] if isinstance(files, (str, os.PathLike)) else files)]
     if not paths:
@@ -51,11 +48,8 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int) -> Tensor:
 def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) -> Tensor:
     """Images below ``base``, centred squares: uint8 ``[N, 3, side, side]``.
 
-    Args:
-        exact: refuse images of another size instead of resizing them.
-
     Raises:
-        ValueError: if files cannot be read (the first five are named), or differ in size when ``exact``.
+        ValueError: naming files that cannot be read, or that would have to be resized although all are ``exact``.
     """
     images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
     failures: Failures = []
@@ -79,17 +73,13 @@ def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) 
 def read_ahead(
     parts: Iterable[Tensor], names: Sequence[str], base: Path, read: Read, side: int, **options: Any
 ) -> Generator[Tensor, None, None]:
-    """The batches of :func:`in_batches` alone.
-
-    Raises:
-        ValueError: naming the files of a batch that cannot be read, when it is that batch's turn.
-    """
+    """:func:`in_batches`; ValueError names the files of a batch that cannot be read, when it is that batch's turn."""
     with closing(in_batches(parts, names, base, read, side, **options)) as batches:
         for images, failures in batches:
             if failures:
-                it, was = them(failures), "it was" if len(failures) == 1 else "they were"
+                it = them(failures)
                 raise ValueError(
-                    f"cannot read {named(failures)}; restore {it} as {was} and start again (finished epochs are "
+                    f"cannot read {named(failures)}; restore {it} unchanged and start again (finished epochs are "
                     f"kept), or remove {it}, which makes another set"
                 )
             yield images
@@ -105,9 +95,7 @@ def in_batches(
     threads: int | None = None,
     pinned: bool = False,
 ) -> Generator[tuple[Tensor, Failures], None, None]:
-    """Batches of pictures in order, a few of them decoded ahead.
-
-    The threads end with the iterator, whether it is used up, closed or fails.
+    """Batches of pictures in order, a few of them decoded ahead by threads that end with the iterator.
 
     Args:
         parts: the pictures of each batch by number, int64 ``[B]``; asked for as they are needed.
@@ -157,17 +145,23 @@ def cores() -> int:
 
 def named(failures: Sequence[tuple[str, Exception]]) -> str:
     """Up to five files with what is wrong with them, and how many there are."""
+
+    def reason(error: Exception) -> str:
+        # The messages for unknown content and lost files repeat the path.
+        if isinstance(error, UnidentifiedImageError):
+            return "not an image PIL knows"
+        return getattr(error, "strerror", None) or str(error)
+
     shown = ", ".join(f"{name} ({reason(error)})" for name, error in failures[:5])
     return shown if len(failures) <= 5 else f"{len(failures)} images, among them {shown}"
-
-
-def reason(error: Exception) -> str:
-    """What is wrong with a file, in few words; the messages for unknown content and lost files repeat the path."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image PIL knows"
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def them(failures: Sequence[object]) -> str:
     """The pronoun for so many files."""
     return "it" if len(failures) == 1 else "them"
+
+
+def listed(names: Sequence[object]) -> str:
+    """Up to five names and how many more there are."""
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(repr(name) for name in names[:5]) + more

@@ -25,8 +25,7 @@ CHUNK = 256
 class FileSplit:
     """What :class:`~dqroute.data.Split` is for a set that fits into memory, for one that does not.
 
-    Memory holds names, labels and a few batches of pictures. Where images are looked at as they are, in evaluation
-    and prediction, they are centred squares; training takes random parts of the whole picture.
+    Evaluation and prediction see centred squares; training takes random parts of the whole picture.
 
     Attributes:
         base: the folder that names are relative to.
@@ -69,11 +68,7 @@ class FileSplit:
         return decode([self.names[int(i)] for i in indices], self.size, self.base)
 
     def chunks(self, number: int = CHUNK) -> Iterator[Tensor]:
-        """All images in order, centred squares, ``number`` at a time: uint8 ``[number, 3, size, size]``.
-
-        Raises:
-            ValueError: naming the files that cannot be read.
-        """
+        """All images in order, centred squares, ``number`` at a time: uint8 ``[number, 3, size, size]``."""
         parts = torch.arange(len(self)).split(number)
         return read_ahead(parts, self.names, self.base, lambda file, _: read_rgb(file, self.size), self.size)
 
@@ -84,21 +79,16 @@ class FileSplit:
         return pixel_statistics(self.at(drawn.sort().values).chunks())
 
     def content(self) -> Iterator[bytes]:
-        """What a fingerprint is taken over: names and sizes of the files, the images' side, the labels.
-
-        Raises:
-            FileNotFoundError: naming files that are gone.
-        """
+        """What a fingerprint is taken over: names and sizes of the files (none may be gone), images' side, labels."""
         yield from entries(self.base, self.names, "restore what is missing, or load the set again")
         yield f"{self.size}\n".encode()
         yield self.labels.contiguous().numpy().tobytes()
 
 
 def pixel_statistics(images: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation (at least 1) of the pixels by channel, from a histogram: exact, and small in memory.
+    """Mean and deviation (at least 1) by channel of uint8 ``[N, channels, H, W]``, given in pieces.
 
-    Args:
-        images: uint8 ``[N, channels, H, W]``, one such tensor after the other.
+    From a histogram: exact, and small in memory.
     """
     histogram = torch.zeros(1, dtype=torch.int64)
     for chunk in images:
@@ -113,8 +103,7 @@ def pixel_statistics(images: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple
 def entries(base: Path, names: Sequence[str], remedy: str) -> Iterator[bytes]:
     """A line of a digest for each file: its name below ``base``, and its size in bytes.
 
-    Raises:
-        FileNotFoundError: naming files that are missing, how many there are of how many, and the remedy.
+    FileNotFoundError names files that are missing, how many there are of how many, and the remedy.
     """
 
     def sizes(start: int) -> list[int | Exception]:

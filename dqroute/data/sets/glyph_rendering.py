@@ -68,15 +68,9 @@ def masks(typefaces: tuple[str, ...], canvas: int, characters: Sequence[str] = C
     Characters stand on one baseline, and typefaces are scaled to one height of the capital H, so that ``c`` stays
     smaller than ``C`` whatever the typeface.
 
-    Args:
-        canvas: side of a mask in pixels.
-
     Returns:
         uint8 ``[M, 2, canvas, canvas]`` masks, 255 inside the strokes, as drawn and one pixel bolder all round; and
-        int64 ``[C, 2]``: first mask and number of masks of each character.
-
-    Raises:
-        ValueError: for a character that none of the typefaces has.
+        int64 ``[C, 2]``: first mask and number of masks of each character, which must have one (ValueError).
     """
     fonts = {}
     for name in typefaces:
@@ -122,10 +116,7 @@ def render(
         labels: int64 ``[N]``, places in ``characters``.
         nuisances: ``[N, NUISANCES]`` in [0, 1): typeface, rotation (±12°), scale (0.85 to 1.15), shear (±0.15), two
             shifts (±2 pixels of 32), stroke weight, ink level, ground level, and two for the noise.
-        characters: a string or a tuple; others than the classes make outsiders.
-
-    Raises:
-        ValueError: for a character that none of the typefaces has.
+        characters: a string or a tuple; others than the classes make outsiders. ValueError if no typeface has one.
     """
     atlas, spans = masks(typefaces, 2 * size, characters)
     first, number = spans[labels].unbind(1)

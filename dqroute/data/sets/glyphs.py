@@ -96,30 +96,19 @@ def true_difficulty() -> Tensor:
 def order_by_difficulty(difficulty: Tensor, correlation: float, seed: int) -> Tensor:
     """Classes from head to tail such that rarity correlates with difficulty.
 
-    Ranks classes by ``ρ d + sqrt(1 - ρ²) e``, where ``d`` is the standardised rank of difficulty and ``e`` a
-    standardised random permutation made uncorrelated with ``d``.
-
-    Args:
-        difficulty: ``[C]``.
-        correlation: ρ in [-1, 1]; Spearman's coefficient comes out within about 0.1 of it.
-        seed: decides the permutation.
-
-    Returns:
-        int64 ``[C]``, a permutation; its first class is to be the largest.
-
-    Raises:
-        ValueError: if the correlation is out of range.
+    Ranks classes by ``ρ d + sqrt(1 - ρ²) e``, where ``d`` is the standardised rank of ``difficulty [C]`` and ``e`` a
+    standardised random permutation made uncorrelated with ``d``. Spearman's coefficient comes out within about 0.1 of
+    ρ, the ``correlation``; ValueError unless that is from -1 to 1.
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"difficulty_correlation is from -1 (rare is easy) to 1 (rare is hard); got {correlation}")
+
+    def standardised(values: Tensor) -> Tensor:
+        centred = values - values.mean()
+        return centred / centred.square().mean().sqrt()
+
     hardness = standardised(difficulty.argsort(stable=True).argsort().double())
     noise = standardised(torch.randperm(len(difficulty), generator=generator("rarity", seed)).double())
     # A bare permutation of 100 classes correlates by ±0.1 by chance, which would blur the dial.
     noise = standardised(noise - (noise * hardness).mean() * hardness)
     return (correlation * hardness + math.sqrt(1 - correlation**2) * noise).argsort(stable=True)
-
-
-def standardised(values: Tensor) -> Tensor:
-    """Mean 0 and mean square 1."""
-    centred = values - values.mean()
-    return centred / centred.square().mean().sqrt()

@@ -12,7 +12,8 @@ import torch
 
 from dqroute.data.draw import Draw
 from dqroute.data.files.list_file import numbered_lines, read_list
-from dqroute.data.files.listing import Listing, check_classes, listed, set_of_files
+from dqroute.data.files.listing import Listing, check_classes, set_of_files
+from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
 
 PathLike = str | os.PathLike[str]
