@@ -28,22 +28,20 @@ class Detector(nn.Module):
     Args:
         expert: index k of the expert, 0 for the first.
         members: bool ``[C]``, true for the classes of ``S_k``.
-        features: ``D``, the expert's feature width; shared_features: ``D0``, the trunk's; where the kind reads them.
+        features: ``D``, the expert's feature width, where the kind reads them.
     """
 
     members: Tensor
 
-    def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
+    def __init__(self, expert: int, members: Tensor, features: int = 0) -> None:
         super().__init__()
         self.expert = expert
         self.register_buffer("members", members)
 
     @without_autocast
-    def forward(
-        self, logits: Tensor, features: Tensor = UNKNOWN, shared: Tensor = UNKNOWN, ran: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Tensor:
         """Log-odds ``[B]``, float32."""
-        return self.log_odds(ExpertOutputs(logits, features, shared, ran))
+        return self.log_odds(ExpertOutputs(logits, features, ran))
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
         """Log-odds ``[B]``: what a kind has to say."""
@@ -96,7 +94,7 @@ class MaxSoftmaxDetector(Detector):
     ``s_k(x) = a · logit(max_{c∈S_k} softmax(z_k)_c) + b``: the classical baseline (Hendrycks and Gimpel, 2017).
     """
 
-    def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
+    def __init__(self, expert: int, members: Tensor, features: int = 0) -> None:
         super().__init__(expert, members)
         self.log_scale = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(()))
@@ -110,45 +108,16 @@ class MaxSoftmaxDetector(Detector):
 class LinearDetector(Detector):
     """A binary classifier on the expert's features, ``s_k(x) = v_k · f_k(x) + b_k``: the plainest reading."""
 
-    def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
+    def __init__(self, expert: int, members: Tensor, features: int = 0) -> None:
         super().__init__(expert, members)
-        self.score = nn.Linear(width_of(features, "features"), 1)
+        if features < 1:
+            raise ValueError("linear detectors read features: say how many with features=")
+        self.score = nn.Linear(features, 1)
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
-        return widened(self.score(given(outputs.features, "features")[self.expert]).squeeze(1))
-
-
-class TrunkDetector(Detector):
-    """A small binary classifier on the shared trunk's features, so that an expert can be skipped before it runs.
-
-    ``s_k(x) = v_k · relu(W_k g(x) + c_k) + b_k`` with 64 hidden units, ``g`` the pooled trunk.
-    """
-
-    def __init__(self, expert: int, members: Tensor, features: int = 0, shared_features: int = 0) -> None:
-        super().__init__(expert, members)
-        width = width_of(shared_features, "shared_features")
-        self.score = nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, 1))
-
-    def log_odds(self, outputs: ExpertOutputs) -> Tensor:
-        return self.before(given(outputs.shared, "shared"))
-
-    def before(self, shared: Tensor) -> Tensor:
-        """Log-odds ``[B]`` from the pooled trunk ``[B, D0]`` alone, before any expert has run."""
-        return widened(self.score(widened(shared)).squeeze(1))
-
-
-def width_of(features: int, name: str) -> int:
-    """How many features there are; ValueError if a kind that reads them was not told."""
-    if features < 1:
-        raise ValueError(f"this kind of detector reads features: say how many with {name}=")
-    return features
-
-
-def given(values: Tensor, name: str) -> Tensor:
-    """Features in 32 bits; ValueError if a kind that reads them was not given them."""
-    if values.ndim < 2:
-        raise ValueError(f"these detectors read what the network computes before its logits: pass {name}=")
-    return widened(values)
+        if outputs.features.ndim != 3:
+            raise ValueError("linear detectors read what the experts' classifiers read: pass features=")
+        return self.score(widened(outputs.features[self.expert])).squeeze(1)
 
 
 DETECTORS: dict[str, type[Detector]] = {
@@ -156,7 +125,6 @@ DETECTORS: dict[str, type[Detector]] = {
     "consensus": ConsensusDetector,
     "max-softmax": MaxSoftmaxDetector,
     "linear": LinearDetector,
-    "trunk": TrunkDetector,
 }
 
 
@@ -166,7 +134,7 @@ class DetectorBank(nn.Module):
     Args:
         kind: a name from :data:`DETECTORS`.
         class_sets: ``S_1, …, S_K``, class indices; a set of all classes gets no detector.
-        num_classes: ``C``; features, shared_features: widths of what the kind reads, where it does.
+        num_classes: ``C``; features: ``D``, where the kind reads them.
     """
 
     members: Tensor
@@ -177,7 +145,6 @@ class DetectorBank(nn.Module):
         class_sets: Sequence[Sequence[int]],
         num_classes: int,
         features: int = 0,
-        shared_features: int = 0,
     ) -> None:
         super().__init__()
         make = DETECTORS[choose("detector", kind, DETECTORS)]
@@ -187,7 +154,7 @@ class DetectorBank(nn.Module):
         self.register_buffer("members", members)
         self.detectors = nn.ModuleDict(
             {
-                str(k): make(k, members[k].clone(), features, shared_features)
+                str(k): make(k, members[k].clone(), features)
                 for k, classes in enumerate(class_sets)
                 if len(set(classes)) < num_classes
             }
@@ -198,11 +165,9 @@ class DetectorBank(nn.Module):
         return {int(k): detector for k, detector in self.detectors.items() if isinstance(detector, Detector)}
 
     @without_autocast
-    def forward(
-        self, logits: Tensor, features: Tensor = UNKNOWN, shared: Tensor = UNKNOWN, ran: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Tensor:
         """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes, ``-inf`` for one that did not run."""
-        outputs = ExpertOutputs(logits, features, shared, ran)
+        outputs = ExpertOutputs(logits, features, ran)
         return outputs.where_run(self._rows({k: d.log_odds(outputs) for k, d in self.each().items()}, logits))
 
     def learns(self, outputs: ExpertOutputs, each: Sequence[Tensor]) -> Tensor:
@@ -215,20 +180,6 @@ class DetectorBank(nn.Module):
     def _rows(self, log_odds: dict[int, Tensor], logits: Tensor) -> Tensor:
         everything = torch.full(logits.shape[1:2], torch.inf, device=logits.device)
         return torch.stack([log_odds.get(k, everything) for k in range(len(self.members))])
-
-    @without_autocast
-    def before(self, shared: Tensor) -> Tensor:
-        """The same from the pooled trunk ``[B, D0]`` alone, before any expert has run: what sparse routing asks.
-
-        Raises:
-            ValueError: if the detectors read what only the experts know.
-        """
-        log_odds = torch.full((len(self.members), len(shared)), torch.inf, device=shared.device)
-        for k, detector in self.each().items():
-            if not isinstance(detector, TrunkDetector):
-                raise ValueError("only detectors on the shared trunk can skip experts; train with detector='trunk'")
-            log_odds[k] = detector.before(shared)
-        return log_odds
 
     def loss(self, log_odds: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
         """``Σ_k mean_b u_y BCE(σ(s_k), [y ∈ S_k])``, "mine" against "not mine", of log-odds ``[K, B]``.

@@ -51,7 +51,7 @@ class DQRouteLoss(nn.Module):
         detector: a name from :data:`~dqroute.core.detectors.DETECTORS`; detector_weight: μ.
         tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
         fusion: a name from :data:`~dqroute.core.routing.FUSIONS`; temperature: of the detectors' confidences there.
-        features, shared_features: widths of what the detector reads, for kinds that read more than logits.
+        features: ``D``, for the detectors that read features.
 
     Raises:
         ValueError: for unknown names and values out of range.
@@ -86,7 +86,6 @@ class DQRouteLoss(nn.Module):
         fusion: str = "nested",
         temperature: float = 1.0,
         features: int = 0,
-        shared_features: int = 0,
     ) -> None:
         super().__init__()
         counts = torch.as_tensor(counts)
@@ -105,7 +104,7 @@ class DQRouteLoss(nn.Module):
         self.prior_follows = prior_follows
         shots = shot_groups(counts, groups) if isinstance(groups, str) else groups
         sets = nested_class_sets(shots, counts, experts)
-        self.detectors = DetectorBank(detector, sets, len(counts), features, shared_features)
+        self.detectors = DetectorBank(detector, sets, len(counts), features)
         self.tracker = DifficultyTracker(len(counts), lam, gamma, smoothing, memory)
         self.register_buffer("log_pi", log_prior(counts))
         self.register_buffer("focus", expert_focus(counts, self.detectors.members, outsiders))
@@ -115,17 +114,17 @@ class DQRouteLoss(nn.Module):
         self.register_buffer("image_weights", counts.float().mean() / counts.float())
 
     @without_autocast
-    def forward(self, logits: Tensor, labels: Tensor, features: Tensor = UNKNOWN, shared: Tensor = UNKNOWN) -> Tensor:
+    def forward(self, logits: Tensor, labels: Tensor, features: Tensor = UNKNOWN) -> Tensor:
         """The scalar to minimise for one batch; in training mode the batch is counted for the classes' difficulty.
 
         Args:
             logits: of the experts, ``[K, B, C]``, any floating type; labels: int64 ``[B]``.
-            features, shared: ``[K, B, D]`` and ``[B, D0]``, where the detectors read them.
+            features: ``[K, B, D]``, where the detectors read them.
         """
         if logits.ndim != 3 or logits.shape[::2] != self.detectors.members.shape:
             experts, classes = self.detectors.members.shape
             raise ValueError(f"logits are [{experts} experts, batch, {classes} classes]; got {list(logits.shape)}")
-        outputs = ExpertOutputs(widened(logits), features, shared)
+        outputs = ExpertOutputs(widened(logits), features)
         each, terms = outputs.logits.unbind(), []
         priors = self.log_priors
         if self.prior_follows:
@@ -149,11 +148,9 @@ class DQRouteLoss(nn.Module):
         """Count a batch for the classes' difficulty, as the experts together predict it."""
         self.tracker.observe(self.fuse(*outputs).log_probability, labels)
 
-    def fuse(
-        self, logits: Tensor, features: Tensor = UNKNOWN, shared: Tensor = UNKNOWN, ran: Tensor | None = None
-    ) -> Fusion:
+    def fuse(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Fusion:
         """One prediction from the experts, of their logits ``[K, B, C]``; see :mod:`dqroute.core.routing`."""
-        log_odds = self.detectors(logits, features, shared, ran)
+        log_odds = self.detectors(logits, features, ran)
         return fuse(self.fusion, logits, log_odds, self.detectors.members, self.temperature)
 
     def end_epoch(self, progress: float = 1.0) -> None:

@@ -19,14 +19,12 @@ class ExpertOutputs(NamedTuple):
     Attributes:
         logits: ``[K, B, C]``, one row of logits an expert.
         features: ``[K, B, D]``, what each expert's classifier reads.
-        shared: ``[B, D0]``, the trunk's output, averaged over positions: known before any expert has run.
         ran: bool ``[K, B]``, which experts ran for which image, where some were skipped; None where all ran. Logits
             and features of an expert that did not run are zero.
     """
 
     logits: Tensor
     features: Tensor = UNKNOWN
-    shared: Tensor = UNKNOWN
     ran: Tensor | None = None
 
     def where_run(self, log_odds: Tensor) -> Tensor:

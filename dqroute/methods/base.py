@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dqroute.core.checks import checked_whole, choose
+from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
@@ -20,7 +20,6 @@ from dqroute.methods.prediction import Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.folding import Folded
-from dqroute.models.skipping import Ask, AskDetectors, AskUntilSure
 
 
 @dataclass(frozen=True)
@@ -122,26 +121,6 @@ class Method(nn.Module):
         """One prediction from the experts; the mean of their logits unless a method says otherwise."""
         return fuse("mean", outputs.logits, self.log_odds(outputs), self.class_sets())
 
-    def before_experts(self, shared: Tensor) -> Tensor:
-        """Detector log-odds ``[K, B]`` from the pooled trunk ``[B, D0]`` alone, for sparse routing.
-
-        Raises:
-            ValueError: if the method has no such detectors.
-        """
-        raise ValueError("this method has no detectors to skip experts by; use dqroute with detector='trunk'")
-
-    def asks(self, skip_below: float | None = None, sure_at: float | None = None) -> Ask | None:
-        """The rule of sparse routing that :meth:`predict` follows; None if all experts are to run.
-
-        Raises:
-            ValueError: if both rules are asked for, or a threshold is out of range.
-        """
-        if skip_below is not None and sure_at is not None:
-            raise ValueError("give skip_below or sure_at, not both")
-        if skip_below is not None:
-            return AskDetectors(self.before_experts, skip_below)
-        return None if sure_at is None else AskUntilSure(sure_at)
-
     def network_for_prediction(self) -> ExpertNetwork:
         """The network folded and in its ``precision``, as this machine has it; anew when its weights have changed."""
         keep_freed_memory()
@@ -153,57 +132,54 @@ class Method(nn.Module):
         images: Tensor | Split | FileSplit | Iterable[Tensor],
         batch_size: int = 256,
         *,
-        skip_below: float | None = None,
         sure_at: float | None = None,
     ) -> Prediction:
         """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
 
-        All experts run for every image, unless one of the two rules of sparse routing is chosen.
-
         Args:
             images: a tensor, tensors one after the other, or a split, whose files are read along the way.
             batch_size: images at a time.
-            skip_below: leave an expert out where its detector, on the shared trunk, gives the image a smaller
-                probability of being of its classes than this.
             sure_at: run the experts one after the other, and no further one where those that ran find a class so many
-                times as probable as the runner-up; from 1.
+                times as probable as the runner-up; from 1. None runs all experts for every image.
 
         Raises:
-            ValueError: if there are no images or they have another type, number of channels or size, if one cannot
-                be read, if there are no detectors to skip experts by, or if both rules are asked for.
+            ValueError: if there are no images or they have another type, number of channels or size, one cannot be
+                read, or ``sure_at`` is out of range.
         """
-        ask, network = self.asks(skip_below, sure_at), self.network_for_prediction()
-        rows = [self.answers(self.outputs(batch, ask, network)) for batch in in_batches(images, batch_size)]
+        network = self.network_for_prediction()
+        rows = [self.answers(self.outputs(batch, sure_at, network)) for batch in in_batches(images, batch_size)]
         if not rows:
             raise ValueError("no images were given to classify")
         return Prediction(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
 
     @torch.no_grad()
-    def outputs(self, images: Tensor, ask: Ask | None = None, network: ExpertNetwork | None = None) -> ExpertOutputs:
+    def outputs(
+        self, images: Tensor, sure_at: float | None = None, network: ExpertNetwork | None = None
+    ) -> ExpertOutputs:
         """What the experts say of uint8 images ``[B, channels, H, W]``, computed as :meth:`predict` does.
 
         Args:
-            ask: the rule of sparse routing, see :meth:`asks`.
+            sure_at: see :meth:`predict`.
             network: from :meth:`network_for_prediction`, by who asks for many batches.
 
         Raises:
             ValueError: if these are no images that the model takes.
         """
         self.check_images(images)
+        if sure_at is not None:
+            checked_range("sure_at", sure_at, 1)
         network, device = network or self.network_for_prediction(), self.mean.device
         number = next(network.trunk.parameters()).dtype
         # In the network's layout from the start: a convolution would otherwise run in its input's.
         images = images.to(device).contiguous(memory_format=torch.channels_last)
-        return network(self.normalise(images).to(number), ask)
+        return network(self.normalise(images).to(number), sure_at)
 
     @torch.no_grad()
     def outputs_of(self, split: Split | FileSplit) -> ExpertOutputs:
         """What all experts say of all images of a split."""
         network = self.network_for_prediction()
-        logits, features, shared, _ = zip(
-            *(self.outputs(images, None, network) for images in split.chunks(256)), strict=True
-        )
-        return ExpertOutputs(torch.cat(logits, dim=1), torch.cat(features, dim=1), torch.cat(shared))
+        logits, features, _ = zip(*(self.outputs(images, None, network) for images in split.chunks(256)), strict=True)
+        return ExpertOutputs(torch.cat(logits, dim=1), torch.cat(features, dim=1))
 
     def check_images(self, images: Tensor) -> None:
         """Raise ValueError unless these are images that the model takes."""

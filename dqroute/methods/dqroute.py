@@ -65,7 +65,6 @@ class DQRoute(Method):
             fusion=fusion,
             temperature=temperature,
             features=self.network.features,
-            shared_features=self.network.shared_features,
         )
 
     def start_epoch(self, progress: float) -> None:
@@ -74,7 +73,7 @@ class DQRoute(Method):
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """See :class:`~dqroute.core.joint_loss.DQRouteLoss`; in training it counts the batch for the difficulties."""
-        return self.criterion(outputs.logits, labels, outputs.features, outputs.shared)
+        return self.criterion(outputs.logits, labels, outputs.features)
 
     def end_epoch(self) -> None:
         self.criterion.tracker.end_epoch()
@@ -87,9 +86,6 @@ class DQRoute(Method):
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
         return self.criterion.detectors(*outputs)
-
-    def before_experts(self, shared: Tensor) -> Tensor:
-        return self.criterion.detectors.before(shared)
 
     def class_sets(self) -> Tensor:
         return self.criterion.detectors.members

@@ -5,14 +5,15 @@ A branch is an expert's own copy of the stages that are not shared, if any. One 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute.core.checks import choose
-from dqroute.core.outputs import ExpertOutputs
+from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.models.backbones import backbone_stages
-from dqroute.models.skipping import Ask
 
 CLASSIFIERS = ("linear", "cosine")
 COSINE_SCALE = 30.0  # of the cosine classifier's logits, as in the multi-expert papers
@@ -67,7 +68,7 @@ class ExpertNetwork(nn.Module):
             raise ValueError(f"{backbone} has {len(stages)} stages: shared_depth runs from 1 to {len(stages)}")
         choose("classifier", classifier, CLASSIFIERS)
         shared, own = stages[:shared_depth], stages[shared_depth:]
-        self.num_classes, self.shared_features, self.features = num_classes, shared[-1].channels, stages[-1].channels
+        self.num_classes, self.features = num_classes, stages[-1].channels
         self.trunk = nn.Sequential(*[stage.make() for stage in shared])
         self.branches = nn.ModuleList(nn.Sequential(*[stage.make() for stage in own]) for _ in range(experts))
         make = nn.Linear if classifier == "linear" else CosineClassifier
@@ -81,35 +82,40 @@ class ExpertNetwork(nn.Module):
         """``K``."""
         return len(self.branches)
 
-    def forward(self, images: Tensor, ask: Ask | None = None) -> ExpertOutputs:
+    def forward(self, images: Tensor, sure_at: float | None = None) -> ExpertOutputs:
         """Run the experts on normalised images ``[B, channels, H, W]``; outputs are float32.
 
         Args:
-            ask: tells before each expert for which images it shall run; all run where it is left out.
+            sure_at: run an expert for those images alone of which the experts before it are not :func:`sure`; None runs
+                all experts for all.
         """
         shared = self.trunk(images)
-        pooled = shared.mean(dim=(2, 3)).float()
         features: list[Tensor] = []
         logits: list[Tensor] = []
-        ran: list[Tensor] = []
+        ran = torch.ones(1, len(images), dtype=torch.bool, device=images.device)
         for branch, classify in zip(self.branches, self.classifiers, strict=True):
-            if ask is not None:
-                ran.append(ask(pooled, logits, ran))
-            if ask is None or bool(ran[-1].all()):
-                features.append(branch(shared).mean(dim=(2, 3)).float())
+            if sure_at is not None and logits:
+                unsure = ~sure(ExpertOutputs(torch.stack(logits), ran=ran), sure_at)
+                ran = torch.cat([ran, unsure[None]])
+                features.append(torch.zeros_like(features[0]))
+                index = unsure.nonzero().flatten()
+                if len(index):
+                    features[-1][index] = branch(shared[index]).mean(dim=(2, 3)).float()
             else:
-                features.append(self.run_for(branch, shared, ran[-1]))
+                features.append(branch(shared).mean(dim=(2, 3)).float())
             # The classifiers are a sliver of the work; in full precision their logits keep their last digits.
             with torch.autocast(images.device.type, enabled=False):
                 logits.append(classify(features[-1]))
-            if ask is not None:
+            if len(ran) == len(logits) > 1:
                 logits[-1] = logits[-1] * ran[-1][:, None]
-        return ExpertOutputs(torch.stack(logits), torch.stack(features), pooled, torch.stack(ran) if ran else None)
+        return ExpertOutputs(torch.stack(logits), torch.stack(features), None if sure_at is None else ran)
 
-    def run_for(self, branch: nn.Module, shared: Tensor, chosen: Tensor) -> Tensor:
-        """One expert's features ``[B, D]`` of the chosen images (bool ``[B]``), zero for the others."""
-        features = shared.new_zeros(len(shared), self.features, dtype=torch.float32)
-        index = chosen.nonzero().flatten()
-        if len(index):
-            features[index] = branch(shared[index]).mean(dim=(2, 3)).float()
-        return features
+
+def sure(outputs: ExpertOutputs, times: float) -> Tensor:
+    """Where the plain mean of the experts that ran holds a class ``times`` as likely as any other, bool ``[B]``.
+
+    Then a further expert seldom turns it. Asking one after the other is RIDE's way (Wang et al., 2021), with a
+    threshold in the place of a trained router; to look at the runner-up is our choice.
+    """
+    first, second = mean_logits(outputs).topk(2, dim=1).values.unbind(dim=1)
+    return first - second >= math.log(times)

@@ -14,20 +14,19 @@ from dqroute.models.experts import ExpertNetwork
 SETS = [(0, 1, 2, 3), (2, 3), (3,)]
 
 
-def outputs_for(logits, features=6, shared=5):
+def outputs_for(logits, features=6):
     """Network outputs with given logits ``[K, B, C]`` and random features."""
     generator = torch.Generator().manual_seed(0)
     experts, batch, _ = logits.shape
     return ExpertOutputs(
         logits,
         torch.randn(experts, batch, features, generator=generator),
-        torch.randn(batch, shared, generator=generator),
     )
 
 
 def bank(kind="energy", sets=SETS):
     torch.manual_seed(0)
-    return DetectorBank(kind, sets, 4, features=6, shared_features=5)
+    return DetectorBank(kind, sets, 4, features=6)
 
 
 @given(st.integers(0, 1000))
@@ -153,7 +152,7 @@ def test_a_step_down_the_loss_makes_the_detector_surer(kind):
 def test_the_detectors_gradient_reaches_the_shared_trunk(kind):
     torch.manual_seed(0)
     network = ExpertNetwork("resnet8", 4, channels=1, experts=3)
-    detectors = DetectorBank(kind, SETS, 4, network.features, network.shared_features)
+    detectors = DetectorBank(kind, SETS, 4, network.features)
     outputs = network(torch.randn(8, 1, 8, 8))
     detectors.loss(detectors(*outputs), torch.arange(8) % 4, torch.ones(4)).backward()
     stem = next(network.trunk.parameters())

@@ -117,20 +117,20 @@ def test_weights_scale_the_classification_terms_evenly():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("detector", ["energy", "consensus", "max-softmax", "linear", "trunk"])
+@pytest.mark.parametrize("detector", ["energy", "consensus", "max-softmax", "linear"])
 def test_logits_of_any_type_under_autocast(dtype, detector):
     """At a scale of 10, where sums of exponentials leave the range of fp16."""
     torch.manual_seed(0)
-    loss = DQRouteLoss(COUNTS, GROUPS, detector=detector, features=4, shared_features=5)
+    loss = DQRouteLoss(COUNTS, GROUPS, detector=detector, features=4)
     z, y = case(scale=10.0)
     z = z.detach().to(dtype).requires_grad_()
-    features, shared = torch.randn(3, 6, 4).to(dtype), torch.randn(6, 5).to(dtype)
+    features = torch.randn(3, 6, 4).to(dtype)
     with torch.autocast("cpu", torch.bfloat16 if dtype == torch.float32 else dtype):
-        value = loss(z, y, features, shared)
-        fused = loss.fuse(z, features, shared)
+        value = loss(z, y, features)
+        fused = loss.fuse(z, features)
     value.backward()
     assert value.dtype == torch.float32 and torch.isfinite(value) and torch.isfinite(z.grad).all()
-    torch.testing.assert_close(loss.eval()(z.detach().float(), y, features.float(), shared.float()), value.detach())
+    torch.testing.assert_close(loss.eval()(z.detach().float(), y, features.float()), value.detach())
     assert fused.log_probability.dtype == torch.float32
     loss.end_epoch()
     assert torch.isfinite(loss.tracker.difficulty).all() and torch.isfinite(loss.class_weights).all()
@@ -225,16 +225,14 @@ def test_logits_of_another_shape_are_refused():
         module()(torch.zeros(6, 3), torch.zeros(6, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("kind", ["linear", "trunk"])
-def test_a_detector_that_reads_features_says_what_it_lacks(kind):
-    with pytest.raises(ValueError, match="say how many with"):
-        DQRouteLoss(COUNTS, GROUPS, detector=kind)
-    loss = DQRouteLoss(COUNTS, GROUPS, detector=kind, features=4, shared_features=4)
-    with pytest.raises(ValueError, match="pass (features|shared)="):
-        loss(*case())
+def test_a_detector_that_reads_features_says_what_it_lacks():
+    with pytest.raises(ValueError, match="say how many with features="):
+        DQRouteLoss(COUNTS, GROUPS, detector="linear")
+    with pytest.raises(ValueError, match="pass features="):
+        DQRouteLoss(COUNTS, GROUPS, detector="linear", features=4)(*case())
 
 
 def test_every_detector_and_rule_by_its_name():
-    assert set(DETECTORS) == {"energy", "consensus", "max-softmax", "linear", "trunk"}
+    assert set(DETECTORS) == {"energy", "consensus", "max-softmax", "linear"}
     for rule in FUSIONS:
         assert joint(*case(), fusion=rule).isfinite()

@@ -42,29 +42,6 @@ def test_predictions_follow_the_weights(problem, tiny):
     assert {p.dtype for p in model.network_for_prediction().trunk.parameters()} == {torch.bfloat16}
 
 
-def test_skipping_no_one_is_predicting_densely(problem, tiny):
-    model = build("dqroute", problem, detector="trunk").eval()
-    images = tiny.test.images[:20]
-    dense, sparse = model.predict(images), model.predict(images, skip_below=0.0)
-    assert dense.ran.all() and sparse.ran.all()
-    for a, b in zip(dense, sparse, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
-
-
-def test_experts_whose_detectors_say_no_are_skipped(problem, tiny):
-    model = build("dqroute", problem, detector="trunk").eval()
-    images = tiny.test.images[:50]
-    confidence = model.predict(images).confidence
-    least = confidence[:, 1].median().item()
-    p = model.predict(images, skip_below=least)
-    assert torch.equal(p.ran, confidence >= least)
-    assert p.ran[:, 0].all() and 0 < p.ran[:, 1].sum() < 50
-    assert ((p.expert_labels == -1) == ~p.ran).all() and ((p.expert_weights == 0) == ~p.ran).all()
-    alone = model.predict(images, skip_below=1.0)
-    assert alone.ran.sum(dim=1).tolist() == [1] * 50
-    assert torch.equal(alone.label, alone.expert_labels[:, 0]) and torch.equal(alone.label, alone.mean_label)
-
-
 @pytest.mark.parametrize("name", ["ride", "sade", "dqroute"])
 def test_experts_are_asked_until_they_are_sure(name, problem, tiny):
     """By hand: expert 1 for all; expert 2 where that is not sure; expert 3 where the mean of the two is not either.
@@ -96,22 +73,6 @@ def test_where_one_expert_ran_its_answer_is_the_prediction(name, problem, tiny):
     torch.testing.assert_close(found.expert_weights, torch.tensor([1.0, 0.0, 0.0]).expand(len(alone), 3))
     assert (found.confidence[:, 1:] == 0).all()
     torch.testing.assert_close(found.probabilities, alone, atol=1e-5, rtol=1e-5)
-
-
-def test_one_rule_of_skipping_at_a_time(problem, tiny):
-    with pytest.raises(ValueError, match="not both"):
-        build("dqroute", problem, detector="trunk").predict(tiny.test.images[:2], skip_below=0.5, sure_at=0.5)
-
-
-@pytest.mark.parametrize(("name", "options"), [("ride", {}), ("dqroute", {"detector": "energy"})])
-def test_without_detectors_on_the_trunk_no_expert_can_be_skipped(name, options, problem, tiny):
-    with pytest.raises(ValueError, match="detector='trunk'"):
-        build(name, problem, **options).predict(tiny.test.images[:2], skip_below=0.5)
-
-
-def test_a_probability_to_skip_below_lies_between_0_and_1(problem, tiny):
-    with pytest.raises(ValueError, match="skip_below must lie between 0 and 1"):
-        build("dqroute", problem, detector="trunk").predict(tiny.test.images[:2], skip_below=50)
 
 
 def test_predicting_nothing_gives_nothing(problem, tiny):

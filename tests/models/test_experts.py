@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from dqroute.core.outputs import ExpertOutputs
 from dqroute.models.backbones import backbone_names, cifar_resnet
-from dqroute.models.experts import CosineClassifier, ExpertNetwork
+from dqroute.models.experts import CosineClassifier, ExpertNetwork, sure
 
 
 def parameters(module):
@@ -38,7 +39,7 @@ def test_three_quarters_of_the_width():
     """The reduced form of RIDE and SADE is 24 and 48 wide."""
     assert parameters(ExpertNetwork("resnet32", 100, branch_width=0.75)) == by_hand(5, (16, 24, 48), 3, 100)
     network = ExpertNetwork("resnet8", 100, branch_width=0.75)
-    assert network.features == 48 and network.shared_features == 16
+    assert network.features == 48
 
 
 @pytest.mark.parametrize("experts", [1, 2, 3])
@@ -49,8 +50,7 @@ def test_shapes_and_types(experts, depth, classifier):
     out = network(torch.randn(4, 1, 16, 12))
     assert out.logits.shape == (experts, 4, 7)
     assert out.features.shape == (experts, 4, 64) and network.features == 64
-    assert out.shared.shape == (4, 8 * 2**depth) and network.shared_features == 8 * 2**depth
-    assert {t.dtype for t in out[:3]} == {torch.float32} and out.ran is None
+    assert {t.dtype for t in out[:2]} == {torch.float32} and out.ran is None
     assert network.experts == experts
 
 
@@ -58,7 +58,7 @@ def test_outputs_stay_in_32_bits_under_autocast():
     network = ExpertNetwork("resnet8", 7, 1, 2)
     with torch.autocast("cpu", torch.bfloat16):
         out = network(torch.randn(4, 1, 8, 8))
-    assert {t.dtype for t in out[:3]} == {torch.float32}
+    assert {t.dtype for t in out[:2]} == {torch.float32}
 
 
 def test_an_expert_adds_a_branch_and_a_classifier_and_no_more():
@@ -79,8 +79,8 @@ def test_where_all_stages_are_shared_an_expert_is_a_classifier():
     assert parameters(three) - parameters(one) == 2 * 650
     out = three(torch.randn(4, 3, 16, 16))
     for features, logits, classify in zip(out.features, out.logits, three.classifiers, strict=True):
-        torch.testing.assert_close(features, out.shared)
-        torch.testing.assert_close(logits, classify(out.shared))
+        torch.testing.assert_close(features, out.features[0])
+        torch.testing.assert_close(logits, classify(out.features[0]))
 
 
 def test_experts_are_independent():
@@ -116,13 +116,13 @@ def test_a_torchvision_backbone_at_64_pixels(channels):
     network = ExpertNetwork("resnet18", 1000, channels).eval()
     assert parameters(network) == 11_689_512 - (3 - channels) * 64 * 49
     out = network(torch.randn(2, channels, 64, 64))
-    assert out.logits.shape == (1, 2, 1000) and out.features.shape == (1, 2, 512) and out.shared.shape == (2, 64)
+    assert out.logits.shape == (1, 2, 1000) and out.features.shape == (1, 2, 512)
 
 
 def test_a_torchvision_trunk_of_three_stages_and_two_experts():
     network = ExpertNetwork("resnet18", 5, 3, experts=2, shared_depth=3).eval()
     out = network(torch.randn(1, 3, 64, 64))
-    assert out.logits.shape == (2, 1, 5) and out.shared.shape == (1, 256) == (1, network.shared_features)
+    assert out.logits.shape == (2, 1, 5)
 
 
 def test_cosine_logits_stay_within_the_scale_and_ignore_lengths():
@@ -164,20 +164,31 @@ def test_a_width_for_torchvision_is_refused():
 
 
 @pytest.mark.parametrize("shared_depth", [1, 3])
-def test_an_expert_runs_only_for_the_images_it_is_asked_for(shared_depth):
+def test_an_expert_runs_only_for_the_images_that_those_before_it_are_unsure_of(shared_depth):
     torch.manual_seed(0)
     network = ExpertNetwork("resnet8", 7, 1, 3, shared_depth).eval()
-    images = torch.randn(4, 1, 8, 8)
-    ran = torch.tensor([[True] * 4, [True, False, False, True], [False] * 4])
-    seen = {}
+    images, seen = torch.randn(6, 1, 8, 8), {}
     for k, branch in enumerate(network.branches):
         branch.register_forward_hook(lambda module, inputs, output, k=k: seen.update({k: len(output)}))
-    dense, sparse = network(images), network(images, lambda shared, logits, before: ran[len(before)])
-    assert seen == {0: 4, 1: 2, 2: 4}  # of expert 3, the dense pass; the sparse one leaves it out
-    assert torch.equal(sparse.ran, ran)
-    torch.testing.assert_close(sparse.logits, dense.logits * ran[:, :, None], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(sparse.features, dense.features * ran[:, :, None], atol=1e-5, rtol=1e-5)
-    assert torch.equal(sparse.shared, dense.shared)
+    dense = network(images)
+    assert dense.ran is None and seen == {0: 6, 1: 6, 2: 6}
+    ratios = dense.logits[0].softmax(dim=1).topk(2, dim=1).values
+    times = (ratios[:, 0] / ratios[:, 1]).sort().values[2:4].mean().item()
+    sparse = network(images, sure_at=times)
+    # Expert 1 ran for all; it is sure of three of them, so expert 2 ran for the other three.
+    assert sparse.ran[0].all() and sparse.ran[1].sum() == 3 == seen[1]
+    assert not (sparse.ran[2] & ~sparse.ran[1]).any()
+    torch.testing.assert_close(sparse.logits, dense.logits * sparse.ran[:, :, None], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sparse.features, dense.features * sparse.ran[:, :, None], atol=1e-5, rtol=1e-5)
+
+
+def test_sure_worked_by_hand():
+    """Probabilities 6 : 2 : 1 are sure at 3 and not above; in the mean of two experts the second counts where it ran."""
+    z = torch.tensor([[[6.0, 2.0, 1.0]] * 2, [[2.0, 6.0, 1.0]] * 2]).log()
+    ran = torch.tensor([[True, True], [False, True]])
+    z = z * ran[:, :, None]
+    assert sure(ExpertOutputs(z[:1]), 2.9).all() and not sure(ExpertOutputs(z[:1]), 3.1).any()
+    assert sure(ExpertOutputs(z, ran=ran), 2.0).tolist() == [True, False]
 
 
 def test_a_network_of_torchvisions_is_built_once_and_each_branch_has_weights_of_its_own(monkeypatch):
