@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,8 @@ def imagenet_lt(
         FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
         ValueError: naming the lines of a list that are wrong.
     """
-    return published("imagenet-lt", root, lists, "ImageNet_LT_", Draw(imbalance, seed, groups, val), size, stream)
+    draw = Draw(imbalance, seed, groups, val)
+    return set_of_lists("imagenet-lt", "ImageNet_LT_", root, lists, None, draw, size=size, stream=stream)
 
 
 def places_lt(
@@ -67,7 +69,8 @@ def places_lt(
     Arguments and errors as for :func:`imagenet_lt`; the lists are called ``Places_LT_train.txt`` and so on, and
     ``root`` is the folder that holds Places' ``data_256`` and ``val_256``.
     """
-    return published("places-lt", root, lists, "Places_LT_", Draw(imbalance, seed, groups, val), size, stream)
+    draw = Draw(imbalance, seed, groups, val)
+    return set_of_lists("places-lt", "Places_LT_", root, lists, None, draw, size=size, stream=stream)
 
 
 def list_set(
@@ -101,53 +104,26 @@ def list_set(
         FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
         ValueError: naming the lines of a list that are wrong.
     """
-    base, listings = read_lists("list", root, lists)
-    return set_of_files(
-        base.resolve().name,
-        base,
-        listings,
-        named_classes(class_names, listings["train"]),
-        Draw(imbalance, seed, groups, val, n_max, order),
-        identity("list", listings),
-        size=size,
-        stream=stream,
-        flip=flip,
-    )
+    draw = Draw(imbalance, seed, groups, val, n_max, order)
+    return set_of_lists("list", None, root, lists, class_names, draw, size=size, stream=stream, flip=flip)
 
 
-def published(
-    name: str, root: PathLike | None, lists: Lists | None, prefix: str, draw: Draw, size: int, stream: bool | None
+def set_of_lists(
+    name: str,
+    prefix: str | None,
+    root: PathLike | None,
+    lists: Lists | None,
+    class_names: PathLike | Sequence[str] | None,
+    draw: Draw,
+    **options: Any,
 ) -> ImageSet:
-    """One of the field's sets; see :func:`imagenet_lt`. Lists other than the published ones give a warning."""
-    if draw.imbalance is not None:
-        raise ValueError(
-            f"{name} is long-tailed as it is published; leave imbalance={draw.imbalance:g} out, or pass None"
-        )
-    base, listings = read_lists(name, root, lists, prefix)
-    counts = torch.bincount(listings["train"].labels)
-    found = (int(counts.sum()), len(counts), int(counts.max()), int(counts.min()))
-    if found != PUBLISHED[name]:
-        warnings.warn(
-            f"the training list has {found[0]:,} images of {found[1]:,} classes, the published one of {name} "
-            f"{PUBLISHED[name][0]:,} of {PUBLISHED[name][1]:,}: results do not compare with published ones",
-            stacklevel=4,
-        )
-    names = named_classes(None, listings["train"])
-    return set_of_files(name, base, listings, names, draw, identity(name, listings), size=size, stream=stream)
+    """The lists of a set, read and found to fit each other, and their images; see :func:`imagenet_lt`.
 
+    Args:
+        prefix: what the lists' names begin with; None takes any.
 
-def identity(name: str, listings: dict[str, Listing]) -> dict[str, object]:
-    """What decides which images these are, beside their files: the labels of all parts."""
-    total = hashlib.sha256()
-    for part in sorted(listings):
-        total.update(part.encode() + listings[part].labels.numpy().tobytes())
-    return {"name": name, "version": 1, "labels": total.hexdigest()}
-
-
-def read_lists(
-    name: str, root: PathLike | None, lists: Lists | None, prefix: str | None = None
-) -> tuple[Path, dict[str, Listing]]:
-    """The images' folder, and the lists of a set, read and found to fit each other; see :func:`list_files`."""
+    A published set whose training list is not the published one gives a warning.
+    """
     if root is None:
         raise ValueError(
             f'{name} needs the folder that paths in its lists start from: load("{name}:PATH") or '
@@ -158,6 +134,29 @@ def read_lists(
         raise FileNotFoundError(f"there is no folder {base}; give the one that paths in the lists start from")
     files = list_files(base if lists is None else lists, prefix)
     listings = {part: read_list(file) for part, file in files.items()}
+    check_fit(listings, files)
+    train, own_name = listings["train"], base.resolve().name
+    if name in PUBLISHED:
+        if draw.imbalance is not None:
+            raise ValueError(
+                f"{name} is long-tailed as it is published; leave imbalance={draw.imbalance:g} out, or pass None"
+            )
+        own_name, counts = name, torch.bincount(train.labels)
+        found = (len(train.labels), len(counts), int(counts.max()), int(counts.min()))
+        if found != PUBLISHED[name]:
+            warnings.warn(
+                f"the training list has {found[0]:,} images of {found[1]:,} classes, the published one of {name} "
+                f"{PUBLISHED[name][0]:,} of {PUBLISHED[name][1]:,}: results do not compare with published ones",
+                stacklevel=4,
+            )
+    # What decides which images these are, beside their files.
+    labels = hashlib.sha256(b"".join(part.encode() + listings[part].labels.numpy().tobytes() for part in sorted(files)))
+    identity = {"name": name, "version": 1, "labels": labels.hexdigest()}
+    return set_of_files(own_name, base, listings, named_classes(class_names, train), draw, identity, **options)
+
+
+def check_fit(listings: dict[str, Listing], files: dict[str, Path]) -> None:
+    """Raise ValueError unless labels run from 0 without gaps, parts have the same, and no image is in two parts."""
     classes = {part: listing.labels.unique().tolist() for part, listing in listings.items()}
     gap = next((label for label, found in enumerate(classes["train"]) if found != label), None)
     if gap is not None:
@@ -171,7 +170,6 @@ def read_lists(
         for image in listing.names:
             if first.setdefault(image, files[part]) != files[part]:
                 raise ValueError(f"{image!r} stands in {first[image]} and in {files[part]}; remove it from one of them")
-    return base, listings
 
 
 def list_files(lists: Lists, prefix: str | None) -> dict[str, Path]:
