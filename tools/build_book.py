@@ -1,6 +1,6 @@
 """Build the book with warnings as errors. `--all` reads every page again, `--output FOLDER` builds elsewhere.
 
-The chapters train their small networks while the book is built, into book/runs/chapters; the pages on results read
+Notebooks train their small networks while the book is built, into book/runs/chapters; the pages on results read
 book/results and benchmarks/results. Jupyter Book keeps executed notebooks by their cells alone, so a change in the
 package or in the results would go unseen: the executed notebooks and the chapters' runs are dropped when either
 changed.
@@ -64,9 +64,8 @@ def build_book(output: Path = ROOT, *, everything: bool = False) -> int:
         raise FileNotFoundError("jupyter-book is not installed; install the package with its extra `book`")
     command = [program, "build", str(ROOT), "--path-output", str(output)]
     command += ["-W", "--keep-going", "-n"] + ["--all"] * everything
-    # Relative to the notebooks, which run in their own folder: the pages print it. The reader's own setting must not
-    # replace the published runs.
-    environment = os.environ | {"DQROUTE_RUNS": "results", "PYTHONUNBUFFERED": "1"}
+    # Relative to the notebooks, which run in their own folder: the pages print it.
+    environment = os.environ | {"DQROUTE_RUNS": "runs/chapters", "PYTHONUNBUFFERED": "1"}
     # A backend chosen outside would take the notebooks' own place, and leave the pages without pictures.
     environment.pop("MPLBACKEND", None)
     build = output / "_build"

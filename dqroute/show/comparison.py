@@ -192,7 +192,7 @@ def speed_ratios(rows: Sequence[dict[str, Any]]) -> Figure:
         bars = ax.barh(np.arange(len(table)) + (place - 1) * 0.27, table[job], 0.27, color=colour, label=job)
         ax.bar_label(bars, fmt="×%.1f", padding=3, fontsize="small")
     ax.axvline(1, color="black", linewidth=0.8)
-    ax.set(xlabel="images a second, plain loop = 1", yticks=range(len(table)), yticklabels=table.index)
+    ax.set(xlabel="images a second, plain loop = 1", yticks=range(len(table)), yticklabels=table.index, xmargin=0.1)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     legend_above(figure)
