@@ -7,7 +7,6 @@ mirrored by threads along the way. No worker processes.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ def share_of(part: Tensor, share: tuple[int, int]) -> Tensor:
 
 
 @dataclass
-class AnyBatches(ABC):
+class AnyBatches:
     """An endless supply of epochs over one split.
 
     Attributes:
@@ -67,7 +66,6 @@ class AnyBatches(ABC):
         """Batches an epoch."""
         return len(self.sizes)
 
-    @abstractmethod
     def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch, from its batch ``first`` on: uint8 ``[B, channels, H, W]`` (channels last) and labels ``[B]``.
 
@@ -76,6 +74,7 @@ class AnyBatches(ABC):
         Raises:
             ValueError: naming the files that cannot be read, when it is their batch's turn.
         """
+        raise NotImplementedError
 
     def sent(self, drawn: Tensor) -> Tensor:
         """On the device, without waiting for what a GPU still has to do."""

@@ -36,13 +36,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise OSError(
             error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another runs_dir"
         ) from error
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Have a rename outlast a power cut, too, where folders can be synchronised (not on Windows and some networks)."""
+    # Have the rename outlast a power cut, too, where folders can be synchronised (not on Windows and some networks).
     if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         with suppress(OSError):
             os.fsync(descriptor)
         os.close(descriptor)

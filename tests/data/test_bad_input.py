@@ -186,9 +186,9 @@ def other_sizes(tree):
 
 
 TREES = [
-    (link_in_a_circle, "has a link that leads nowhere: 'train/a/3.png'; mend or remove it"),
-    (folder_link_in_a_circle, "has a link that leads nowhere: 'train/c'; mend or remove it"),
-    (link_to_nothing, "has a link that leads nowhere: 'test/b/2.png'; mend or remove it"),
+    (link_in_a_circle, "has links that lead nowhere: 'train/a/3.png'; mend or remove them"),
+    (folder_link_in_a_circle, "has links that lead nowhere: 'train/c'; mend or remove them"),
+    (link_to_nothing, "has links that lead nowhere: 'test/b/2.png'; mend or remove them"),
     (link_to_the_folder_above, r"class .c. has no image in train \(.png, .*; add images or remove the class"),
     (empty_class, r"class 'c' has no image in train \(.png, .*; add images or remove the class"),
     (no_class, "test has no class folder; expected test/<class>"),

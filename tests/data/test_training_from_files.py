@@ -72,7 +72,7 @@ def test_a_lost_file_is_one_clear_error_and_costs_no_finished_epoch(data, tmp_pa
         with pytest.raises(ValueError) as error:
             fit(data, tmp_path / "a", quick)
     message = str(error.value)
-    assert message.startswith(f"cannot read {name} (No such file or directory); restore it unchanged")
+    assert message.startswith(f"cannot read {name} (No such file or directory); restore such files unchanged")
     assert str(tmp_path) not in message
     assert not readers()
     file.write_bytes(content)

@@ -121,7 +121,7 @@ def common_side(names: Sequence[str], base: Path) -> int:
                 "have (centred crop, then resized)"
             )
         return width
-    raise ValueError(f"cannot read {named(failures)}; repair or remove them")
+    raise ValueError(f"cannot read {named(failures)}; repair or remove such files")
 
 
 def check_memory(number: int, side: int) -> None:

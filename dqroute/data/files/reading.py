@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,6 @@ TOGETHER = 8  # pictures a thread decodes at a time
 CHUNK = 256  # pictures of a set that are decoded at a time
 Failures = list[tuple[str, Exception]]
 PathLike = str | os.PathLike[str]
-Read = Callable[[Path, int], np.ndarray]
 
 
 def read_images(files: Sequence[PathLike] | PathLike, size: int) -> Tensor:
@@ -54,14 +52,13 @@ def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) 
     images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
     failures: Failures = []
     parts = torch.arange(len(names)).split(CHUNK)
-    decoded = in_batches(parts, names, base, lambda file, _: read_rgb(file, side, exact=exact), side)
-    with closing(decoded) as batches:
-        for place, (batch, failed) in zip(images.split(CHUNK), batches, strict=True):
+    read = read_ahead(parts, names, base, lambda file, _: read_rgb(file, side, exact=exact), side, failures=failures)
+    with closing(read) as batches:
+        for place, batch in zip(images.split(CHUNK), batches, strict=True):
             place.copy_(batch)
-            failures += failed
     unreadable = [failure for failure in failures if not isinstance(failure[1], OtherSizeError)]
     if unreadable:
-        raise ValueError(f"cannot read {named(unreadable)}; repair or remove {them(unreadable)}")
+        raise ValueError(f"cannot read {named(unreadable)}; repair or remove such files")
     if failures:
         raise ValueError(
             f"images differ in size: {named(failures)}, others {side}x{side}; pass size=, the side in pixels that "
@@ -71,30 +68,16 @@ def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) 
 
 
 def read_ahead(
-    parts: Iterable[Tensor], names: Sequence[str], base: Path, read: Read, side: int, **options: Any
-) -> Generator[Tensor, None, None]:
-    """:func:`in_batches`; ValueError names the files of a batch that cannot be read, when it is that batch's turn."""
-    with closing(in_batches(parts, names, base, read, side, **options)) as batches:
-        for images, failures in batches:
-            if failures:
-                it = them(failures)
-                raise ValueError(
-                    f"cannot read {named(failures)}; restore {it} unchanged and start again (finished epochs are "
-                    f"kept), or remove {it}, which makes another set"
-                )
-            yield images
-
-
-def in_batches(
     parts: Iterable[Tensor],
     names: Sequence[str],
     base: Path,
-    read: Read,
+    read: Callable[[Path, int], np.ndarray],
     side: int,
     *,
     threads: int | None = None,
     pinned: bool = False,
-) -> Generator[tuple[Tensor, Failures], None, None]:
+    failures: Failures | None = None,
+) -> Generator[Tensor, None, None]:
     """Batches of pictures in order, a few of them decoded ahead by threads that end with the iterator.
 
     Args:
@@ -103,24 +86,36 @@ def in_batches(
         read: gives a file, and the picture's number, as uint8 ``[side, side, 3]``.
         threads: as many as there are :func:`cores` unless given.
         pinned: whether to put batches where a GPU can fetch them by itself.
+        failures: takes the files that cannot be read, and why; without it they are an error.
 
     Yields:
-        uint8 ``[B, 3, side, side]``, channels last in memory, and which of the files could not be read, and why.
+        uint8 ``[B, 3, side, side]``, channels last in memory.
+
+    Raises:
+        ValueError: naming the files of a batch that cannot be read, when it is that batch's turn.
     """
 
     def fill(images: np.ndarray, numbers: Sequence[int]) -> Failures:
-        failures: Failures = []
+        failed: Failures = []
         for place, number in enumerate(numbers):
             # Damaged files raise almost anything: OSError, SyntaxError, ValueError, struct.error, EOFError.
             try:
                 images[place] = read(base / names[number], number)
             except Exception as error:
-                failures.append((names[number], error))
-        return failures
+                failed.append((names[number], error))
+        return failed
 
-    def first() -> tuple[Tensor, Failures]:
+    def first() -> Tensor:
         images, futures = waiting.popleft()
-        return images.permute(0, 3, 1, 2), [failure for future in futures for failure in future.result()]
+        failed = [failure for future in futures for failure in future.result()]
+        if failures is not None:
+            failures.extend(failed)
+        elif failed:
+            raise ValueError(
+                f"cannot read {named(failed)}; restore such files unchanged and start again (finished epochs are "
+                "kept), or remove them, which makes another set"
+            )
+        return images.permute(0, 3, 1, 2)
 
     waiting: deque[tuple[Tensor, list[Future[Failures]]]] = deque()
     pool = ThreadPoolExecutor(threads or cores(), thread_name_prefix="dqroute-reading")
@@ -154,11 +149,6 @@ def named(failures: Sequence[tuple[str, Exception]]) -> str:
 
     shown = ", ".join(f"{name} ({reason(error)})" for name, error in failures[:5])
     return shown if len(failures) <= 5 else f"{len(failures)} images, among them {shown}"
-
-
-def them(failures: Sequence[object]) -> str:
-    """The pronoun for so many files."""
-    return "it" if len(failures) == 1 else "them"
 
 
 def listed(names: Sequence[object]) -> str:

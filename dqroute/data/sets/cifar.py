@@ -60,14 +60,12 @@ def long_tailed_cifar(classes: int, root: str | os.PathLike[str], download: bool
     try:
         archives = [source(str(folder), train=train, download=download) for train in (True, False)]
     except (RuntimeError, OSError) as error:
-        if download:
-            raise FileNotFoundError(
-                f"{name} could not be downloaded to {folder} ({error}); check the network, or put {source.filename} "
-                f"from {source.url} into that folder yourself and unpack it there"
-            ) from error
         raise FileNotFoundError(
-            f"{name} is not in {folder}, or its copy there is damaged; pass download=True to fetch it, or root= the "
-            f"folder that holds {source.base_folder}"
+            f"{name} could not be downloaded to {folder} ({error}); check the network, or put {source.filename} from "
+            f"{source.url} into that folder yourself and unpack it there"
+            if download
+            else f"{name} is not in {folder}, or its copy there is damaged; pass download=True to fetch it, or root= "
+            f"the folder that holds {source.base_folder}"
         ) from error
     pool, test = (
         Split(torch.from_numpy(archive.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(archive.targets))

@@ -103,8 +103,7 @@ def visible(base: Path, place: str, endings: tuple[str, ...] = ("",)) -> list[os
         shown = [e for e in found if not e.name.startswith(".") and e.name.lower().endswith(endings)]
     dead = [f"{place}/{entry.name}" for entry in shown if entry.is_symlink() and not os.path.exists(entry.path)]
     if dead:
-        links = "links that lead" if len(dead) > 1 else "a link that leads"
-        raise ValueError(f"{base} has {links} nowhere: {listed(dead)}; mend or remove {'them' if dead[1:] else 'it'}")
+        raise ValueError(f"{base} has links that lead nowhere: {listed(dead)}; mend or remove them")
     return sorted(shown, key=lambda entry: entry.name)
 
 

@@ -191,10 +191,10 @@ def test_damaged_files_are_named(tree):
     truncated = tree / "train" / "ant" / "0.png"
     Image.fromarray(noise).save(truncated)
     truncated.write_bytes(truncated.read_bytes()[:1500])
-    with pytest.raises(ValueError, match=r"cannot read train/ant/0.png \(.+\); repair or remove it"):
+    with pytest.raises(ValueError, match=r"cannot read train/ant/0.png \(.+\); repair or remove such files"):
         load(f"folder:{tree}")
     (tree / "train" / "bee" / "1.png").write_bytes(b"no image at all")
-    with pytest.raises(ValueError, match=r"train/ant/0.png .*train/bee/1.png \(not an image PIL knows\).*them"):
+    with pytest.raises(ValueError, match=r"train/ant/0.png .*train/bee/1.png \(not an image PIL knows\).*such files"):
         load(f"folder:{tree}")
     for index in range(8):
         (tree / "train" / "ant" / f"{index}.png").write_bytes(b"")
@@ -203,7 +203,9 @@ def test_damaged_files_are_named(tree):
     assert str(error.value).count(".png") == 5
     for file in tree.glob("train/*/*.png"):
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="cannot read 14 images, among them train/ant/0.png .*; repair or remove them"):
+    with pytest.raises(
+        ValueError, match="cannot read 14 images, among them train/ant/0.png .*; repair or remove such files"
+    ):
         load(f"folder:{tree}")
 
 
