@@ -27,42 +27,43 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import torch
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from dqroute.core.checks import checked_seed, choose, one_line
+from dqroute.core.checks import choose
 from dqroute.core.long_tail import shot_groups
 from dqroute.data import DATA_SETS, checked_imbalance, checked_val
-from dqroute.methods.base import METHODS, Problem, method_options
-from dqroute.models.experts import backbone_names
+from dqroute.methods.base import METHODS, Problem
+from dqroute.models.backbones import backbone_names
 from dqroute.models.pretrained import IMAGENET
 from dqroute.runs.run import canonical
+from dqroute.sweep.document import parse_document, read_document
 from dqroute.sweep.parameters import distinct
-from dqroute.training.settings import Settings, training_settings
+from dqroute.training.settings import STRICT, checked, setting_names, shown, training_settings
 
-KEYS = ("data", "methods", "seeds", "settings", "split")
-EXAMPLES = {
-    "data": "[digits, glyphs: {imbalance: 50}]",
-    "methods": "[cross-entropy, dqroute: {alpha: 0.3}]",
-    "seeds": "[0, 1, 2]",
-    "settings": "[{epochs: 12}, {epochs: 30}]",
-}
+MOST, RUNS = 256, 10_000
+EXAMPLES = {"data": "[digits, glyphs: {imbalance: 50}]", "methods": "[cross-entropy, dqroute: {alpha: 0.3}]"}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One run: a method from one seed on one data set.
+    """One entry of the grid: a method from one seed on one data set, for one row of its table.
 
     Attributes:
-        data, row: names of the data set and of the table's row: the method, and what sets it apart in the grid.
-        load: what :func:`dqroute.load` is given.
-        method, seed, fit: what :func:`dqroute.fit` is given, ``fit`` by name.
+        load: what :func:`dqroute.load` is given; method, seed, fit: what :func:`dqroute.fit` is given.
         split: which images the table is about.
     """
 
@@ -81,14 +82,10 @@ class Task:
     def parameters(self) -> dict[str, Any]:
         """The benchmark notebook's parameters that ask for this run."""
         options, settings = dict(self.load), dict(self.fit)
-        loaded = {"dataset": options.pop("name"), "root": options.pop("root", None)}
-        loaded |= {"imbalance": options.pop("imbalance"), "options": options}
-        fitted = {"preset": settings.pop("preset", "laptop"), "epochs": settings.pop("epochs", None)}
-        return (
-            loaded
-            | {"methods": [self.method], "seeds": [self.seed], "split": self.split, "settings": settings}
-            | fitted
-        )
+        given = {"dataset": options.pop("name"), "root": options.pop("root", None)}
+        given |= {"imbalance": options.pop("imbalance"), "options": options, "methods": [self.method]}
+        given |= {"preset": settings.pop("preset", "laptop"), "epochs": settings.pop("epochs", None)}
+        return given | {"seeds": [self.seed], "split": self.split, "settings": settings}
 
     @property
     def name(self) -> str:
@@ -98,16 +95,8 @@ class Task:
         return f"{readable}-seed{self.seed}-{digest}"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An entry of one of the grid's lists.
-
-    Attributes:
-        name: of the data set or method; empty for settings.
-        given: what stands in the grid, or what it means here (absolute paths, the imbalance filled in).
-        meaning: all that it comes to, defaults included: entries that differ only in words have the same.
-        label: as the table shows it.
-    """
+class Entry(NamedTuple):
+    """An entry of one of the grid's lists: as it is given and labelled, and all that it means, defaults included."""
 
     name: str
     given: dict[str, Any]
@@ -115,182 +104,12 @@ class Entry:
     label: str
 
 
-def read_grid(path: str | os.PathLike[str]) -> list[Task]:
-    """Read a grid file.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: for anything in it that cannot be run, saying what would be valid.
-    """
-    try:
-        return parse_grid(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def parse_grid(text: str) -> list[Task]:
-    """The tasks of a grid, in the order of its data sets and seeds, no two of them the same run.
-
-    Raises:
-        ValueError: if the text is not YAML, names something unknown, of the wrong type, out of range or twice, or
-            asks for no run at all.
-    """
-    grid = load_yaml(text)
-    if not isinstance(grid, dict):
-        raise ValueError(f"a grid has the keys {', '.join(KEYS)}; got {shown(grid)}")
-    for key in grid:
-        choose("key", key, KEYS)
-    data = entries(grid, "data", data_entry)
-    methods = entries(grid, "methods", method_entry)
-    settings = entries({"settings": [{}]} | grid, "settings", settings_entry)
-    seeds = distinct("seeds", [checked_seed(seed) for seed in items({"seeds": [0]} | grid, "seeds")])
-    split = choose("split", grid.get("split", "test"), ("test", "val"))
-
-    def task(image_set: Entry, seed: int, method: Entry, setting: Entry) -> Task:
-        row = ", ".join(part for part in (method.label, setting.label) if part) if len(settings) > 1 else method.label
-        load = {"name": image_set.name} | image_set.given
-        return Task(image_set.label, row, load, method.name, seed, method.given | setting.given, split)
-
-    return [task(*chosen) for chosen in product(data, seeds, methods, settings)]
-
-
-def load_yaml(text: str) -> Any:
-    """YAML 1.2, a key given twice being an error.
-
-    Raises:
-        ValueError: with the line, if it is not YAML.
-    """
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"not readable YAML ({where}{getattr(error, 'problem', None) or one_line(error)})") from error
-
-
-def items(grid: dict[str, Any], key: str) -> list[Any]:
-    """The list under a key; ValueError if there is none or nothing in it."""
-    if not isinstance(grid.get(key), list) or not grid[key]:
-        got = f"got {shown(grid[key])}" if key in grid else "it is not there"
-        raise ValueError(f"{key} must be a list with something in it, such as {EXAMPLES[key]}; {got}")
-    return grid[key]
-
-
-def entries(grid: dict[str, Any], key: str, entry: Callable[[Any], Entry]) -> list[Entry]:
-    """The entries of a list; ValueError if two of them mean the same."""
-    found: list[Entry] = []
-    for item in items(grid, key):
-        new = entry(item)
-        for old in found:
-            if (old.name, canonical(old.meaning)) == (new.name, canonical(new.meaning)):
-                first, second = (shown(each.label or "{}") for each in (old, new))
-                raise ValueError(f"{key} has the same twice, {first} and {second}; remove one")
-        found.append(new)
-    return found
-
-
-def data_entry(item: Any) -> Entry:
-    """A data set, and how it is to be loaded."""
-    name, given = name_and_options("data", item)
-    label = labelled(name, given)
-    kind, _, path = name.partition(":")
-    if not path or kind not in DATA_SETS:
-        choose(
-            "data set",
-            name,
-            [*(known for known in DATA_SETS if known not in ("folder", "list")), "folder:PATH", "list:PATH"],
-        )
-    load = DATA_SETS[kind]
-    hints = options_of(load)
-    untyped = [option for option in inspect.signature(load).parameters if option not in hints]
-    if untyped:
-        raise ValueError(f"grids check options by their types; {', '.join(untyped)} of {name} have none in the code")
-    # The notebook draws the training images from seed 0, so that all runs of a data set share them.
-    del hints["seed"]
-    if path and hints.pop("root", None) is None:
-        raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
-    check_options(name, given, hints)
-    defaults = {n: p.default for n, p in inspect.signature(load).parameters.items() if n != "seed"}
-    given = {"imbalance": defaults["imbalance"]} | given
-    checked_imbalance(given["imbalance"])
-    checked_val(given.get("val"))
-    # Workers may run in another folder.
-    if path:
-        name = f"{kind}:{absolute(path)}"
-    if isinstance(given.get("root"), str):
-        given["root"] = absolute(given["root"])
-    given |= {option: absolute_all(given[option]) for option in ("lists", "class_names") if option in given}
-    return Entry(name, given, defaults | given, label)
-
-
-def method_entry(item: Any) -> Entry:
-    """A method and its options."""
-    name, given = name_and_options("methods", item)
-    own = method_options(name)
-    hints = options_of(METHODS[name].__init__)
-    check_options(name, given, {option: hints[option] for option in own})
-    # All shot groups, and classes enough for any number of experts: a value out of range is refused by this problem.
-    counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
-    with torch.random.fork_rng(devices=[]):
-        METHODS[name](Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,)), **given)
-    return Entry(name, given, own | given, labelled(name, given))
-
-
-def settings_entry(item: Any) -> Entry:
-    """Training settings."""
-    if not isinstance(item, dict):
-        raise ValueError(f"an entry of settings is written {{epochs: 30}}; got {shown(item)}")
-    check_options("settings", item, {"preset": str} | get_type_hints(Settings))
-    label = labelled("", item)
-    if item.get("pretrained") not in (None, "", IMAGENET):
-        item = item | {"pretrained": absolute_all(item["pretrained"])}
-    training = {name: value for name, value in item.items() if name != "preset"}
-    meaning = training_settings(item.get("preset", "laptop"), training).decisive()
-    choose("backbone", meaning["backbone"], backbone_names())
-    return Entry("", item, meaning, label)
-
-
-def name_and_options(key: str, item: Any) -> tuple[str, dict[str, Any]]:
-    """``name`` or ``name: {option: value}``."""
-    if isinstance(item, str):
-        return item, {}
-    if isinstance(item, dict) and len(item) == 1:
-        ((name, options),) = item.items()
-        if isinstance(name, str) and isinstance(options, dict):
-            return name, options
-    raise ValueError(f"an entry of {key} is a name, alone or with options, as in {EXAMPLES[key]}; got {shown(item)}")
-
-
-def options_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The types of a function's parameters, by name."""
-    return {name: hint for name, hint in get_type_hints(function).items() if name != "return"}
-
-
-def check_options(owner: str, given: dict[str, Any], hints: dict[str, Any]) -> None:
-    """Raise ValueError for an option that is unknown or of another type than its hint."""
-    for option, value in given.items():
-        choose(f"option of {owner}", option, hints)
-        kinds = [get_origin(kind) or kind for kind in get_args(hints[option]) or (hints[option],)]
-        # To Python true is a whole number, and a whole number no float.
-        fitting = kinds if not isinstance(value, bool) else [kind for kind in kinds if kind is bool]
-        if not isinstance(value, tuple(fitting)) and not (type(value) is int and float in kinds):
-            valid = " or ".join(dict.fromkeys(WORDS[kind] for kind in kinds if kind in WORDS))
-            raise ValueError(f"{option} of {owner} must be {valid}; got {shown(value)}")
-
-
-def absolute(path: str) -> str:
-    """The path from the root, links followed and ``~`` put in full."""
-    return os.path.realpath(os.path.expanduser(path))
-
-
-def absolute_all(paths: Any) -> Any:
-    """A path, or the paths of a mapping, made absolute; anything else as it is.
-
-    Links are not followed: what they lead to may have another ending, by which files are told apart.
-    """
-    if isinstance(paths, dict):
-        return {name: absolute_all(path) for name, path in paths.items()}
-    return os.path.abspath(os.path.expanduser(paths)) if isinstance(paths, str) else paths
+def name_and_options(key: str, item: Any) -> tuple[str, dict[str, Any], str]:
+    """``name`` or ``name: {option: value}``, and the label ``"name, option=value"``."""
+    name, options = next(iter(item.items())) if isinstance(item, dict) and len(item) == 1 else (item, {})
+    if not (isinstance(name, str) and isinstance(options, dict)):
+        raise ValueError(f"an entry of {key} is a name, or one with options, as in {EXAMPLES[key]}; got {shown(item)}")
+    return name, options, labelled(name, options)
 
 
 def labelled(name: str, given: dict[str, Any]) -> str:
@@ -298,7 +117,151 @@ def labelled(name: str, given: dict[str, Any]) -> str:
     return ", ".join([name] * bool(name) + [f"{option}={value}" for option, value in given.items()])
 
 
-def shown(value: Any) -> str:
-    """A value in a message, cut short."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def data_entry(item: Any) -> Entry:
+    """A data set, and how it is to be loaded."""
+    name, given, label = name_and_options("data", item)
+    kind, _, path = name.partition(":")
+    if not path or kind not in DATA_SETS:
+        alone = [known for known in DATA_SETS if known not in ("folder", "list")]
+        choose("data set", name, [*alone, "folder:PATH", "list:PATH"])
+    # The notebook draws the training images from seed 0, so that all runs of a data set share them.
+    options = options_of(DATA_SETS[kind], "seed", *["root"] * bool(path))
+    if path and "root" not in inspect.signature(DATA_SETS[kind]).parameters:
+        raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
+    check_options(name, given, options)
+    defaults = {option: default for option, (_, default) in options.items()}
+    given = {"imbalance": defaults["imbalance"]} | given
+    checked_imbalance(given["imbalance"])
+    checked_val(given.get("val"))
+    # Workers may run in another folder.
+    given |= {option: absolute(given[option]) for option in ("root", "lists", "class_names") if option in given}
+    return Entry(f"{kind}:{absolute(path)}" if path else name, given, defaults | given, label)
+
+
+def method_entry(item: Any) -> Entry:
+    """A method and its options."""
+    name, given, label = name_and_options("methods", item)
+    options = options_of(METHODS[choose("method", name, METHODS)].__init__)
+    check_options(name, given, options)
+    # All shot groups, and classes enough for any number of experts: a value out of range is refused by this problem.
+    counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
+    with torch.random.fork_rng(devices=[]):
+        METHODS[name](Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,)), **given)
+    return Entry(name, given, {option: default for option, (_, default) in options.items()} | given, label)
+
+
+def settings_entry(item: Any) -> Entry:
+    """Training settings."""
+    if not isinstance(item, dict):
+        raise ValueError(f"an entry of settings is written {{epochs: 30}}; got {shown(item)}")
+    for name in item:
+        choose("setting", name, ["preset", *setting_names()])
+    given = dict(item)
+    if given.get("pretrained") not in ("", IMAGENET):
+        given |= {name: absolute(file) for name, file in item.items() if name == "pretrained"}
+    preset = given.get("preset", "laptop")
+    training = training_settings(preset, {name: value for name, value in given.items() if name != "preset"})
+    choose("backbone", training.backbone, backbone_names())
+    return Entry("", given, training.decisive(), labelled("", item))
+
+
+def options_of(function: Callable[..., Any], *without: str) -> dict[str, tuple[Any, Any]]:
+    """Types and defaults of a function's options."""
+    hints, parameters = get_type_hints(function), inspect.signature(function).parameters.values()
+    options = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in without]
+    return {p.name: (hints.get(p.name, Any), p.default) for p in options}
+
+
+def check_options(owner: str, given: dict[str, Any], options: dict[str, tuple[Any, Any]]) -> None:
+    """Raise ValueError for an option that is unknown or of another type than its hint."""
+    for option, value in given.items():
+        hint, _ = options[choose(f"option of {owner}", option, options)]
+        try:
+            TypeAdapter(hint, config=STRICT).validate_python(value)
+        except ValidationError:
+            valid = " or ".join(WORDS[kind] for kind in get_args(hint) or (hint,) if kind in WORDS)
+            raise ValueError(f"{option} of {owner} must be {valid}; got {shown(value)}") from None
+
+
+def absolute(paths: Any) -> Any:
+    """A path, or the paths of a mapping, from the root; anything else as it is."""
+    if isinstance(paths, dict):
+        return {name: absolute(path) for name, path in paths.items()}
+    return os.path.abspath(os.path.expanduser(paths)) if isinstance(paths, str) else paths
+
+
+def no_two_alike(entries: list[Entry], field: ValidationInfo) -> list[Entry]:
+    """The entries; ValueError if two of them mean the same."""
+    seen: dict[str, Entry] = {}
+    for entry in entries:
+        same = seen.setdefault(json.dumps([entry.name, canonical(entry.meaning)], sort_keys=True), entry)
+        if same is not entry:
+            both = " and ".join(repr(each.label or "{}") for each in (same, entry))
+            raise ValueError(f"{field.field_name} has the same twice, {both}; remove one")
+    return entries
+
+
+def entry(item: Any, field: ValidationInfo) -> Entry:
+    """An item of one of the lists, checked as that list's items are."""
+    of = {"data": data_entry, "methods": method_entry, "settings": settings_entry}
+    return of[str(field.field_name)](item)
+
+
+Entries = Annotated[
+    list[Annotated[Entry, BeforeValidator(entry)]], Field(min_length=1, max_length=MOST), AfterValidator(no_two_alike)
+]
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MOST)]
+A_LIST = f"a list of 1 to {MOST} entries, such as "
+
+
+class Grid(BaseModel):
+    """What a grid's file gives, each entry checked."""
+
+    model_config = STRICT | {"frozen": True}
+
+    data: Entries = Field(description=A_LIST + EXAMPLES["data"])
+    methods: Entries = Field(description=A_LIST + EXAMPLES["methods"])
+    seeds: Seeds = Field([0], description=A_LIST + "[0, 1, 2], whole numbers from 0 and below 2**63")
+    settings: Entries = Field([settings_entry({})], description=A_LIST + "[{epochs: 12}, {epochs: 30}]")
+    split: Literal["test", "val"] = "test"
+
+    @field_validator("seeds")
+    @classmethod
+    def none_twice(cls, seeds: list[int]) -> list[int]:
+        """ValueError if there is no seed, or one twice."""
+        return distinct("seeds", seeds)
+
+
+def read_grid(path: str | os.PathLike[str]) -> list[Task]:
+    """The tasks of a grid file, no two of them the same run.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: in one line for anything in it that cannot be run, saying what would be valid.
+    """
+    document = read_document(path)
+    try:
+        return tasks_of(document)
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+
+
+def parse_grid(text: str) -> list[Task]:
+    """The tasks of a grid's text; ValueError as :func:`read_grid`."""
+    return tasks_of(parse_document(text))
+
+
+def tasks_of(document: Any) -> list[Task]:
+    """The tasks of a grid file's content, in the order of its data sets and seeds; ValueError as :func:`read_grid`."""
+    if not isinstance(document, dict):
+        raise ValueError(f"a grid has the keys {', '.join(Grid.model_fields)}; got {shown(document)}")
+    grid = checked(Grid, document, "key")
+    runs = len(grid.data) * len(grid.methods) * len(grid.seeds) * len(grid.settings)
+    if runs > RUNS:
+        raise ValueError(f"a grid asks for at most {RUNS:,} runs; this one for {runs:,}")
+    tasks = []
+    for image_set, seed, method, setting in product(grid.data, grid.seeds, grid.methods, grid.settings):
+        row = f"{method.label}, {setting.label}" if len(grid.settings) > 1 and setting.label else method.label
+        load, fit = {"name": image_set.name} | image_set.given, method.given | setting.given
+        tasks.append(Task(image_set.label, row, load, method.name, seed, fit, grid.split))
+    return tasks

@@ -10,19 +10,22 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 NOTEBOOK = Path("book/benchmark.ipynb")
+# As measured; it is a multiple where other work has the cores.
+DURATION = ": three trainings, some 3 minutes where two processor cores are idle"
+# For the processes that we start: no spinning threads where cores are shared, and no talk of debuggers.
+QUIET = {"OMP_WAIT_POLICY": "passive", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
 def parse_parameter(text: str) -> tuple[str, Any]:
-    """``name=value``; the value is JSON where it can be read as such, and text otherwise.
-
-    Raises:
-        argparse.ArgumentTypeError: without a name or an equals sign.
-    """
+    """``name=value``, the value in JSON or plain text; ArgumentTypeError without a name or an equals sign."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
         raise argparse.ArgumentTypeError(f"a parameter is written name=value; got {text!r}")
@@ -32,20 +35,42 @@ def parse_parameter(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def table_of(notebook: Any) -> str:
-    """What the cell tagged ``table`` of an executed notebook printed."""
-    lines = []
-    for cell in notebook.cells:
-        if "table" in cell.metadata.get("tags", []):
-            lines += [output.text for output in cell.outputs if output.output_type == "stream"]
-    return "".join(lines)
+def execute(notebook: Path, output: Path, parameters: dict[str, Any], screen: Any = None) -> Any:
+    """The notebook, executed in a quiet kernel; ``screen`` is written what that writes to its error stream.
 
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the notebook and print its table and where its outputs are."""
+    Raises:
+        papermill.PapermillExecutionError: if a cell raises; RuntimeError: if the kernel dies.
+    """
     # Here, so that importing the package needs no papermill.
     import papermill
 
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    # Seconds for a kernel to answer: many that start at once on a shared disk take their time.
+    more = {"start_timeout": 300, "extra_arguments": ["--IPKernelApp.log_level=ERROR"], "stderr_file": screen}
+    return papermill.execute_notebook(notebook, output, parameters, progress_bar=False, **more)
+
+
+def end_kernels() -> Any:
+    """Have the kernels that this process or its workers started save their trainings and end; returns the kernels."""
+    import psutil  # type: ignore[import-untyped]
+
+    below = psutil.Process().children(recursive=True)
+    kernels = [process for process in below if "ipykernel_launcher" in process.cmdline()]
+    for kernel in kernels:
+        kernel.terminate()
+    return kernels
+
+
+def table_of(notebook: Any) -> str:
+    """What the cell tagged ``table`` of an executed notebook printed."""
+    tables = [cell for cell in notebook.cells if "table" in cell.metadata.get("tags", [])]
+    return "".join(output.text for cell in tables for output in cell.outputs if output.output_type == "stream")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the notebook and print its table and where its outputs are; 130 if Ctrl-C ended it."""
     parser = argparse.ArgumentParser(prog="python -m dqroute.sweep.notebook", description=__doc__)
     parser.add_argument("parameters", nargs="*", metavar="name=value", type=parse_parameter)
     parser.add_argument("--notebook", type=Path, default=NOTEBOOK)
@@ -53,25 +78,37 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not chosen.notebook.is_file():
         parser.error(f"there is no notebook {chosen.notebook}; run this from the repository's root")
-    # papermill logs what the kernel writes to its error stream, the progress bars, as warnings.
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
         chosen.output.touch()
     except OSError as error:
         parser.error(f"cannot write {chosen.output} ({error.strerror}); name another file with --output")
-    print(f"running {chosen.notebook} …", flush=True)
+    given, stopped = dict(chosen.parameters), list[bool]()
+
+    def stop(*_: Any) -> None:
+        """Wait for the kernel to end, its training saved; without a kernel, or told again, end at once."""
+        if stopped or not end_kernels():
+            raise KeyboardInterrupt
+        stopped.append(True)
+        logging.disable()
+
+    screen = SimpleNamespace(write=lambda text: stopped or sys.stderr.write(text), flush=sys.stderr.flush)
+    before = signal.signal(signal.SIGINT, stop)
     try:
-        executed = papermill.execute_notebook(
-            chosen.notebook,
-            chosen.output,
-            dict(chosen.parameters),
-            log_output=True,
-            progress_bar=False,
-        )
-    except papermill.PapermillExecutionError as error:
-        print(f"{error.ename}: {error.evalue}\nThe notebook up to there: {chosen.output}", file=sys.stderr)
+        print(f"running {chosen.notebook}{'' if given else DURATION} …", flush=True)
+        executed = execute(chosen.notebook, chosen.output, given, screen)
+    except (Exception, KeyboardInterrupt) as error:
+        if stopped or isinstance(error, KeyboardInterrupt):
+            saved = given.get("runs_dir") or os.environ.get("DQROUTE_RUNS", "runs")
+            said = f"what was trained is saved in {saved}; the same command goes on from there"
+            print(f"\nstopped: {said}", file=sys.stderr)
+            return 130
+        # What a cell raised, or what became of the kernel.
+        kind, said = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+        print(f"{kind}: {said}\nThe notebook up to there: {chosen.output}", file=sys.stderr)
         return 1
+    finally:
+        signal.signal(signal.SIGINT, before)
     print(f"\n{table_of(executed)}\nexecuted notebook: {chosen.output}")
     return 0
 

@@ -4,65 +4,54 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
-INJECTED = "# Parameters"
+from dqroute.core.checks import choose
 
 
-def refuse_unknown(namespace: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raise ValueError if papermill injected a parameter that the notebook does not know.
+def refuse_unknown(namespace: Mapping[str, Any]) -> None:
+    """Raise ValueError if papermill injected a parameter that the notebook, whose ``globals()`` these are, has not."""
+    # In IPython's history of the cells, papermill's follows the one that sets the parameters.
+    for before, cell in pairwise(namespace.get("In", [])):
+        if cell.startswith("# Parameters"):
+            for name in assigned(cell):
+                choose("parameter", name, assigned(before))
 
-    Args:
-        namespace: the notebook's ``globals()``; papermill's cell is found in IPython's input history there.
-        known: the names of the notebook's parameters.
-    """
-    valid = list(known)
-    cells: Sequence[str] = namespace.get("In", [])
-    for source in cells:
-        if not source.startswith(INJECTED):
-            continue
-        assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign)]
-        names = [target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)]
-        unknown = [name for name in names if name not in valid]
-        if unknown:
-            raise ValueError(f"unknown parameter {', '.join(unknown)}; this notebook takes {', '.join(valid)}")
+
+def assigned(cell: str) -> list[str]:
+    """The names that a cell gives values."""
+    targets = [target for node in ast.parse(cell).body if isinstance(node, ast.Assign) for target in node.targets]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list as it is, ``"a, b"`` or ``'["a", "b"]'`` as two names, anything else as a list of one.
+    """A list as it is, ``"a, b"``, ``"[a, b]"`` or JSON as two names, anything else as a list of one.
 
-    For ``papermill -p methods a,b``: papermill's ``-p`` knows no lists. ``"[a, b]"``, which is no JSON, is two names
-    as well.
+    For ``papermill -p methods a,b``: papermill's ``-p`` knows no lists.
     """
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        with suppress(ValueError):
-            value = json.loads(value)
-    if isinstance(value, str):
-        parts = [part.strip() for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
-        return [int(part) if part.lstrip("-").isdigit() else part for part in parts if part]
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    if not isinstance(value, str):
+        return list(value) if isinstance(value, (list, tuple)) else [value]
+    inner = value.strip().removeprefix("[").removesuffix("]")
+    with suppress(ValueError):
+        return json.loads(f"[{inner}]")
+    return [part.strip() for part in inner.split(",") if part.strip()]
 
 
 def distinct(what: str, values: list[Any]) -> list[Any]:
     """The values; ValueError if there is none, or one twice."""
-    twice = [value for value in values if values.count(value) > 1]
-    if not values or twice:
+    if not values or any(values.count(value) > 1 for value in values):
         raise ValueError(f"{what} must name at least one and none twice; got {values}")
     return values
 
 
 def as_options(value: Any, what: str = "options") -> dict[str, Any]:
-    """A dictionary as it is, and one written as JSON: for ``papermill -p options '{"size": 64}'``.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    try:
+    """A dictionary as it is or written as JSON: for ``papermill -p options '{"size": 64}'``; ValueError otherwise."""
+    options = value
+    with suppress(ValueError):
         options = json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        options = None
     if not isinstance(options, dict):
         raise ValueError(f"{what} are written as JSON, such as '{{\"size\": 64}}'; got {value!r}")
     return options

@@ -1,39 +1,37 @@
 """Many runs: a grid of papermill runs of the benchmark notebook on a Dask cluster, and one table of them all.
 
-``python -m dqroute.sweep GRID.yaml`` runs the grid of :mod:`dqroute.sweep.grid` here; ``--scheduler ADDRESS`` on a
-cluster whose workers see the same folders. A run already done is found; an interrupted one goes on from where
-it was last saved; a worker that dies is replaced, and its run given to another; a run that fails lets the others go on.
+A run already done is found; an interrupted one goes on from where it was last saved; a worker that dies is replaced,
+and its run given to another; a run that fails lets the others go on.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
 import shlex
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import dask
 import pandas as pd
+import psutil  # type: ignore[import-untyped]
 import torch
 from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster, as_completed, wait
+from distributed import Client, LocalCluster, as_completed
 
 from dqroute.core.checks import one_line
+from dqroute.data import load
 from dqroute.runs import tables
 from dqroute.runs.run import Run, default_runs_dir
 from dqroute.sweep.grid import Task, read_grid
-from dqroute.sweep.notebook import NOTEBOOK, parse_parameter
-from dqroute.sweep.worker import TOPIC, Known, RunFailed, carry_out, know
+from dqroute.sweep.notebook import NOTEBOOK, QUIET, end_kernels
+from dqroute.sweep.worker import TOPIC, Known, carry_out, known_of
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 LOCAL = {
     # A task goes to a worker when the worker is free, not before: another may be free earlier.
     "distributed.scheduler.worker-saturation": 1.0,
@@ -41,19 +39,6 @@ LOCAL = {
     # be closed with a run in its hands, and never replaced.
     "distributed.deploy.lost-worker-timeout": "1h",
 }
-
-
-class RowRun(Run):
-    """A run under the name of its row in the table, where two rows may be one method with different options."""
-
-    def __init__(self, folder: Path, row: str) -> None:
-        super().__init__(folder)
-        self.row = row
-
-    @property
-    def method(self) -> str:
-        """The row's name."""
-        return self.row
 
 
 @dataclass(frozen=True)
@@ -80,36 +65,40 @@ class Sweep:
     """What came of a grid.
 
     Attributes:
-        runs: by data set, in the order of the grid; every run that was made or found, once.
+        runs: by data set and row, in the order of the grid; every run that was made or found, once.
         failures: the others.
         split: which images the tables are about.
     """
 
-    runs: dict[str, list[RowRun]]
-    failures: list[Failure]
+    runs: dict[str, dict[str, list[Run]]]
+    failures: list[Failure] = field(default_factory=list)
     split: str = "test"
 
     def summary(self) -> pd.DataFrame:
         """Accuracy in %, mean over seeds ± half the 95 % interval; a row for each data set, method and setting."""
-        return self.table(lambda runs: tables.summary(runs, self.split))
+        return self.table(lambda rows: tables.summary(rows, self.split))
 
     def differences(self) -> pd.DataFrame:
         """Each row less the data set's first, paired by seed, in points; empty where there is only one row."""
-        return self.table(lambda runs: tables.paired_differences(runs, runs[0].row, self.split))
+        return self.table(lambda rows: tables.paired_differences(rows, next(iter(rows)), self.split))
 
-    def table(self, of: Callable[[list[RowRun]], pd.DataFrame]) -> pd.DataFrame:
+    def table(self, of: Callable[[dict[str, list[Run]]], pd.DataFrame]) -> pd.DataFrame:
         """The tables of the data sets, one below the other."""
-        parts = {name: of(runs) for name, runs in self.runs.items()}
+        parts = {name: of(rows) for name, rows in self.runs.items()}
         parts = {name: part for name, part in parts.items() if len(part)}
         return pd.concat(parts).fillna("–").rename_axis(columns=None) if parts else pd.DataFrame()
 
     def __str__(self) -> str:
-        groups = [f"{name}: {runs[0].groups.description}" for name, runs in self.runs.items()]
-        parts = [f"accuracy on {self.split} images, %\n{self.summary().to_string()}", "\n".join(groups)]
-        if len(differences := self.differences()):
-            parts.insert(1, f"differences, paired by seed, in points\n{differences.to_string()}")
-        failed = "\n".join(map(str, [f"{len(self.failures)} failed", *self.failures]))
-        return "\n\n".join((parts if self.runs else []) + [failed] * bool(self.failures))
+        parts = []
+        if self.runs:
+            parts.append(f"accuracy on {self.split} images, %\n{self.summary().to_string()}")
+            if len(differences := self.differences()):
+                parts.append(f"differences, paired by seed, in points\n{differences.to_string()}")
+            groups = {name: next(iter(rows.values()))[0].groups for name, rows in self.runs.items()}
+            parts.append("\n".join(f"{name}: {group.description}" for name, group in groups.items()))
+        if self.failures:
+            parts.append("\n".join(map(str, [f"{len(self.failures)} failed", *self.failures])))
+        return "\n\n".join(parts)
 
 
 def sweep(
@@ -125,7 +114,7 @@ def sweep(
     Args:
         grid: the YAML file, see :mod:`dqroute.sweep.grid`.
         scheduler: address of a Dask scheduler, or a Dask cluster object, whose workers see this machine's folders
-            under the same paths; None starts worker processes on this machine.
+            under the same paths; None starts worker processes on this machine, which no other user can reach.
         workers: how many of those, from 1; None takes one a processor core, or one in all where there is a GPU.
         runs_dir: where run folders go, and the executed notebooks, in ``notebooks``; by default ``$DQROUTE_RUNS``, or
             ``runs``.
@@ -143,7 +132,7 @@ def sweep(
         print(f"{len(tasks)} runs on {len(client.nthreads())} workers", flush=True)
         if find_spec("bokeh"):
             print(f"watch them at {client.dashboard_link}", flush=True)
-        return Sweeping(client, tasks, template, where).to_the_end()
+        return gathered(tasks, carried_out(client, tasks, template, where))
 
 
 @contextmanager
@@ -156,132 +145,94 @@ def connected(scheduler: Any, workers: int | None) -> Iterator[Client]:
     if workers is not None and workers < 1:
         raise ValueError(f"a sweep needs at least 1 worker; got {workers}")
     workers = workers or (1 if torch.cuda.is_available() else CPU_COUNT)
+    threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), max(1, CPU_COUNT // workers)
+    )
     cluster: dict[str, Any] = {
         "n_workers": workers,
         "threads_per_worker": 1,
+        # A scheduler runs what it is sent: certificates of its own keep other users of the machine out.
+        "security": True,
         # The training runs in a kernel beside the worker, where Dask does not see its memory.
         "memory_limit": None,
         # What fails is told in the sweep's own lines.
         "silence_logs": logging.CRITICAL,
         "dashboard_address": "127.0.0.1:0",
-        "env": {name: os.environ.get(name, str(max(1, CPU_COUNT // workers))) for name in THREADS},
+        # Ctrl-C is for us to answer.
+        "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
+        "env": {name: os.environ.get(name, str(value)) for name, value in (threads | QUIET).items()},
     }
     with dask.config.set(LOCAL), LocalCluster(**cluster) as local, Client(local) as client:
-        yield client
+        try:
+            yield client
+        except KeyboardInterrupt:
+            # Seconds for the longest steps: their workers end them when they have saved.
+            psutil.wait_procs(end_kernels(), timeout=60)
+            raise
 
 
-class Sweeping:
-    """A sweep on its way."""
+def carried_out(client: Client, tasks: Sequence[Task], notebook: Path, runs_dir: Path) -> dict[str, Run | Failure]:
+    """What came of each task, by its name; a line tells each thing that happens."""
+    by_name, started, done = {task.name: task for task in tasks}, set[str](), dict[str, Run | Failure]()
 
-    def __init__(self, client: Client, tasks: Sequence[Task], notebook: Path, runs_dir: Path) -> None:
-        self.client, self.tasks, self.notebook, self.runs_dir = client, tasks, notebook, runs_dir
-        self.by_name = {task.name: task for task in tasks}
-        self.started: set[str] = set()
-        self.ended = 0
+    def say(what: str, task: Task, more: object) -> None:
+        print(f"[{len(done)}/{len(tasks)}] {what:6} {task}: {more}", flush=True)
 
-    def to_the_end(self) -> Sweep:
-        """Run all tasks, and gather what came of them."""
-        self.client.subscribe_topic(TOPIC, self.note_start)
-        known = {name: self.known(task) for name, task in {task.data: task for task in self.tasks}.items()}
-        futures: dict[Future, Task] = {}
-        for task in self.tasks:
-            arguments = (task, known[task.data], self.notebook, self.output(task), self.runs_dir)
-            futures[self.client.submit(carry_out, *arguments, key=("run", task.name))] = task
-        runs: dict[str, RowRun] = {}
-        failures: dict[str, Failure] = {}
-        for future in as_completed(futures):
-            task = futures[future]
-            self.ended += 1
-            try:
-                folder, found = future.result()
-                run = runs[task.name] = RowRun(folder, task.row)
-                self.say("found" if found else "done", task, f": {run.seconds:.0f} s of training")
-            except Exception as error:
-                failure = failures[task.name] = self.failure(task, error)
-                self.say("failed", task, f": {failure.error}")
-        return self.gathered(runs, failures)
-
-    def known(self, task: Task) -> Known | None:
-        """What tells the runs on a task's data set; None if it could not be loaded.
-
-        One set after the other, before anything trains: two workers must not download into one folder.
-        """
-        print(f"loading {task.data}", flush=True)
-        future = self.client.submit(know, task.load, pure=False)
-        wait(future)
-        return future.result() if future.status == "finished" else None
-
-    def note_start(self, event: tuple[float, tuple[str, str]]) -> None:
-        """Tell that a run has started; the scheduler passes on what its worker logged."""
+    def note_start(event: tuple[float, tuple[str, str]]) -> None:
+        """The scheduler passes on what a worker logged: a second time where the worker of the first has died."""
         _, (name, where) = event
-        if name in self.by_name:
-            # A second time: the worker of the first has died.
-            self.say("again" if name in self.started else "start", self.by_name[name], f": {where}")
-            self.started.add(name)
+        if name in by_name:
+            say("again" if name in started else "start", by_name[name], where)
+            started.add(name)
 
-    def say(self, what: str, task: Task, more: str = "") -> None:
-        """A line for what happened."""
-        print(f"[{self.ended}/{len(self.tasks)}] {what:6} {task}{more}", flush=True)
-
-    def output(self, task: Task) -> Path:
-        """Where the task's executed notebook goes."""
-        return self.runs_dir / "notebooks" / f"{task.name}.ipynb"
-
-    def failure(self, task: Task, error: Exception) -> Failure:
-        """What to tell of an error."""
-        kind = "" if isinstance(error, RunFailed) else f"{type(error).__name__}: "
-        output = self.output(task)
-        there = output if output.is_file() else None
-        return Failure(task, kind + one_line(error), there, self.command(task))
-
-    def command(self, task: Task) -> str:
-        """The shell command that runs a task alone."""
-        given = task.parameters | {"runs_dir": str(self.runs_dir)}
-        # None and {} are the notebook's own values for all the others.
-        given = {name: v for name, v in given.items() if v not in (None, {}) or name == "imbalance"}
-        words = [f"{name}={as_written(value)}" for name, value in given.items()]
-        files = ["--notebook", str(self.notebook), "--output", str(self.output(task))]
-        return shlex.join(["python", "-m", "dqroute.sweep.notebook", *words, *files])
-
-    def gathered(self, runs: dict[str, RowRun], failures: dict[str, Failure]) -> Sweep:
-        """Runs and failures in the order of the grid, row by row."""
-        rows = list(dict.fromkeys(task.row for task in self.tasks))
-        ordered = sorted(self.tasks, key=lambda task: rows.index(task.row))
-        by_data: dict[str, list[RowRun]] = {}
-        for data in dict.fromkeys(task.data for task in self.tasks):
-            found = [runs[task.name] for task in ordered if task.data == data and task.name in runs]
-            if found:
-                by_data[data] = found
-        failed = [failures[task.name] for task in ordered if task.name in failures]
-        return Sweep(by_data, failed, self.tasks[0].split)
+    client.subscribe_topic(TOPIC, note_start)
+    # One set after the other, before anything trains: two workers must not download into one folder.
+    known = {name: know(name, task.load) for name, task in {task.data: task for task in tasks}.items()}
+    futures = {}
+    for task in tasks:
+        output = runs_dir / "notebooks" / f"{task.name}.ipynb"
+        arguments = (task, known[task.data], notebook, output, runs_dir)
+        futures[client.submit(carry_out, *arguments, key=("run", task.name))] = task, output
+    for future in as_completed(futures):
+        task, output = futures[future]
+        try:
+            folder, found = future.result()
+            run = done[task.name] = Run(folder)
+            say("found" if found else "done", task, f"{run.seconds:.0f} s of training")
+        except Exception as error:
+            there, again = output if output.is_file() else None, command(task, notebook, output, runs_dir)
+            failure = done[task.name] = Failure(task, one_line(error) or repr(error), there, again)
+            say("failed", task, failure.error)
+    return done
 
 
-def as_written(value: Any) -> str:
-    """A parameter's value as :mod:`dqroute.sweep.notebook` reads it."""
-    plain = isinstance(value, str) and parse_parameter(f"x={value}")[1] == value
-    return value if plain else json.dumps(value, ensure_ascii=False)
+def know(name: str, load_arguments: dict[str, Any]) -> Known | None:
+    """Load an image set as the notebook does, to tell its runs by; None if it cannot be loaded."""
+    print(f"loading {name}", flush=True)
+    # The notebook meets the same error, and keeps it where it can be read.
+    with suppress(Exception):
+        return known_of(load(seed=0, **load_arguments))
+    return None
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a grid, print its table and what failed; 1 if anything did."""
-    parser = argparse.ArgumentParser(prog="python -m dqroute.sweep", description="Run a grid; see dqroute.sweep.grid.")
-    parser.add_argument("grid", type=Path, metavar="GRID.yaml")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, such as tcp://10.0.0.1:8786")
-    where.add_argument("--workers", type=int, metavar="N", help="processes on this machine")
-    parser.add_argument("--runs-dir", type=Path, help="where run folders and executed notebooks go")
-    parser.add_argument("--notebook", type=Path, default=NOTEBOOK)
-    chosen = parser.parse_args(arguments)
-    try:
-        done = sweep(**vars(chosen))
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    print(f"\n{done}")
-    return 1 if done.failures else 0
+def command(task: Task, notebook: Path, output: Path, runs_dir: Path) -> str:
+    """The shell command that runs a task alone."""
+    # None and {} are the notebook's own values for all but the imbalance.
+    given = {name: v for name, v in task.parameters.items() if v not in (None, {}) or name == "imbalance"}
+    words = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in given.items()]
+    words += [f"runs_dir={runs_dir}", "--notebook", str(notebook), "--output", str(output)]
+    return shlex.join(["python", "-m", "dqroute.sweep.notebook", *words])
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def gathered(tasks: Sequence[Task], done: dict[str, Run | Failure]) -> Sweep:
+    """Runs and failures in the order of the grid, row by row."""
+    rows = list(dict.fromkeys(task.row for task in tasks))
+    runs: dict[str, dict[str, list[Run]]] = {task.data: {} for task in tasks}
+    failures = []
+    for task in sorted(tasks, key=lambda task: rows.index(task.row)):
+        result = done[task.name]
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            runs[task.data].setdefault(task.row, []).append(result)
+    return Sweep({name: by_row for name, by_row in runs.items() if by_row}, failures, tasks[0].split)

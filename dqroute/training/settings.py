@@ -3,83 +3,69 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
 from math import cos, pi
-from numbers import Integral
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from dqroute.core.checks import checked_range, checked_whole, choose
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from dqroute.core.checks import choose, plain
 
 MUON_SETTINGS = ("optimizer", "kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
 IF_SAID = {"pretrained": None, "trunk_lr": 1.0}
+# True is no number, 3.0 no whole number, and NaN and infinity are nothing.
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+Whole = Annotated[int, Field(ge=1, le=100_000, description="a whole number from 1 to 100,000")]
+Amount = Annotated[float, Field(ge=0, le=1000, description="a number from 0 to 1000")]
+Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
+Factor = Annotated[float, Field(ge=0.05, le=16, description="a number from 0.05 to 16")]
+Name = Annotated[str, Field(min_length=1, max_length=200, description="a network's name")]
+File = Annotated[str | None, Field(min_length=1, max_length=4096, description="None, 'imagenet' or a safetensors file")]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Settings:
     """How a network is trained, whatever the method.
 
     Attributes:
-        epochs: passes over the training images.
-        batch_size: images a step.
-        lr: peak learning rate of SGD with Nesterov momentum.
-        momentum, weight_decay: of SGD.
-        optimizer: ``"sgd"``, or ``"muon"``: Muon for the convolutions' kernels, SGD for the rest; see
-            :class:`dqroute.training.optimizer.Updates`.
-        kernel_lr, kernel_decay: peak learning rate and weight decay of Muon.
+        epochs: passes over the training images; batch_size: images a step.
+        lr: peak learning rate of SGD with Nesterov momentum; momentum, weight_decay: its others.
         schedule: ``"cosine"`` to zero, or ``"step"``: ×0.1 at 80 % and again at 90 % of the epochs (160, 180 of 200).
         warmup: epochs over which the rate rises linearly from zero.
-        backbone: a name from :func:`dqroute.models.experts.backbone_names`.
+        backbone: a name from :func:`dqroute.models.backbones.backbone_names`.
         shared_depth: stages the experts share, up to all: then each is a classifier of one network.
         branch_width: factor on the width of the later stages of a CIFAR ResNet.
         precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the hardware computes in it.
+        optimizer: ``"sgd"``, or ``"muon"``: Muon for the convolutions' kernels, SGD for the rest; see
+            :class:`dqroute.training.optimizer.Updates`; kernel_lr, kernel_decay: peak rate and weight decay of Muon.
         pretrained: weights to start from: None for random ones, ``"imagenet"`` for torchvision's, or the path of a
             safetensors file; see :func:`dqroute.models.pretrained.read_pretrained`.
-        trunk_lr: factor on the learning rate of the shared stages, from 0 to 1.
+        trunk_lr: factor on the learning rate of the shared stages.
     """
 
-    epochs: int = 12
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    schedule: str = "cosine"
-    warmup: float = 1.0
-    backbone: str = "resnet8"
-    shared_depth: int = 1
-    branch_width: float = 1.0
-    precision: str = "auto"
-    optimizer: str = "sgd"
-    kernel_lr: float = 0.05
-    kernel_decay: float = 0.05
-    pretrained: str | None = None
-    trunk_lr: float = 1.0
+    epochs: Whole = 12
+    batch_size: Whole = 128
+    lr: Amount = 0.1
+    momentum: Share = 0.9
+    weight_decay: Share = 5e-4
+    schedule: Literal["cosine", "step"] = "cosine"
+    warmup: Amount = 1.0
+    backbone: Name = "resnet8"
+    shared_depth: Whole = 1
+    branch_width: Factor = 1.0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    optimizer: Literal["sgd", "muon"] = "sgd"
+    kernel_lr: Amount = 0.05
+    kernel_decay: Share = 0.05
+    pretrained: File = None
+    trunk_lr: Share = 1.0
 
     def __post_init__(self) -> None:
-        choose("schedule", self.schedule, ("cosine", "step"))
-        choose("precision", self.precision, ("auto", "bf16", "fp32"))
-        choose("optimizer", self.optimizer, ("sgd", "muon"))
-        for name in ("epochs", "batch_size", "shared_depth"):
-            # A number out of an array would not go into the run's settings.json.
-            object.__setattr__(self, name, checked_whole(name, getattr(self, name), 1))
-        checked_range("branch_width", self.branch_width, 0.05, 16)
-        ranges = {
-            "lr": 1e3,
-            "momentum": 1,
-            "weight_decay": 1,
-            "warmup": self.epochs,
-            "kernel_lr": 1e3,
-            "kernel_decay": 1,
-            "trunk_lr": 1,
-        }
-        for name, high in ranges.items():
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= high:
-                raise ValueError(f"{name} must lie between 0 and {high:g}; got {value!r}")
-        if self.pretrained == "" or not isinstance(self.pretrained, (str, os.PathLike, type(None))):
-            raise ValueError(f"pretrained is None, 'imagenet' or a safetensors file; got {self.pretrained!r}")
-        if isinstance(self.pretrained, os.PathLike):
-            object.__setattr__(self, "pretrained", os.fspath(self.pretrained))
+        if self.warmup > self.epochs:
+            raise ValueError(f"warmup must be a number from 0 to the {self.epochs} epochs; got {self.warmup:g}")
 
     def decisive(self) -> dict[str, Any]:
         """What decides the result, as plain values; Muon's settings only where it is used."""
@@ -90,7 +76,7 @@ class Settings:
         }
 
     def rate(self, epoch: float) -> float:
-        """The learning rate after ``t`` epochs, a fraction allowed: ``lr`` times :meth:`share`."""
+        """The learning rate after ``epoch`` epochs, a fraction allowed: ``lr`` times :meth:`share`."""
         return self.lr * self.share(epoch)
 
     def share(self, epoch: float) -> float:
@@ -120,9 +106,7 @@ PRESETS = {
     "short": Settings(epochs=36, batch_size=64, backbone="resnet32", warmup=2.0, optimizer="muon", kernel_lr=0.14),
     # The field's schedule for ImageNet-LT: ResNeXt-50 (backbone="resnet50" for the other), 180 epochs of cosine,
     # rate 0.1 at 256 images a step; experts own stages 3 and 4, at full width, where RIDE and SADE reduce them.
-    "imagenet-lt": Settings(
-        epochs=180, batch_size=256, warmup=0.0, backbone="resnext50_32x4d", shared_depth=2, weight_decay=5e-4
-    ),
+    "imagenet-lt": Settings(epochs=180, batch_size=256, warmup=0.0, backbone="resnext50_32x4d", shared_depth=2),
     # The field's schedule for Places-LT: ResNet-152 pretrained on ImageNet, 30 epochs, a tenth of the rate for the
     # shared stages. The rates fall along a cosine, where SADE takes steps.
     "places-lt": Settings(
@@ -138,19 +122,55 @@ PRESETS = {
 }
 
 
-def training_settings(preset: str, changes: dict[str, Any]) -> Settings:
-    """A preset with some settings changed; None means "as the preset has it".
+def training_settings(preset: str, changes: Mapping[str, Any]) -> Settings:
+    """A preset with some settings changed, None being as the preset has it; ValueError as :func:`checked`.
 
     A warm-up that comes from the preset, not from the caller, is at most a third of the training.
     """
     base = PRESETS[choose("preset", preset, PRESETS)]
-    given = {name: value for name, value in changes.items() if value is not None}
-    epochs = given.get("epochs", base.epochs)
-    if "warmup" not in given and isinstance(epochs, Integral):
-        given["warmup"] = min(base.warmup, int(epochs) / 3)
-    return replace(base, **given)
+    given = {name: plain(value) for name, value in changes.items() if value is not None}
+    epochs, start = given.get("epochs", base.epochs), given.get("pretrained")
+    if "warmup" not in given and isinstance(epochs, (int, float)) and 0 < epochs < 3 * base.warmup:
+        given["warmup"] = epochs / 3
+    if isinstance(start, os.PathLike):
+        given["pretrained"] = os.fspath(start)
+    return checked(Settings, vars(base) | given, "setting")
+
+
+def checked(model: type[T], values: Mapping[str, Any], kind: str) -> T:
+    """An instance of a pydantic dataclass or model.
+
+    Args:
+        kind: what its fields are called, for the message.
+
+    Raises:
+        ValueError: one line on the first field that is unknown, missing, of another type or out of range.
+    """
+    known: dict[str, Any] = vars(model)["__pydantic_fields__"]
+    for name in values:
+        choose(kind, name, known)
+    try:
+        return model(**values)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+    if wrong["type"] == "value_error":
+        raise wrong["ctx"]["error"]  # a check of ours, which has its own words
+    name = str(wrong["loc"][0])
+    got = f"got {shown(values[name])}" if name in values else "it is not there"
+    if wrong["type"] == "literal_error" and isinstance(values[name], str):
+        choose(name, values[name], get_args(known[name].annotation))
+    raise ValueError(f"{name} must be {known[name].description or wrong['ctx']['expected']}; {got}")
+
+
+def shown(value: Any) -> str:
+    """A value in a message, cut short."""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # which Python does not write
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def setting_names() -> list[str]:
     """The names that :func:`dqroute.fit` takes as training settings."""
-    return [field.name for field in fields(Settings)]
+    return list(vars(PRESETS["laptop"]))

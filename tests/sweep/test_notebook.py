@@ -1,12 +1,15 @@
 """The main job as a user starts it: a process, a notebook, a table."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from dqroute.sweep.notebook import main, parse_parameter, table_of
@@ -57,40 +60,37 @@ def test_the_table_is_what_the_tagged_cell_printed():
     assert table_of(new.new_notebook(cells=[plain, tagged])) == "one\ntwo\n"
 
 
-def benchmark(tmp_path, *parameters):
-    """``python -m dqroute.sweep.notebook`` from the repository's root."""
+SMALL = ["dataset=digits", "imbalance=5", 'options={"n_max": 20}', "epochs=1"]
+
+
+def command(tmp_path, *parameters):
+    """``python -m dqroute.sweep.notebook``."""
+    words = [sys.executable, "-m", "dqroute.sweep.notebook", *parameters, f"runs_dir={tmp_path / 'runs'}"]
+    return [*words, "--output", str(tmp_path / "out" / "benchmark.ipynb")]
+
+
+def from_root(**more):
+    """Arguments of a process in the repository's root, whose output is read."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "dqroute.sweep.notebook",
-            *parameters,
-            "--output",
-            str(tmp_path / "out" / "benchmark.ipynb"),
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        timeout=570,
-    )
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | more
 
 
 @pytest.mark.slow
 def test_the_benchmark_trains_prints_its_table_and_finds_its_runs_again(tmp_path):
-    small = ["dataset=digits", "imbalance=5", "epochs=1", "seeds=[0,1]", f"runs_dir={tmp_path / 'runs'}"]
-    first = benchmark(tmp_path, *small)
+    first = subprocess.run(command(tmp_path, *SMALL), **from_root())
     assert first.returncode == 0, first.stderr
-    for expected in ("digits, imbalance 5", "overall", "cross-entropy", "logit-adjustment", "dqroute", "±"):
+    for expected in ("running book", "digits, imbalance 5", "overall", "cross-entropy", "logit-adjustment", "dqroute"):
         assert expected in first.stdout
+    # Nothing but the progress of trainings, which these are too short for.
+    assert all(re.match(r"[\w-]+ seed 0: epoch 1 of 1, ", line) for line in first.stderr.splitlines())
     runs = sorted((tmp_path / "runs").glob("digits/*/settings.json"))
-    assert len(runs) == 6
+    assert len(runs) == 3
     notebook = nbformat.read(tmp_path / "out" / "benchmark.ipynb", as_version=4)
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()}
-    again = benchmark(tmp_path, *small)
+    again = subprocess.run(command(tmp_path, *SMALL), **from_root())
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()} == before
     assert again.stdout == first.stdout
@@ -98,7 +98,24 @@ def test_the_benchmark_trains_prints_its_table_and_finds_its_runs_again(tmp_path
 
 @pytest.mark.slow
 def test_an_unknown_parameter_fails_and_is_named(tmp_path):
-    result = benchmark(tmp_path, "dataset=digits", "epoch=1", f"runs_dir={tmp_path / 'runs'}")
+    result = subprocess.run(command(tmp_path, *SMALL, "epoch=1"), **from_root())
     assert result.returncode == 1
-    assert "unknown parameter epoch; this notebook takes dataset," in result.stderr
+    assert result.stderr.startswith("ValueError: unknown parameter 'epoch' (did you mean 'epochs'?)")
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.posix
+@pytest.mark.slow
+def test_ctrl_c_saves_the_training_ends_the_kernel_and_says_how_to_go_on(tmp_path):
+    """The progress within an epoch reaches the screen; then Ctrl-C, as a terminal sends it: to the whole group."""
+    endless = command(tmp_path, *SMALL, "epochs=10000", "methods=cross-entropy")
+    with subprocess.Popen(endless, **from_root(start_new_session=True)) as process:
+        assert re.match(r"cross-entropy seed 0: epoch \d+ of 10000, loss ", process.stderr.readline())
+        kernels = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    told = [line for line in said.splitlines() if line and "epoch" not in line]
+    assert told == [f"stopped: what was trained is saved in {tmp_path / 'runs'}; the same command goes on from there"]
+    assert kernels and not any(kernel.is_running() for kernel in kernels)
+    assert len(list((tmp_path / "runs").glob("digits/*/checkpoint.safetensors"))) == 1

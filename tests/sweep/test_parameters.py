@@ -4,21 +4,22 @@ import pytest
 
 from dqroute.sweep.parameters import as_list, as_options, distinct, refuse_unknown
 
-KNOWN = ["dataset", "epochs"]
+SET = 'dataset = "glyphs"  # a name\nepochs = None'
 
 
 def test_known_names_pass_and_so_does_a_notebook_without_papermill():
-    refuse_unknown({}, KNOWN)
-    refuse_unknown({"In": ["", "x = 1", "# Parameters\nepochs = 3\ndataset = 'digits'\n"]}, KNOWN)
+    refuse_unknown({})
+    refuse_unknown({"In": ["", "x = 1", SET, "# Parameters\nepochs = 3\ndataset = 'digits'\n", "y = 2"]})
 
 
 def test_an_unknown_name_is_refused_with_the_valid_ones():
-    with pytest.raises(ValueError, match="unknown parameter epoch, seed; this notebook takes dataset, epochs"):
-        refuse_unknown({"In": ["", "# Parameters\nepoch = 3\nepochs = 2\nseed = 1\n"]}, KNOWN)
+    message = r"unknown parameter 'epoch' \(did you mean 'epochs'\?\); the valid ones are dataset, epochs"
+    with pytest.raises(ValueError, match=message):
+        refuse_unknown({"In": ["", "x = 1", SET, "# Parameters\nepochs = 2\nepoch = 3\n"]})
 
 
 def test_only_the_injected_cell_is_looked_at():
-    refuse_unknown({"In": ["", "epoch = 3", "# parameters of the plot\nwidth = 3"]}, KNOWN)
+    refuse_unknown({"In": ["", SET, "epoch = 3", "# parameters of the plot\nwidth = 3"]})
 
 
 @pytest.mark.parametrize(

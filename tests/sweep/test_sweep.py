@@ -6,46 +6,47 @@ import os
 import re
 import shlex
 import signal
+import socket
+import ssl
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 import yaml
 
 from dqroute.runs.run import find_runs
+from dqroute.sweep.__main__ import main
 from dqroute.sweep.grid import parse_grid
 from dqroute.sweep.notebook import parse_parameter
-from dqroute.sweep.sweep import Failure, RowRun, Sweep, Sweeping, as_written, main
+from dqroute.sweep.sweep import Failure, Sweep, command, connected, gathered, know
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def done(trained):
-    """Two rows of two seeds, as after a sweep."""
-    ordered = sorted(trained, key=lambda run: run.method)
-    return Sweep({"tiny": [RowRun(run.folder, f"{run.method}, epochs=2") for run in ordered]}, [])
+    """Two rows of two seeds, as after a sweep: of the rows' names none is a method's."""
+    rows = {"A, epochs=2": [run for run in trained if run.method == "cross-entropy"]}
+    return Sweep({"tiny": rows | {"B": [run for run in trained if run.method == "dqroute"]}})
 
 
 def test_the_table_has_a_row_for_each_method_and_setting_and_each_run_once(done):
     summary = done.summary()
-    assert list(summary.index) == [("tiny", "cross-entropy, epochs=2"), ("tiny", "dqroute, epochs=2")]
+    assert list(summary.index) == [("tiny", "A, epochs=2"), ("tiny", "B")]
     assert summary["seeds"].tolist() == [2, 2]
-    assert list(done.differences().index) == [("tiny", "dqroute, epochs=2 − cross-entropy, epochs=2")]
-    for expected in ("accuracy on test images", "paired by seed", "tiny: 4 many", "±"):
+    assert list(done.differences().index) == [("tiny", "B − A, epochs=2")]
+    for expected in ("accuracy on test images", "paired by seed", "tiny: 4 many", "(2 seeds)"):
         assert expected in str(done)
     assert "failed" not in str(done)
 
 
 def test_a_row_alone_has_no_difference_and_a_set_without_runs_no_row(done):
-    alone = Sweep({"tiny": done.runs["tiny"][:2]}, [])
+    alone = Sweep({"tiny": {"A": done.runs["tiny"]["A, epochs=2"]}})
     assert alone.differences().empty and "paired" not in str(alone)
-    assert Sweep({}, []).summary().empty
+    assert Sweep({}).summary().empty
 
 
 def test_failures_are_told_with_notebook_and_command(tmp_path):
@@ -65,7 +66,7 @@ def test_the_printed_command_asks_for_the_same_run(tmp_path):
         settings: [{lr: 1e-7}]
         """
     )
-    words = shlex.split(Sweeping(None, [task], tmp_path / "b.ipynb", tmp_path / "runs").command(task))
+    words = shlex.split(command(task, tmp_path / "b.ipynb", tmp_path / "out.ipynb", tmp_path / "runs"))
     assert words[:3] == ["python", "-m", "dqroute.sweep.notebook"]
     given = dict(parse_parameter(word) for word in words[3 : words.index("--notebook")])
     assert given.pop("runs_dir") == str(tmp_path / "runs")
@@ -73,11 +74,27 @@ def test_the_printed_command_asks_for_the_same_run(tmp_path):
     assert {"root": None, "epochs": None} | given == task.parameters
 
 
-@pytest.mark.parametrize(
-    "value", ["digits", "null", "3", "a b", "", "[0]", "true", [0, 1], {"a": 1e-9}, None, 2.5, True]
-)
-def test_a_value_is_written_as_it_is_read(value):
-    assert parse_parameter(f"x={as_written(value)}") == ("x", value)
+def test_results_are_gathered_in_the_order_of_the_grid_row_by_row(trained):
+    tasks = parse_grid("data: [digits, glyphs]\nmethods: [ride, sade]\nseeds: [0, 1]")
+    done = {task.name: trained[0] for task in tasks}
+    failed = [task for task in tasks if task.data == "glyphs" and (task.row, task.seed) != ("sade", 1)]
+    done |= {task.name: Failure(task, "no", None, "") for task in reversed(failed)}
+    gathered_all = gathered(tasks, dict(reversed(done.items())))
+    assert {data: {row: len(runs) for row, runs in rows.items()} for data, rows in gathered_all.runs.items()} == {
+        "digits": {"ride": 2, "sade": 2},
+        "glyphs": {"sade": 1},
+    }
+    assert [(failure.task.row, failure.task.seed) for failure in gathered_all.failures] == [
+        ("ride", 0),
+        ("ride", 1),
+        ("sade", 0),
+    ]
+
+
+def test_a_set_that_cannot_be_loaded_is_left_to_the_notebook(tmp_path, capsys):
+    assert know("nowhere", {"name": f"folder:{tmp_path / 'nowhere'}", "imbalance": None}) is None
+    assert know("digits", {"name": "digits", "imbalance": 10}).name == "digits"
+    assert capsys.readouterr().out == "loading nowhere\nloading digits\n"
 
 
 @pytest.mark.parametrize(
@@ -99,52 +116,70 @@ def test_what_is_wrong_on_the_command_line_is_told_before_anything_starts(tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_is_no_grid_is_told_in_one_line_before_torch_is_loaded(tmp_path):
+    grids = {
+        "aliases": "a0: &a0 [x, x, x]\na1: [*a0, *a0]\n",
+        "overflow": "data: [digits]\nmethods: [dqroute]\nsettings: [{epochs: .inf}]\n",
+        "key": "data: [digits]\n? {methods: 1}\n: [dqroute]\nseeds: [0]\n",
+        "large": "data: [digits]\n" * 10_000,
+        "latin": b"data: [\xe9]",
+    }
+    for name, grid in grids.items():
+        (tmp_path / f"{name}.yaml").write_bytes(grid if isinstance(grid, bytes) else grid.encode())
+    code = """if True:
+        import sys
+        from dqroute.sweep.__main__ import main
+        for grid in sys.argv[1:]:
+            try:
+                main([grid])
+            except SystemExit as stopped:
+                print(stopped.code, "torch" in sys.modules)
+    """
+    words = [sys.executable, "-c", code, *(str(tmp_path / f"{name}.yaml") for name in grids)]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout.split("\n") == ["2 False"] * len(grids) + [""]
+    lines = ended.stderr.splitlines()
+    assert len(lines) == len(grids)
+    for line, name in zip(lines, grids, strict=True):
+        assert line.startswith(f"python -m dqroute.sweep: {tmp_path / name}.yaml: ")
+
+
+@pytest.mark.slow
+def test_a_local_scheduler_lets_in_nobody_without_its_certificate():
+    with connected(None, 1) as client:
+        host, port = client.scheduler.address.removeprefix("tls://").split(":")
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        stranger = context.wrap_socket(socket.create_connection((host, int(port))))
+        with stranger, pytest.raises(ssl.SSLError, match="certificate required"):
+            stranger.recv(1)
+        assert client.submit(os.getenv, "OMP_WAIT_POLICY").result() == "passive"
+
+
 @pytest.fixture
 def sweep(tmp_path):
-    """``python -m dqroute.sweep`` from the repository's root, with two worker processes."""
+    """``python -m dqroute.sweep`` from the repository's root, with two worker processes; yields what it prints."""
     begun = []
 
     def begin(grid):
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
-        command = [sys.executable, "-m", "dqroute.sweep.sweep", str(tmp_path / "grid.yaml"), "--workers", "2"]
-        printed = tmp_path / f"printed-{len(begun)}.txt"
-        with printed.open("w") as out:
-            process = subprocess.Popen(
-                [*command, "--runs-dir", str(tmp_path / "runs")],
-                stdout=out,
-                cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            )
+        command = [sys.executable, "-m", "dqroute.sweep", str(tmp_path / "grid.yaml"), "--workers", "2"]
+        process = subprocess.Popen(
+            [*command, "--runs-dir", str(tmp_path / "runs")],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )
         begun.append(process)
-        return process, printed
+        return process
 
     yield begin
     for process in begun:
         process.kill()
-
-
-def wait_until(happened, process):
-    """What `happened` returns once it is something; the process must be running meanwhile."""
-    until = time.monotonic() + 900
-    while not (result := happened()):
-        assert process.poll() is None and time.monotonic() < until
-        time.sleep(0.02)
-    return result
-
-
-def kill_in_training(process, printed, runs_dir):
-    """Kill the worker of the run that started first, once an epoch is behind it; returns its method."""
-    start = r"start +digits · ([\w-]+) · seed 0: process (\d+) on "
-    method, number = wait_until(lambda: re.search(start, printed.read_text()), process).groups()
-    wait_until(lambda: list(runs_dir.glob(f"digits/{method}-*/checkpoint.safetensors")), process)
-    worker = psutil.Process(int(number))
-    kernels = [child for child in worker.children() if "ipykernel_launcher" in " ".join(child.cmdline())]
-    worker.send_signal(signal.SIGKILL)
-    # A kernel without its worker must not go on beside the one that takes its run up.
-    gone, alive = psutil.wait_procs(kernels, timeout=30)
-    assert len(gone) == 1 and not alive
-    return method
+        process.wait()
+        process.stdout.close()
 
 
 def told(output):
@@ -155,34 +190,29 @@ def told(output):
 @pytest.mark.posix
 @pytest.mark.slow
 def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(sweep, tmp_path):
-    """A worker is killed in training: its run goes on elsewhere. Two runs fail, as their image set is not there."""
-    runs_dir, methods = tmp_path / "runs", ["cross-entropy", "logit-adjustment"]
-    sound = {"data": ["digits"], "methods": methods, "settings": [{"epochs": 6}]}
-    process, printed = sweep(sound | {"data": ["digits", f"folder:{tmp_path / 'nowhere'}"]})
-    killed = kill_in_training(process, printed, runs_dir)
-    assert process.wait(timeout=1200) == 1
-    output = printed.read_text()
-    assert told(output) == {"start": 4, "again": 1, "done": 2, "failed": 2}
-    runs = find_runs(runs_dir)
-    assert [run.method for run in runs] == methods
-    assert {run.method for run in runs if run.provenance.get("resumed")} == {killed}
-    assert all(len(run.epochs) == 6 and run.report() for run in runs)
-    table, failures = output.split("accuracy on test images")[1].split("\n2 failed\n")
-    for method in methods:
-        (row,) = [line for line in table.splitlines() if f"{method}  " in line and "−" not in line]
-        assert row.split()[-2] == "1", "one seed, once"
-        assert f"nowhere · {method} · seed 0\n  FileNotFoundError: there is no folder" in failures
-    notebooks = re.findall(r"notebook: (.+)", failures)
-    assert len(set(notebooks)) == 2
-    for notebook in notebooks:
-        cells = nbformat.read(notebook, as_version=4).cells
-        assert any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
+    """A worker is killed that has a run: it goes on elsewhere. Another run fails, as its image set is not there."""
+    runs_dir, digits = tmp_path / "runs", {"digits": {"imbalance": 5, "n_max": 20}}
+    sound = {"data": [digits], "methods": ["cross-entropy"], "settings": [{"epochs": 1}]}
+    process, output = sweep(sound | {"data": [digits, f"folder:{tmp_path / 'nowhere'}"]}), ""
+    for line in process.stdout:
+        output += line
+        if "start  digits, imbalance=5, n_max=20 · cross-entropy · seed 0: process " in line and "again" not in output:
+            os.kill(int(line.split("process ")[1].split()[0]), signal.SIGKILL)
+    assert process.wait() == 1
+    assert told(output) == {"start": 2, "again": 1, "done": 1, "failed": 1}
+    (run,) = find_runs(runs_dir)
+    assert len(run.epochs) == 1 and run.report()
+    table, failures = output.split("accuracy on test images")[1].split("\n1 failed\n")
+    (row,) = [line for line in table.splitlines() if "cross-entropy " in line]
+    assert row.split()[-2] == "1", "one seed, once"
+    assert "nowhere · cross-entropy · seed 0\n  FileNotFoundError: there is no folder" in failures
+    (notebook,) = re.findall(r"notebook: (.+)", failures)
+    cells = nbformat.read(notebook, as_version=4).cells
+    assert any(output.output_type == "error" for cell in cells for output in cell.get("outputs", []))
 
-    # Once more, without what cannot work: both runs are found, nothing is written, and the table is the same.
+    # Once more, without what cannot work: the run is found, nothing is written, and the table is the same.
     before = {path: path.stat().st_mtime_ns for path in runs_dir.rglob("*")}
-    process, printed = sweep(sound)
-    assert process.wait(timeout=1200) == 0
-    output = printed.read_text()
-    assert told(output) == {"found": 2}
+    output, _ = sweep(sound).communicate()
+    assert told(output) == {"found": 1}
     assert output.split("accuracy on test images")[1].strip() == table.strip()
     assert {path: path.stat().st_mtime_ns for path in runs_dir.rglob("*")} == before

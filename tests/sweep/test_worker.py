@@ -7,7 +7,7 @@ import pytest
 import dqroute as dq
 from dqroute.data import DATA_SETS
 from dqroute.sweep.grid import parse_grid
-from dqroute.sweep.worker import carry_out, find, know
+from dqroute.sweep.worker import carry_out, find, known_of
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def tasks(monkeypatch, tiny):
 
 def test_a_run_is_found_as_fit_names_it_and_only_when_it_is_evaluated(tasks, tiny, runs_dir):
     _, task = tasks
-    known = know(task.load)
+    known = known_of(tiny)
     assert find(task, known, runs_dir) is None
     settings = {"epochs": 1, "batch_size": 64, "precision": "fp32", "lr": 0.05}
     run = dq.fit("logit-adjustment", tiny, tau=0.5, runs_dir=runs_dir, device="cpu", progress=False, **settings)
@@ -44,7 +44,7 @@ def test_a_run_is_found_as_fit_names_it_and_only_when_it_is_evaluated(tasks, tin
 def test_another_option_setting_seed_or_image_is_another_run(tasks, tiny, runs_dir):
     """Every part of a task counts: change one, and the run that is there is not the one asked for."""
     task, _ = tasks
-    known = know(task.load)
+    known = known_of(tiny)
     run = dq.fit("cross-entropy", tiny, runs_dir=runs_dir, device="cpu", progress=False, **task.fit)
     dq.evaluate(run, device="cpu")
     assert find(task, known, runs_dir)
@@ -55,7 +55,3 @@ def test_another_option_setting_seed_or_image_is_another_run(tasks, tiny, runs_d
     assert find(replace(task, fit=task.fit | {"classifier": "cosine"}), known, runs_dir) is None
     assert find(task, known._replace(identity=known.identity | {"version": 2}), runs_dir) is None
     assert find(task, known._replace(augmentation={}), runs_dir) is None
-
-
-def test_a_set_that_cannot_be_loaded_is_left_to_the_notebook(tmp_path):
-    assert know({"name": f"folder:{tmp_path / 'nowhere'}", "imbalance": None}) is None

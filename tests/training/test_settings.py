@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,29 +70,70 @@ def test_an_unknown_preset_lists_the_valid_ones():
     "change",
     [
         {"epochs": 0},
+        {"epochs": 100_001},
+        {"epochs": 10**5000},
+        {"epochs": True},
+        {"epochs": float("inf")},
         {"epochs": 2.5},
         {"epochs": "3"},
         {"batch_size": 0},
+        {"batch_size": 10**6},
+        {"shared_depth": 0},
+        {"branch_width": 0.01},
         {"lr": -1},
         {"lr": 1e4},
         {"lr": float("nan")},
+        {"lr": float("inf")},
+        {"lr": 10**400},
+        {"lr": True},
+        {"lr": "fast"},
         {"momentum": 1.5},
         {"weight_decay": -1e-4},
         {"warmup": 31},
+        {"warmup": "1"},
         {"schedule": "linear"},
+        {"schedule": ["step"]},
         {"precision": "fp8"},
+        {"backbone": ""},
+        {"backbone": "x" * 201},
+        {"pretrained": 3},
+        {"pretrained": "x" * 5000},
     ],
-    ids=str,
+    ids=lambda change: f"{change}"[:40] if "epochs" not in change else f"epochs-{type(change['epochs']).__name__}",
 )
-def test_a_value_out_of_range_is_named(change):
-    with pytest.raises(ValueError, match=next(iter(change))):
+def test_what_is_no_setting_is_named_in_one_line_with_the_range(change):
+    with pytest.raises(ValueError, match=next(iter(change))) as caught:
         training_settings("laptop", change)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+    assert re.search(
+        r"must be (a (whole )?number from|a network's name|None, |'cosine')|the valid ones are|100", str(caught.value)
+    )
 
 
-@pytest.mark.parametrize("change", [{"lr": "fast"}, {"warmup": "1"}], ids=str)
-def test_a_text_for_a_number_is_named(change):
-    with pytest.raises(ValueError, match=next(iter(change))):
-        training_settings("laptop", change)
+def test_messages_say_the_range_and_the_nearest_name():
+    for change, message in (
+        ({"epochs": 0}, "epochs must be a whole number from 1 to 100,000; got 0"),
+        ({"branch_width": 20}, "branch_width must be a number from 0.05 to 16; got 20"),
+        ({"warmup": 31}, "warmup must be a number from 0 to the 12 epochs; got 31"),
+        (
+            {"schedule": "cosin"},
+            r"unknown schedule 'cosin' \(did you mean 'cosine'\?\); the valid ones are cosine, step",
+        ),
+        ({"bach_size": 1}, r"unknown setting 'bach_size' \(did you mean 'batch_size'\?\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            training_settings("laptop", change)
+
+
+def test_settings_stay_as_they_are():
+    with pytest.raises(AttributeError):
+        PRESETS["paper"].epochs = 3
+
+
+def test_a_path_is_taken_as_its_text():
+    assert training_settings("laptop", {"pretrained": Path("a") / "b.safetensors"}).pretrained == str(
+        Path("a/b.safetensors")
+    )
 
 
 def test_setting_names_are_the_dataclasss():
