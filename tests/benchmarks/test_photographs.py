@@ -9,8 +9,6 @@ import torch
 from photographs import BATCH, in_words, make_photographs, pipeline_row
 from timing import side_by_side
 
-from dqroute.data.files.jpeg import plain_header
-
 pytestmark = pytest.mark.weekly
 
 
@@ -25,8 +23,7 @@ def test_made_up_photographs_are_plain_and_about_as_heavy_as_real_ones(folder):
     assert len(files) == BATCH + 2
     for file in files:
         data = file.read_bytes()
-        header = plain_header(data)
-        assert (header.height, header.width) == (375, 500)
+        assert simplejpeg.decode_jpeg_header(data)[:2] == (375, 500)
         assert 30_000 < len(data) < 200_000
     assert len({file.read_bytes() for file in files}) == len(files)
 

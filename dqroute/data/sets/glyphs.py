@@ -88,7 +88,7 @@ def glyphs(
 
 @cache
 def true_difficulty() -> Tensor:
-    """The error rate of each class, float64 ``[C]``, as :mod:`dqroute.data.sets.glyph_difficulty` measured it."""
+    """The error rate of each class, float64 ``[C]``, as ``tools/glyph_difficulty.py`` measured it."""
     errors = json.loads(Path(__file__).with_name("glyph_difficulty.json").read_text(encoding="utf-8"))["error"]
     return torch.tensor([errors[character] for character in CHARACTERS], dtype=torch.float64)
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from glyph_difficulty import COMMAND, FILE, document, gradient_histograms, measure
 from sklearn.metrics import roc_auc_score
 
 from dqroute.data import load
 from dqroute.data.sets import glyph_rendering as rendering
-from dqroute.data.sets.glyph_difficulty import COMMAND, FILE, document, gradient_histograms, measure
 from dqroute.data.sets.glyphs import order_by_difficulty, true_difficulty
 
 SMALL = {"n_max": 20, "test_per_class": 3, "imbalance": 4}

@@ -2,7 +2,7 @@
 
 Measured on balanced data by a classifier of another family than anything the book trains: histograms of gradient
 directions and linear discriminant analysis, which knows neither networks nor gradient descent nor counts. Run
-``python -m dqroute.data.sets.glyph_difficulty`` to make the file beside this module again.
+``python tools/glyph_difficulty.py`` to make the file beside this module again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from dqroute.data.sets import glyph_rendering as glyphs
 from dqroute.data.sets.glyph_rendering import CHARACTERS
 
-COMMAND = "python -m dqroute.data.sets.glyph_difficulty"
-FILE = Path(__file__).with_name("glyph_difficulty.json")
+COMMAND = "python tools/glyph_difficulty.py"
+FILE = Path(glyphs.__file__).with_name("glyph_difficulty.json")
 
 
 def measure(train_per_class: int = 100, test_per_class: int = 400, size: int = 32) -> Tensor:
