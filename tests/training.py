@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import sys
+from collections import Counter
+from collections.abc import Callable
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import dqroute as dq
 from dqroute.core.long_tail import exponential_counts, shot_groups
 from dqroute.data.image_set import Augmentation, ImageSet, Split
+from dqroute.training.loop import Training
 
 # Small and exact: what every test that trains passes to ``dq.fit``.
 QUICK = {"backbone": "resnet8", "batch_size": 64, "precision": "fp32", "progress": False, "device": "cpu"}
@@ -54,11 +60,11 @@ def make_tiny(val: int | None = 5) -> ImageSet:
 
 
 # What differs between two runs that are the same otherwise.
-MEASURED = ("seconds", "images_per_second", "cpu_joules")
+MEASURED = ("seconds", "images_per_second")
 
 
 def records(run: dq.Run) -> list[dict]:
-    """The epochs' records without what is measured of time and energy."""
+    """The epochs' records without what a clock measured."""
     return [{name: value for name, value in record.items() if name not in MEASURED} for record in run.epochs]
 
 
@@ -71,44 +77,95 @@ def assert_same_run(a: dq.Run, b: dq.Run) -> None:
         assert torch.equal(value, states[1][name]), name
 
 
-def train(folder: Path, settings: dict) -> None:
+def before_each(act: Callable[[str, int], None]) -> None:
+    """Have this process call ``act`` before each step of a training, each sync and each renaming of a file.
+
+    Called with ``"step"``, ``"sync"`` or ``"rename"``, and how many of that kind there were already.
+    """
+    counts = Counter()
+
+    def watch(owner: Any, name: str, kind: str) -> None:
+        original = getattr(owner, name)
+
+        def watched(*arguments: Any) -> Any:
+            act(kind, counts[kind])
+            counts[kind] += 1
+            return original(*arguments)
+
+        setattr(owner, name, watched)
+
+    watch(Training, "step", "step")
+    watch(os, "fsync", "sync")
+    watch(Path, "replace", "rename")
+
+
+def send_itself(number: signal.Signals, kind: str, count: int) -> None:
+    """A hook for :func:`start`: send this process a signal before what is counted so."""
+    before_each(lambda *now: os.kill(os.getpid(), number) if now == (kind, count) else None)
+
+
+def stop_before(step: int, reached: Event, go: Event) -> None:
+    """A hook for :func:`start`: tell that a step is reached, and wait to be told to go on."""
+
+    def act(kind: str, count: int) -> None:
+        if (kind, count) == ("step", step):
+            reached.set()
+            go.wait()
+
+    before_each(act)
+
+
+CONTEXT = multiprocessing.get_context("forkserver")
+# Forked from a process that has everything imported, a training starts within milliseconds.
+CONTEXT.set_forkserver_preload(["dqroute.training.fit", "sklearn.datasets"])
+
+
+def train(folder: Path, settings: dict, hook: tuple) -> None:
     """What a process of :func:`start` does."""
     torch.set_num_threads(1)
+    if hook:
+        hook[0](*hook[1:])
     dq.fit("dqroute", make_tiny(), runs_dir=folder, **QUICK | settings)
 
 
-def start(folder: Path, **settings) -> multiprocessing.Process:
-    """Train in a process of its own, forked from one that has everything imported: it starts within milliseconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training"])
-    process = context.Process(target=train, args=(folder, settings))
+def start(folder: Path, *hook: Any, **settings: Any) -> multiprocessing.Process:
+    """Train in a process of its own, which first calls a hook, given as a function and its arguments."""
+    process = CONTEXT.Process(target=train, args=(folder, settings, hook))
     process.start()
     return process
 
 
-def train_together(rank: int, count: int, port: int, folder: Path, runs: list[tuple[str, dict]]) -> None:
-    """What each process of :func:`start_together` does."""
+def launched(rank: int, count: int, port: int, work: Callable[..., None], arguments: tuple) -> None:
+    """Work as one of several processes that ``accelerate launch`` started."""
     torch.set_num_threads(1)
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": LOOPBACK}
     ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
     os.environ |= address | ranks
+    work(rank, *arguments)
+
+
+def launch(count: int, work: Callable[..., None], *arguments: Any) -> list[multiprocessing.Process]:
+    """Start processes that belong together, as ``accelerate launch`` does; each calls ``work(rank, *arguments)``."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    processes = [CONTEXT.Process(target=launched, args=(rank, count, port, work, arguments)) for rank in range(count)]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def train_all(rank: int, folder: Path, runs: list[tuple[str, dict]]) -> None:
+    """Work for :func:`launch`: train runs, given as method and settings, one after the other."""
     for method, settings in runs:
         dq.fit(method, make_tiny(), runs_dir=folder, **QUICK | settings)
 
 
-def start_together(count: int, folder: Path, runs: list[tuple[str, dict]]) -> list[multiprocessing.Process]:
-    """Start processes that train runs together, as ``accelerate launch`` does."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["training"])
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    processes = [
-        context.Process(target=train_together, args=(rank, count, port, folder, runs)) for rank in range(count)
-    ]
+def ends(processes: list[multiprocessing.Process]) -> list[int | None]:
+    """Wait for processes; the codes they end with."""
     for process in processes:
-        process.start()
-    return processes
+        process.join(300)
+    return [process.exitcode for process in processes]
 
 
 def run_in(folder: Path) -> dq.Run:

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from dqroute.core.checks import choose
 
+F = TypeVar("F", bound=Callable[..., Any])
 # From where on a compiled network repays its compilation, three times over; see benchmarks/NOTES.md. On a CPU with a
 # matrix unit, operations of the whole training (elsewhere the convolutions take nearly all the time, and compilation
 # gains next to nothing); on a GPU, where launching kernels is what a small network waits for, its steps.
@@ -114,8 +114,10 @@ def worth_compiling(operations: float, steps: int, device: torch.device, bf16: b
     return bf16 and cpu_has("amx_tile") and operations >= COMPILE_FROM_OPERATIONS and compiler_found(device)
 
 
-def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
-    """The network compiled for one batch size; on a GPU its kernels are recorded and replayed as one graph.
+def compiled(function: F, device: torch.device) -> F:
+    """A function of tensors compiled for their shapes; on a GPU its kernels are recorded and replayed as one graph.
+
+    There a call writes its outputs where the call before had them.
 
     Raises:
         ValueError: without a compiler.
@@ -125,4 +127,5 @@ def compiled(network: nn.Module, device: torch.device) -> Callable[..., Any]:
             "a compiled training, asked for by compile=True or begun as one, needs a C++ compiler (g++), Python's "
             "headers (python3-dev), and on a GPU Triton; install what is missing, or begin with compile=False"
         )
-    return torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else None)
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    return cast(F, torch.compile(function, mode=mode))

@@ -1,7 +1,6 @@
 """The checkpoint: all that a training needs to go on, bit for bit, from where it was written.
 
-It may be written after any step. Beside the model and the momenta it holds what the epoch under way has come to: its
-steps done, its sums, and the state of the random generators.
+It may be written after any step. Beside the model and the momenta it holds what the epoch under way has come to.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.methods.base import Method
 from dqroute.training.optimizer import Updates
 
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass
@@ -28,23 +27,17 @@ class Part:
         loss_sum, right: sums over its images of the loss, and of how many were classified rightly; kept on the device.
         step: its steps done.
         seconds: spent on it, interruptions left out.
-        joules: what the processors took meanwhile; None where they do not tell.
     """
 
     loss_sum: Tensor
     right: Tensor
     step: int = 0
     seconds: float = 0.0
-    joules: float | None = 0.0
 
     @classmethod
     def empty(cls, device: torch.device) -> Part:
         """Of an epoch that has not begun."""
         return cls(torch.zeros((), device=device), torch.zeros((), device=device))
-
-    def add_energy(self, joules: float | None) -> None:
-        """Count what was taken since the last time; once it is not known, the sum is not."""
-        self.joules = None if joules is None or self.joules is None else self.joules + joules
 
 
 def write_checkpoint(path: Path, digest: str, model: Method, updates: Updates, epochs: int, part: Part) -> None:
@@ -59,19 +52,16 @@ def write_checkpoint(path: Path, digest: str, model: Method, updates: Updates, e
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"momentum.{name}": held for name, held in updates.momenta().items()}
-    tensors |= {"part.loss_sum": part.loss_sum, "part.right": part.right, "random.cpu": torch.get_rng_state()}
-    if part.loss_sum.is_cuda:
-        tensors["random.cuda"] = torch.cuda.get_rng_state(part.loss_sum.device)
-    numbers = {"epochs": epochs, "step": part.step, "seconds": part.seconds, "joules": part.joules}
-    metadata = {"format": FORMAT, "digest": digest} | {n: repr(v) for n, v in numbers.items() if v is not None}
-    write_tensors(path, tensors, metadata)
+    tensors |= {"part.loss_sum": part.loss_sum, "part.right": part.right}
+    numbers = {"epochs": epochs, "step": part.step, "seconds": part.seconds}
+    write_tensors(path, tensors, {"format": FORMAT, "digest": digest} | {n: repr(v) for n, v in numbers.items()})
 
 
-def read_checkpoint(path: Path, digest: str, model: Method, updates: Updates) -> tuple[int, Part, dict[str, Tensor]]:
+def read_checkpoint(path: Path, digest: str, model: Method, updates: Updates) -> tuple[int, Part]:
     """Put model and momenta into the state of a checkpoint.
 
     Returns:
-        How many epochs are finished, what the next has come to, and the states of the generators for :func:`go_on`.
+        How many epochs are finished, and what the next has come to.
 
     Raises:
         ValueError: naming file and remedy, if the checkpoint is damaged, of another version, or of another run.
@@ -91,16 +81,5 @@ def read_checkpoint(path: Path, digest: str, model: Method, updates: Updates) ->
     except RuntimeError as error:
         raise ValueError(f"{path} belongs to another network ({one_line(error)}); {remedy}") from error
     updates.resume(below("momentum."))
-    device = model.mean.device
-    loss_sum, right = (tensors[f"part.{name}"].to(device) for name in ("loss_sum", "right"))
-    joules = float(metadata["joules"]) if "joules" in metadata else None
-    part = Part(loss_sum, right, int(metadata["step"]), float(metadata["seconds"]), joules)
-    return int(metadata["epochs"]), part, below("random.")
-
-
-def go_on(generators: dict[str, Tensor], device: torch.device) -> None:
-    """Put the global random generators into the states a checkpoint kept."""
-    if "cpu" in generators:
-        torch.set_rng_state(generators["cpu"])
-    if "cuda" in generators and device.type == "cuda":
-        torch.cuda.set_rng_state(generators["cuda"], device)
+    sums = {name: value.to(model.mean.device) for name, value in below("part.").items()}
+    return int(metadata["epochs"]), Part(**sums, step=int(metadata["step"]), seconds=float(metadata["seconds"]))

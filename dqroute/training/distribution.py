@@ -1,16 +1,17 @@
-"""Several processes that train one network, each with a share of every batch, to the numbers of one process.
+"""Several processes that train one network, each with a share of every batch.
 
 ``accelerate launch`` and ``notebook_launcher`` start them; :func:`dqroute.fit` notices. Each process runs the network
 on its share; then all outputs are gathered, and every process computes the loss, the training accuracy and a method's
 own counts from the whole batch. So no loss and no method has to know of it, and no process trains on another difficulty
-than the others. Batch norms take mean and variance over all shares.
+than the others. On GPUs batch norms take mean and variance over all shares (``SyncBatchNorm``). On CPUs each process
+takes those of its own share: then the numbers are not quite those of one process, and a share should not be tiny.
 """
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
-from dqroute.methods.base import Method
-from dqroute.models.device import is_main, precision_context
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.runs.locking import only_process
+
+
+class OtherProcessFailed(RuntimeError):
+    """Another of the processes that train together failed, or was told to end."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,38 @@ class Processes:
                 pass
             yield
 
+    @contextmanager
+    def ending_together(self) -> Iterator[None]:
+        """What ends one of them amid this ends the others too: it hangs up, and whoever waits for it learns that.
+
+        Raises:
+            OtherProcessFailed: where another one hung up. Over NCCL that may first show when its time limit is over.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if self.count > 1 and dist.is_initialized():
+                dist.destroy_process_group()
+            if self.count > 1 and hung_up(error):
+                raise OtherProcessFailed(
+                    f"another of the {self.count} processes failed or was told to end; its own output says why"
+                ) from error
+            raise
+
+
+def hung_up(error: BaseException) -> bool:
+    """Whether an error is that of an exchange between processes."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+
 
 def joined(on_cpu: bool) -> Processes:
     """Join the processes that were launched together, if there are any.
 
     Args:
         on_cpu: whether to train on CPUs where there are GPUs.
+
+    Raises:
+        OtherProcessFailed: if they parted in an earlier training.
     """
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE") or "1") == 1:
         return Processes()
@@ -88,34 +116,21 @@ def joined(on_cpu: bool) -> Processes:
     from accelerate import PartialState
 
     state = PartialState(cpu=on_cpu or not torch.cuda.is_available())
+    if state.num_processes > 1 and not dist.is_initialized():
+        raise OtherProcessFailed("an earlier training of these processes failed; launch them anew")
     return Processes(state.process_index, state.num_processes)
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over processes; so is its gradient's."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        total = values.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return _Sum.forward(ctx, gradients[0].contiguous())
 
 
 class _Whole(torch.autograd.Function):
     """The shares of all processes along dimension 0, in order; the gradient is the own share's, times their number.
 
-    Every process computes the same loss from the whole. Averaged over processes, as DistributedDataParallel does, the
-    gradients of the network's parameters then add up to the whole batch's, and those of parameters behind the gathering
-    stay what they are.
+    Every process computes the same loss from the whole. Averaged over processes the gradients of the network's
+    parameters then add up to the whole batch's, and those of parameters behind the gathering stay what they are.
     """
 
     @staticmethod
     def forward(ctx: Any, share: Tensor, sizes: list[int]) -> Tensor:
-        ctx.sizes, ctx.rank = sizes, dist.get_rank()
+        ctx.sizes = sizes
         padded = share.new_zeros(max(sizes), *share.shape[1:])
         padded[: len(share)] = share
         parts = [torch.empty_like(padded) for _ in sizes]
@@ -124,8 +139,7 @@ class _Whole(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        own = gradients[0].split(ctx.sizes)[ctx.rank]
-        return own * len(ctx.sizes), None
+        return gradients[0].split(ctx.sizes)[dist.get_rank()] * len(ctx.sizes), None
 
 
 def whole(share: Tensor, total: int, dim: int = 0) -> Tensor:
@@ -138,62 +152,30 @@ def whole(share: Tensor, total: int, dim: int = 0) -> Tensor:
     return _Whole.apply(share.movedim(dim, 0).contiguous(), sizes).movedim(0, dim)
 
 
-class GlobalBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the images of all processes, for CPUs; torch's own SyncBatchNorm runs on GPUs only."""
+def whole_outputs(own: ExpertOutputs, total: int) -> ExpertOutputs:
+    """What the experts say of the whole batch, from what they say of this process's share of it."""
+    along = {"logits": 1, "features": 1}
+    said = {name: (getattr(own, name), dim) for name, dim in along.items()}
+    return own._replace(**{name: whole(share, total, dim) for name, (share, dim) in said.items() if share is not None})
 
-    def forward(self, x: Tensor) -> Tensor:
-        inner = (0, 2, 3)
-        values = x.float()
-        counted = torch.cat([values.sum(inner), values.new_tensor([values.numel() / values.shape[1]])])
-        total = _Sum.apply(counted)
-        images, mean = total[-1].detach(), total[:-1] / total[-1].detach()
-        centred = values - mean[:, None, None]
-        # From the centred values: a difference of two large sums would lose digits.
-        variance = _Sum.apply(centred.square().sum(inner)) / images
-        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
-            with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * images / (images - 1), self.momentum)
-                if self.num_batches_tracked is not None:
-                    self.num_batches_tracked.add_(1)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give every process the mean of all processes' gradients, by one exchange for all parameters.
+
+    ``DistributedDataParallel`` holds connections that outlive its process's failure: the others would wait.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    mean = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(mean)
+    mean /= dist.get_world_size()
+    for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view(gradient.shape))
 
 
 def over_all_processes(network: nn.Module, device: torch.device) -> nn.Module:
-    """The same network, parameters and buffers shared, with batch norms over the images of all processes."""
+    """The same network, parameters and buffers shared; on a GPU with batch norms over the images of all processes."""
+    if device.type != "cuda":
+        return network
     values = [*network.parameters(), *network.buffers()]
     twin = copy.deepcopy(network, {id(value): value for value in values})
-    if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(twin).train()
-    for module in twin.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = GlobalBatchNorm2d
-    return twin.train()
-
-
-class _Together(nn.Module):
-    """One batch's loss in all processes alike."""
-
-    def __init__(self, method: Method, device: torch.device, precision: str) -> None:
-        super().__init__()
-        self.method, self.network = method, over_all_processes(method.network, device)
-        self.device, self.precision = device, precision
-
-    def forward(self, images: Tensor, labels: Tensor, total: int) -> tuple[ExpertOutputs, Tensor, Tensor]:
-        with precision_context(self.precision, self.device):
-            own = self.network(self.method.normalise(images))
-        outputs = ExpertOutputs(whole(own.logits, total, 1), whole(own.features, total, 1), whole(own.shared, total))
-        labels = whole(labels, total)
-        return outputs, labels, self.method.loss(outputs, labels)
-
-
-def together(
-    method: Method, device: torch.device, precision: str
-) -> Callable[..., tuple[ExpertOutputs, Tensor, Tensor]]:
-    """What computes outputs, labels and loss of a whole batch from the share of it that each process has.
-
-    Called with a share's images and labels, and the number of images of all shares. A backward pass of the loss leaves
-    the whole batch's gradients in every process.
-    """
-    return DistributedDataParallel(_Together(method, device, precision))
+    return nn.SyncBatchNorm.convert_sync_batchnorm(twin).train()

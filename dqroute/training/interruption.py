@@ -1,4 +1,4 @@
-"""SIGTERM, the signal by which a cluster asks a process to end: first save, then end."""
+"""SIGTERM, by which a cluster asks a process to end, and Ctrl-C: first finish the step and save, then end."""
 
 from __future__ import annotations
 
@@ -12,19 +12,28 @@ EXIT_CODE = 128 + signal.SIGTERM
 
 
 @contextmanager
-def told_to_end() -> Iterator[Callable[[], bool]]:
-    """Note SIGTERM instead of dying of it; the function given tells whether it came.
+def told_to_end() -> Iterator[Callable[[], BaseException | None]]:
+    """Note the signals instead of dying of them; the function given tells what to end with, once one came.
 
-    Afterwards the signal does again what it did before. Python lets only the main thread catch signals: in any other
-    thread nothing is noted.
+    A second Ctrl-C ends at once. Afterwards the signals do again what they did before. Python lets only the main thread
+    catch signals: in any other thread nothing is noted.
     """
-    came: list[int] = []
-    # A handler that is not Python's (None) could not be put back.
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is None:
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    ends: list[BaseException] = []
+
+    def note(number: int, _: object) -> None:
+        if ends and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        ends.append(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(EXIT_CODE))
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What is ignored stays so, and a handler that is not Python's (None) could not be put back.
+    caught = [number for number, handler in before.items() if handler not in (None, signal.SIG_IGN)]
+    if threading.current_thread() is not threading.main_thread():
+        caught = []
     try:
-        yield lambda: bool(came)
+        for number in caught:
+            signal.signal(number, note)
+        yield lambda: ends[0] if ends else None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in caught:
+            signal.signal(number, before[number])

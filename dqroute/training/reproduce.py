@@ -1,10 +1,10 @@
-"""Make a run again from its folder, and say whether the numbers agree.
+"""Make a run again, and say whether the numbers agree.
 
-``python -m dqroute.training.reproduce RUN_FOLDER DATA`` loads the data set as the run's settings say, trains the run
-anew into another folder and compares. ``DATA`` is what :func:`dqroute.load` takes, with options in JSON where the
-settings cannot tell them:
+``python -m dqroute.training.reproduce RUN DATA`` loads the data set as the run's settings say, trains the run anew into
+another folder and compares. ``RUN`` is a run folder, or a line of a published table; ``DATA`` is what
+:func:`dqroute.load` takes, with options in JSON where the settings cannot tell them:
 
-    python -m dqroute.training.reproduce runs/glyphs/dqroute-seed0-425c8e7617 glyphs
+    python -m dqroute.training.reproduce book/results/cifar-100.jsonl:7 cifar100
     python -m dqroute.training.reproduce runs/folder/ride-seed1-6bad1d6e9e folder:pictures '{"size": 64}'
 
 It ends with 0 if the numbers are identical or agree within the tolerance, and with 1 if they differ.
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import math
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,14 +31,25 @@ from dqroute.data.disk import read_tensors
 from dqroute.methods.base import METHODS
 from dqroute.models.pretrained import identity_of
 from dqroute.runs.evaluate import differences, evaluate
+from dqroute.runs.published import open_run
 from dqroute.runs.run import Run
-from dqroute.sweep.parameters import as_options
 from dqroute.training.fit import fit
 from dqroute.training.settings import Settings
 
 TOLERANCE = 0.01
-# What a clock or a counter measured.
-MEASURED = ("seconds", "images_per_second", "cpu_joules")
+# What a clock measured.
+MEASURED = ("seconds", "images_per_second")
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute with so many threads, because sums over another number round otherwise; None leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
@@ -58,14 +71,9 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
 
 
 def train_again(
-    run: Run,
-    data: ImageSet,
-    runs_dir: Path,
-    device: str = "auto",
-    progress: bool = True,
-    pretrained: str | None = None,
+    run: Run, data: ImageSet, runs_dir: Path, device: str = "auto", progress: bool = True, pretrained: str | None = None
 ) -> Run:
-    """The run trained anew, and evaluated where it was.
+    """The run trained anew as it was, precision, compilation and threads included, and evaluated where it was.
 
     Args:
         run: an earlier one; data: its data set.
@@ -75,21 +83,21 @@ def train_again(
     Raises:
         ValueError: if the new run would be the earlier one, or started from other weights.
     """
-    if run.folder.resolve().parents[1] == runs_dir.resolve():
+    if runs_dir.resolve() in run.folder.resolve().parents[1:2]:
         raise ValueError(f"{runs_dir} holds the run itself; name another folder for the new one")
-    settings = run.settings
-    compiled = run.provenance.get("compiled", False)
-    # What a run's settings leave out had its default in Settings, whatever a preset has today.
-    training = vars(Settings()) | settings["training"] | {"pretrained": pretrained}
-    started_from = settings["training"].get("pretrained")
-    given = identity_of(pretrained, training["backbone"]) if pretrained else None
-    if given != started_from:
-        raise ValueError(f"{run.folder} started from the weights {started_from}, got {given}; see --pretrained")
-    asked = settings["options"] | training | {"compile": compiled, "device": device, "progress": progress}
-    again = fit(run.method, data, seed=run.seed, runs_dir=runs_dir, **asked)
-    for split in ("test", "val"):
-        if run.report(split) is not None:
-            evaluate(again, split=split, device=device)
+    asked, was = run.settings["training"], run.provenance
+    # What a run's settings leave out had its default in Settings, whatever a preset has today. Older settings have the
+    # precision that was asked for, "auto", and provenance what that came to.
+    settings = vars(Settings()) | asked | {"pretrained": pretrained, "precision": was.get("precision", "auto")}
+    given, wanted = identity_of(pretrained, settings["backbone"]) if pretrained else None, asked.get("pretrained")
+    if given != wanted:
+        raise ValueError(f"{run.folder} started from the weights {wanted}, got {given}; see --pretrained")
+    how = {"compile": was.get("compiled", False), "device": device, "progress": progress}
+    with threads(was.get("machine", {}).get("threads")):
+        again = fit(run.method, data, seed=run.seed, runs_dir=runs_dir, **run.settings["options"] | settings | how)
+        for split in ("test", "val"):
+            if run.report(split) is not None:
+                evaluate(again, split=split, device=device)
     return again
 
 
@@ -108,24 +116,18 @@ def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 def results(run: Run) -> dict[str, float]:
     """All numbers of a run: of each epoch, and of each report there is."""
-    found = dict(numbers({f"epoch {record['epoch']}": record for record in run.epochs}))
-    for split in ("val", "test"):
-        report = run.report(split)
-        found |= dict(numbers({split: report.to_json()} if report else {}))
-    return found
+    epochs = {f"epoch {record['epoch']}": record for record in run.epochs}
+    reports = {split: report.to_json() for split in ("val", "test") if (report := run.report(split))}
+    return dict(numbers(epochs | reports))
 
 
 def headline(run: Run) -> dict[str, float]:
     """The numbers that have to agree: loss and accuracy of the last epoch, and the accuracies of each report."""
-    last = run.epochs[-1:]
-    found = {f"last epoch's {name}": float(record[name]) for record in last for name in ("loss", "accuracy")}
-    for split in ("val", "test"):
-        report = run.report(split)
-        for name in ("overall", "many", "medium", "few"):
-            value = getattr(report, name) if report else None
-            if value is not None:
-                found[f"{split} {name}"] = value
-    return found
+    last = f"epoch {len(run.epochs)}"
+    parts = {last: ("loss", "accuracy")} | dict.fromkeys(("val", "test"), ("overall", "many", "medium", "few"))
+    wanted = [f"{part} {name}" for part, names in parts.items() for name in names]
+    found = results(run)
+    return {name: found[name] for name in wanted if name in found}
 
 
 def same_weights(a: Run, b: Run) -> bool | None:
@@ -139,19 +141,18 @@ def same_weights(a: Run, b: Run) -> bool | None:
 def circumstances(run: Run, again: Run) -> list[str]:
     """What is not as it was: code, packages, machine, images; a line each."""
     was, now = run.provenance, again.provenance
-    pairs = {
-        "method's revision": (run.settings.get("revision"), METHODS[run.method].revision),
-        "commit": (was.get("commit"), now.get("commit")),
-        "python": (was.get("python"), now.get("python")),
-    }
+    pairs: dict[str, tuple[Any, Any]] = {"commit": (was.get("commit"), now.get("commit"))}
+    pairs["method's revision"] = run.settings.get("revision"), METHODS[run.method].revision
+    for name in ("python", "precision", "compiled", "processes", "data_fingerprint"):
+        # Runs of older versions do not tell all of them.
+        if name in was:
+            pairs[name.replace("_", " ")] = was[name], now.get(name)
     for kind in ("packages", "machine"):
         before, here = was.get(kind, {}), now.get(kind, {})
         pairs |= {name: (before.get(name), here.get(name)) for name in before}
-    for name in ("precision", "compiled", "processes", "data_fingerprint"):
-        # Runs of older versions do not tell all of them.
-        if name in was:
-            pairs[name.replace("_", " ")] = (was[name], now.get(name))
     lines = [f"{name} is {here}, was {before}" for name, (before, here) in sorted(pairs.items()) if before != here]
+    if "threads" not in was.get("machine", {}):
+        lines.append(f"it was not recorded how many threads computed; now {now['machine']['threads']}")
     unclean = [which for which, made in (("then", was), ("now", now)) if made.get("clean") is False]
     return lines + [f"the code had changes that no commit holds {which}" for which in unclean]
 
@@ -164,30 +165,25 @@ def verdict(run: Run, again: Run, tolerance: float = TOLERANCE) -> tuple[bool, l
         tolerance: largest difference of a share (0.01 is one point of accuracy), and, relative, of a loss.
     """
     mine, other = results(run), results(again)
-    common = mine.keys() & other.keys()
-    if not common:
+    if not mine:
         return False, [f"{run.folder} holds no numbers to compare"]
     weights = same_weights(run, again)
-    if weights is not False and all(mine[name] == other[name] for name in common) and mine.keys() <= other.keys():
+    if weights is not False and all(other.get(name) == value for name, value in mine.items()):
         said = "no weights were shared to compare" if weights is None else "and so are the weights"
-        return True, [f"identical: all {len(common)} numbers, to the last bit; {said}"]
-    before, here = headline(run), headline(again)
-    apart = [
-        f"{name} is {here.get(name, math.nan):.4f}, was {value:.4f}"
-        for name, value in before.items()
-        if not alike(name, value, here.get(name, math.nan), tolerance)
-    ]
+        return True, [f"identical: all {len(mine)} numbers, to the last bit; {said}"]
+    before = headline(run)
+    here = {name: other.get(name, math.nan) for name in before}
+    apart = [name for name, value in before.items() if not alike(name, value, here[name], tolerance)]
     if apart:
-        return False, [f"different by more than {tolerance:g}:", *apart]
+        lines = [f"{name} is {here[name]:.4f}, was {before[name]:.4f}" for name in apart]
+        return False, [f"different by more than {tolerance:g}:", *lines]
     largest = max(abs(value - here[name]) for name, value in before.items())
     return True, [f"not identical, but within {tolerance:g}: {', '.join(before)}; largest difference {largest:.2g}"]
 
 
 def alike(name: str, value: float, other: float, tolerance: float) -> bool:
     """Whether two numbers agree: a loss by its share, anything else by the difference."""
-    if name.endswith("loss"):
-        return math.isclose(value, other, rel_tol=tolerance)
-    return math.isclose(value, other, rel_tol=0, abs_tol=tolerance)
+    return abs(value - other) <= tolerance * (max(abs(value), abs(other)) if name.endswith("loss") else 1)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -195,9 +191,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m dqroute.training.reproduce", description="Make a run again and say whether the numbers agree."
     )
-    parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    parser.add_argument("run", metavar="RUN", help="a run folder, or FILE.jsonl:LINE of a published table")
     parser.add_argument("data", metavar="DATA", help="as dqroute.load takes it: glyphs, cifar100, folder:PATH, …")
-    parser.add_argument("options", nargs="?", default="{}", help="of the data set, in JSON")
+    parser.add_argument("options", nargs="?", type=json.loads, default="{}", help="of the data set, in JSON")
     parser.add_argument("--runs-dir", type=Path, help="where the new run goes; by default it is not kept")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="default: %(default)s")
     parser.add_argument("--device", default="auto")
@@ -205,13 +201,11 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="dqroute-") as scratch:
         try:
-            run = Run(chosen.run)
+            run = open_run(chosen.run)
             if not run.finished:
                 parser.error(f"{run.folder} is not finished; there is nothing to compare with")
-            data = data_of(run, chosen.data, as_options(chosen.options))
-            again = train_again(
-                run, data, chosen.runs_dir or Path(scratch), chosen.device, pretrained=chosen.pretrained
-            )
+            data, base = data_of(run, chosen.data, chosen.options), chosen.runs_dir or Path(scratch)
+            again = train_again(run, data, base, chosen.device, pretrained=chosen.pretrained)
         except (OSError, ValueError, TypeError) as error:
             parser.error(str(error))
         agrees, lines = verdict(run, again, chosen.tolerance)
