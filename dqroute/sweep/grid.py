@@ -31,18 +31,9 @@ from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import torch
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
-from dqroute.core.checks import choose
+from dqroute.core.checks import checked_range, choose
 from dqroute.core.long_tail import shot_groups
 from dqroute.data import DATA_SETS, checked_imbalance, checked_val
 from dqroute.methods.base import METHODS, Problem
@@ -143,6 +134,9 @@ def method_entry(item: Any) -> Entry:
     name, given, label = name_and_options("methods", item)
     options = options_of(METHODS[choose("method", name, METHODS)].__init__)
     check_options(name, given, options)
+    # A million experts would take minutes to build and refuse.
+    for option, value in given.items():
+        checked_range(option, value if isinstance(value, int) else 0, -100, 100)
     # All shot groups, and classes enough for any number of experts: a value out of range is refused by this problem.
     counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
     with torch.random.fork_rng(devices=[]):
@@ -156,11 +150,11 @@ def settings_entry(item: Any) -> Entry:
         raise ValueError(f"an entry of settings is written {{epochs: 30}}; got {shown(item)}")
     for name in item:
         choose("setting", name, ["preset", *setting_names()])
-    given = dict(item)
-    if given.get("pretrained") not in ("", IMAGENET):
-        given |= {name: absolute(file) for name, file in item.items() if name == "pretrained"}
-    preset = given.get("preset", "laptop")
-    training = training_settings(preset, {name: value for name, value in given.items() if name != "preset"})
+    given = {name: absolute(value) if name == "pretrained" and value else value for name, value in item.items()}
+    if item.get("pretrained") == IMAGENET:
+        given["pretrained"] = IMAGENET
+    changes = {name: value for name, value in given.items() if name != "preset"}
+    training = training_settings(given.get("preset", "laptop"), changes)
     choose("backbone", training.backbone, backbone_names())
     return Entry("", given, training.decisive(), labelled("", item))
 
@@ -203,14 +197,14 @@ def no_two_alike(entries: list[Entry], field: ValidationInfo) -> list[Entry]:
 
 def entry(item: Any, field: ValidationInfo) -> Entry:
     """An item of one of the lists, checked as that list's items are."""
-    of = {"data": data_entry, "methods": method_entry, "settings": settings_entry}
-    return of[str(field.field_name)](item)
+    return {"data": data_entry, "methods": method_entry, "settings": settings_entry}[str(field.field_name)](item)
 
 
 Entries = Annotated[
     list[Annotated[Entry, BeforeValidator(entry)]], Field(min_length=1, max_length=MOST), AfterValidator(no_two_alike)
 ]
-Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(max_length=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seeds = Annotated[list[Seed], Field(max_length=MOST), AfterValidator(lambda seeds: distinct("seeds", seeds))]
 A_LIST = f"a list of 1 to {MOST} entries, such as "
 
 
@@ -224,12 +218,6 @@ class Grid(BaseModel):
     seeds: Seeds = Field([0], description=A_LIST + "[0, 1, 2], whole numbers from 0 and below 2**63")
     settings: Entries = Field([settings_entry({})], description=A_LIST + "[{epochs: 12}, {epochs: 30}]")
     split: Literal["test", "val"] = "test"
-
-    @field_validator("seeds")
-    @classmethod
-    def none_twice(cls, seeds: list[int]) -> list[int]:
-        """ValueError if there is no seed, or one twice."""
-        return distinct("seeds", seeds)
 
 
 def read_grid(path: str | os.PathLike[str]) -> list[Task]:

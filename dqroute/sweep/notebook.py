@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"\nstopped: {said}", file=sys.stderr)
             return 130
         # What a cell raised, or what became of the kernel.
-        kind, said = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+        kind, said = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
         print(f"{kind}: {said}\nThe notebook up to there: {chosen.output}", file=sys.stderr)
         return 1
     finally:

@@ -43,13 +43,7 @@ LOCAL = {
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed.
-
-    Attributes:
-        task: which one; error: one line.
-        notebook: as far as it was executed, the error in it; None if it did not get to run at all.
-        command: what runs it again alone.
-    """
+    """A run that failed: its error in one line, its notebook up to there, if any, and what runs it again alone."""
 
     task: Task
     error: str

@@ -69,11 +69,8 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """What decides the result, as plain values; Muon's settings only where it is used."""
-        return {
-            n: v
-            for n, v in vars(self).items()
-            if (self.optimizer == "muon" or n not in MUON_SETTINGS) and not (n in IF_SAID and v == IF_SAID[n])
-        }
+        unused = () if self.optimizer == "muon" else MUON_SETTINGS
+        return {n: v for n, v in vars(self).items() if n not in unused and (n, v) not in IF_SAID.items()}
 
     def rate(self, epoch: float) -> float:
         """The learning rate after ``epoch`` epochs, a fraction allowed: ``lr`` times :meth:`share`."""
@@ -138,10 +135,7 @@ def training_settings(preset: str, changes: Mapping[str, Any]) -> Settings:
 
 
 def checked(model: type[T], values: Mapping[str, Any], kind: str) -> T:
-    """An instance of a pydantic dataclass or model.
-
-    Args:
-        kind: what its fields are called, for the message.
+    """An instance of a pydantic model, whose fields the message calls ``kind``.
 
     Raises:
         ValueError: one line on the first field that is unknown, missing, of another type or out of range.

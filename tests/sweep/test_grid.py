@@ -114,6 +114,7 @@ WRONG = {
     "data: [digits]\nmethods: [ride: {alpha: 1}]": "unknown option of ride 'alpha'; the valid ones are experts, base, ",
     "data: [digits]\nmethods: [dqroute: {alpha: true}]": "alpha of dqroute must be a number; got True",
     "data: [digits]\nmethods: [dqroute: {alpha: 2}]": "alpha must lie between 0 and 1; got 2",
+    "data: [digits]\nmethods: [ride: {experts: 1000000}]": "experts must lie between -100 and 100; got 1000000",
     "data: [digits]\nmethods: [ride: {experts: 3.5}]": "experts of ride must be a whole number; got 3.5",
     "data: [digits]\nmethods: [ride, ride: {experts: 3}]": "methods has the same twice, 'ride' and 'ride, experts=3'",
     SMALL + "seeds: 3": "seeds must be a list",
