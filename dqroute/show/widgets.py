@@ -61,7 +61,7 @@ class Control:
 
     @property
     def shown(self) -> list[str]:
-        """The values as a reader sees them: numbers shortly, anything else as it prints."""
+        """What a reader sees of each value, numbers shortly and anything else as it prints."""
         return [f"{v:g}" if isinstance(v, float) else str(v) for v in self.values]
 
     def live(self) -> ipywidgets.Widget:
