@@ -160,7 +160,7 @@ def usual(data: ImageSet) -> Iterator[None]:
 def streamed(data: ImageSet, threads: int) -> Iterator[None]:
     """Epochs of the streamed pipeline."""
     assert isinstance(data.train, FileSplit) and isinstance(data.augmentation, ResizedCrop)
-    batches = StreamedBatches(data.train, data.augmentation, BATCH, CPU, threads)
+    batches = StreamedBatches(data.train, data.augmentation, BATCH, CPU, threads=threads)
     seed = 0
     while True:
         for _ in batches.epoch(seed):
