@@ -1,5 +1,6 @@
 """The main job as a user starts it: a process, a notebook, a table."""
 
+import io
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ import nbformat
 import psutil
 import pytest
 
-from dqroute.sweep.notebook import main, parse_parameter, table_of
+from dqroute.sweep.notebook import execute, main, parse_parameter, table_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,6 +59,39 @@ def test_the_table_is_what_the_tagged_cell_printed():
     tagged = new.new_code_cell("", outputs=stream, metadata={"tags": ["table"]})
     plain = new.new_code_cell("", outputs=[new.new_output("stream", text="no\n")])
     assert table_of(new.new_notebook(cells=[plain, tagged])) == "one\ntwo\n"
+
+
+@pytest.fixture
+def notebook_of(tmp_path):
+    """A notebook of one cell."""
+
+    def write(source):
+        metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        new = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)], metadata=metadata)
+        nbformat.write(new, tmp_path / "in.ipynb")
+        return tmp_path / "in.ipynb"
+
+    return write
+
+
+@pytest.mark.slow
+def test_a_kernel_waits_quietly_and_its_progress_reaches_the_screen_as_it_is(notebook_of, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    source = "import os, sys\nprint(os.environ['OMP_WAIT_POLICY'])\nsys.stderr.write('\\r 5 %\\r10 %')"
+    screen = io.StringIO()
+    executed = execute(notebook_of(source), tmp_path / "out.ipynb", {}, screen)
+    assert screen.getvalue() == "\r 5 %\r10 %"
+    assert executed.cells[0].outputs[0].text == "passive\n"
+
+
+@pytest.mark.slow
+def test_a_kernel_that_dies_is_told_in_words(notebook_of, tmp_path, capfd):
+    notebook = notebook_of("import os\nos._exit(1)")
+    assert main(["--notebook", str(notebook), "--output", str(tmp_path / "out.ipynb"), "x=1"]) == 1
+    assert capfd.readouterr().err.splitlines()[-2:] == [
+        "DeadKernelError: Kernel died",
+        f"The notebook up to there: {tmp_path / 'out.ipynb'}",
+    ]
 
 
 SMALL = ["dataset=digits", "imbalance=5", 'options={"n_max": 20}', "epochs=1"]

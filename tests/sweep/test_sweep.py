@@ -21,7 +21,7 @@ from dqroute.runs.run import find_runs
 from dqroute.sweep.__main__ import main
 from dqroute.sweep.grid import parse_grid
 from dqroute.sweep.notebook import parse_parameter
-from dqroute.sweep.sweep import Failure, Sweep, command, connected, gathered, know
+from dqroute.sweep.sweep import Failure, Sweep, command, connected, gathered, know, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,11 +157,11 @@ def test_a_local_scheduler_lets_in_nobody_without_its_certificate():
 
 
 @pytest.fixture
-def sweep(tmp_path):
+def begin(tmp_path):
     """``python -m dqroute.sweep`` from the repository's root, with two worker processes; yields what it prints."""
     begun = []
 
-    def begin(grid):
+    def start(grid):
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
         command = [sys.executable, "-m", "dqroute.sweep", str(tmp_path / "grid.yaml"), "--workers", "2"]
@@ -175,7 +175,7 @@ def sweep(tmp_path):
         begun.append(process)
         return process
 
-    yield begin
+    yield start
     for process in begun:
         process.kill()
         process.wait()
@@ -189,11 +189,11 @@ def told(output):
 
 @pytest.mark.posix
 @pytest.mark.slow
-def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(sweep, tmp_path):
+def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(begin, tmp_path, capsys):
     """A worker is killed that has a run: it goes on elsewhere. Another run fails, as its image set is not there."""
     runs_dir, digits = tmp_path / "runs", {"digits": {"imbalance": 5, "n_max": 20}}
     sound = {"data": [digits], "methods": ["cross-entropy"], "settings": [{"epochs": 1}]}
-    process, output = sweep(sound | {"data": [digits, f"folder:{tmp_path / 'nowhere'}"]}), ""
+    process, output = begin(sound | {"data": [digits, f"folder:{tmp_path / 'nowhere'}"]}), ""
     for line in process.stdout:
         output += line
         if "start  digits, imbalance=5, n_max=20 · cross-entropy · seed 0: process " in line and "again" not in output:
@@ -212,7 +212,9 @@ def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(swee
 
     # Once more, without what cannot work: the run is found, nothing is written, and the table is the same.
     before = {path: path.stat().st_mtime_ns for path in runs_dir.rglob("*")}
-    output, _ = sweep(sound).communicate()
-    assert told(output) == {"found": 1}
-    assert output.split("accuracy on test images")[1].strip() == table.strip()
+    (tmp_path / "sound.yaml").write_text(yaml.safe_dump(sound), encoding="utf-8")
+    notebook = ROOT / "book" / "benchmark.ipynb"
+    done = sweep(tmp_path / "sound.yaml", workers=1, runs_dir=runs_dir, notebook=notebook)
+    assert told(capsys.readouterr().out) == {"found": 1}
+    assert str(done).split("accuracy on test images")[1].strip() == table.strip()
     assert {path: path.stat().st_mtime_ns for path in runs_dir.rglob("*")} == before
