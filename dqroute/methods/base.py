@@ -1,4 +1,4 @@
-"""What a method is: a network, a loss, and how it predicts. The methods there are stand in :mod:`dqroute.methods`."""
+"""What a method is: a network, a loss, and how it predicts. The methods there are stand in the files beside."""
 
 from __future__ import annotations
 

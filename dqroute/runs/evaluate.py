@@ -42,7 +42,7 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
 def trade_off_of(
     run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto"
 ) -> dict[str, list[Point]]:
-    """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; asked for as :func:`evaluate`.
+    """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; asked for like a report.
 
     Returns:
         The points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, the mean of its experts' logits.

@@ -84,7 +84,7 @@ def read_ahead(
         parts: the pictures of each batch by number, int64 ``[B]``; asked for as they are needed.
         names: of all pictures, below ``base``.
         read: gives a file, and the picture's number, as uint8 ``[side, side, 3]``.
-        threads: as many as there are :func:`cores` unless given.
+        threads: as many as there are :func:`~dqroute.data.files.reading.cores` unless given.
         pinned: whether to put batches where a GPU can fetch them by itself.
         failures: takes the files that cannot be read, and why; without it they are an error.
 

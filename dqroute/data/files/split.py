@@ -49,7 +49,7 @@ class FileSplit:
 
     @property
     def images(self) -> Tensor:
-        """Nothing: AttributeError, with what to use instead."""
+        """Not there; the AttributeError says what to use instead."""
         raise AttributeError(
             "these images stay in their files; use split.take([0, 1, 2]) for some, split.chunks() for all, or pass "
             "the split itself to predict"
