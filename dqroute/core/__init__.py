@@ -1,7 +1,7 @@
 """The method in torch alone, on plain tensors, for anyone's own training loop; imports nothing else, ours or others'.
 
-:class:`~dqroute.core.joint_loss.DQRouteLoss` is all of it in one module. Its parts work alone: class counts and groups (``long_tail``), the
-tracker (``difficulty``), ``detectors``, fusion (``routing``), the baselines' ``losses``, and ``curves``.
+:class:`~dqroute.core.joint_loss.DQRouteLoss` is all of it in one module. Its parts work alone: class counts and groups
+(``long_tail``), the tracker (``difficulty``), ``detectors``, fusion (``routing``), the rivals' ``losses``, ``curves``.
 """
 
 from dqroute.core.curves import coverage_curve, trade_off

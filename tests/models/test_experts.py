@@ -183,7 +183,7 @@ def test_an_expert_runs_only_for_the_images_that_those_before_it_are_unsure_of(s
 
 
 def test_sure_worked_by_hand():
-    """Probabilities 6 : 2 : 1 are sure at 3 and not above; in the mean of two experts the second counts where it ran."""
+    """Probabilities 6 : 2 : 1 are sure at 3 and not above; of a mean of two the second counts where it ran."""
     z = torch.tensor([[[6.0, 2.0, 1.0]] * 2, [[2.0, 6.0, 1.0]] * 2]).log()
     ran = torch.tensor([[True, True], [False, True]])
     z = z * ran[:, :, None]

@@ -75,7 +75,8 @@ def test_a_read_only_folder_is_named_with_the_remedy(tmp_path):
     folder = tmp_path / "runs"
     folder.mkdir()
     folder.chmod(0o555)
-    code = f"from pathlib import Path\nfrom dqroute.data.disk import write_json\nwrite_json(Path({str(folder)!r}) / 'x', 1)"
+    code = "from pathlib import Path\nfrom dqroute.data.disk import write_json\n"
+    code += f"write_json(Path({str(folder)!r}) / 'x', 1)"
     command = [*["setpriv", "--bounding-set=-all", "--inh-caps=-all"] * root, sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
