@@ -24,7 +24,14 @@ from build_book import RESULTS, ROOT
 pytestmark = pytest.mark.xdist_group("book")
 
 PAGES = [f"{page}.html" for page in build_book.pages()]
-NOTEBOOKS = [page.removesuffix(".html") for page in PAGES if (ROOT / page).with_suffix(".ipynb").is_file()]
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+# Those that building runs.
+NOTEBOOKS = [
+    page.removesuffix(".html")
+    for page in PAGES
+    if (file := (ROOT / page).with_suffix(".ipynb")).is_file()
+    and file.relative_to(ROOT).as_posix() not in CONFIG["execute"]["exclude_patterns"]
+]
 WIDE, PHONE = 1280, 390
 SERIOUS = {"serious", "critical"}
 # docutils writes the literature as a list whose entries have a more exact role than a list's: no setting changes that.
