@@ -10,6 +10,7 @@ takes those of its own share: then the numbers are not quite those of one proces
 from __future__ import annotations
 
 import copy
+import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -89,6 +90,8 @@ class Processes:
         except BaseException as error:
             if self.count > 1 and dist.is_initialized():
                 dist.destroy_process_group()
+                # The connections close with the last reference to the group, and it stands in circles.
+                gc.collect()
             if self.count > 1 and hung_up(error):
                 raise OtherProcessFailed(
                     f"another of the {self.count} processes failed or was told to end; its own output says why"
@@ -112,7 +115,9 @@ def joined(on_cpu: bool) -> Processes:
     """
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE") or "1") == 1:
         return Processes()
-    # Here, because most trainings have one process and can do without.
+    # Here, because most trainings have one process and can do without. torch's own module comes first: loaded later, by
+    # an optimizer, it would hold the group for ever as a default argument, and nobody could hang up.
+    import torch.distributed.nn.functional  # noqa: F401, I001
     from accelerate import PartialState
 
     state = PartialState(cpu=on_cpu or not torch.cuda.is_available())

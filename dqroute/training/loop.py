@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from dqroute.core.outputs import ExpertOutputs
+from dqroute.data.batches import batches_of
 from dqroute.data.disk import write_atomically, write_json, write_tensors
 from dqroute.data.image_set import ImageSet
-from dqroute.data.batches import batches_of
 from dqroute.methods.base import Method
 from dqroute.models.cost import operations
 from dqroute.models.device import compiled, keep_freed_memory, precision_context, worth_compiling
@@ -297,7 +297,7 @@ class Training:
         write_atomically(self.run.folder / EPOCHS, "".join(json.dumps(r) + "\n" for r in self.records).encode())
 
     def keep_what_is_done(self, error: BaseException) -> None:
-        """Save the steps done before an error, if they are sound, and say with it what is kept."""
+        """Save the steps done before an error, if they are sound, and say what is kept."""
         # Should that fail too, the first error counts.
         with suppress(Exception):
             if self.stage == "computing":
