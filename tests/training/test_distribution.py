@@ -139,7 +139,8 @@ def train_and_tell(rank, folder, failure, culprit, told, all_heard):
         dq.fit("dqroute", make_tiny(), **QUICK | settings)
         told.put((rank, None, ""))
     except BaseException as error:
-        told.put((rank, type(error).__name__, str(error) + " ".join(getattr(error, "__notes__", []))))
+        notes = [note for one in (error, error.__cause__) for note in getattr(one, "__notes__", [])]
+        told.put((rank, type(error).__name__, " ".join([str(error), *notes])))
     all_heard.wait()
 
 

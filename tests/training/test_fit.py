@@ -1,6 +1,10 @@
 """``dq.fit``: what is found again, and what is refused before anything is written."""
 
 import dataclasses
+import functools
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -9,7 +13,10 @@ import torch
 from training import assert_same_run
 
 import dqroute as dq
+from dqroute.methods.base import METHODS
+from dqroute.runs.run import folder_of
 from dqroute.training.distribution import Processes
+from dqroute.training.fit import request_of
 from dqroute.training.loop import Training
 from dqroute.training.settings import setting_names
 
@@ -70,8 +77,8 @@ def test_a_seed_that_is_no_whole_number_is_refused(tiny, runs_dir, quick, seed):
 
 
 def test_another_augmentation_is_another_run(tiny, runs_dir, quick):
-    holes = dataclasses.replace(tiny, augmentation=dataclasses.replace(tiny.augmentation, cutout=4))
-    a, b = (dq.fit("cross-entropy", data, epochs=1, runs_dir=runs_dir, **quick) for data in (tiny, holes))
+    flipped = dataclasses.replace(tiny, augmentation=dataclasses.replace(tiny.augmentation, flip=True))
+    a, b = (dq.fit("cross-entropy", data, epochs=1, runs_dir=runs_dir, **quick) for data in (tiny, flipped))
     assert a.folder != b.folder
 
 
@@ -149,3 +156,54 @@ def test_a_batch_that_does_not_go_round_is_refused(tiny, runs_dir, quick, monkey
     monkeypatch.setattr("dqroute.training.fit.joined", lambda on_cpu: Processes(0, 65))
     with pytest.raises(ValueError, match="batch_size 64 does not go round 65 processes"):
         dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **quick)
+
+
+def test_what_auto_comes_to_decides_which_run_it_is(tiny, runs_dir, quick, monkeypatch):
+    """On two machines, of which one computes in bf16; and the precision spelled out is the same run."""
+    runs = {}
+    for bf16 in (True, False):
+        monkeypatch.setattr("dqroute.models.device.computes_in_bf16", lambda device, has=bf16: has)
+        runs[bf16] = dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **quick | {"precision": "auto"})
+    for bf16, name in ((True, "bf16"), (False, "fp32")):
+        assert runs[bf16].settings["training"]["precision"] == runs[bf16].provenance["precision"] == name
+        said = dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **quick | {"precision": name})
+        assert said.folder == runs[bf16].folder
+    assert runs[True].folder != runs[False].folder
+
+
+def test_the_request_alone_tells_where_a_run_lies(tiny, runs_dir, quick):
+    changes = quick | {"epochs": 1, "alpha": 0.25, "lr": None}
+    run = dq.fit("dqroute", tiny, seed=3, runs_dir=runs_dir, **changes)
+    for name in ("device", "progress"):
+        del changes[name]
+    asked = {"seed": 3, "preset": "laptop", "changes": changes, "device": "cpu"}
+    request, settings = request_of("dqroute", tiny.identity, vars(tiny.augmentation), **asked)
+    assert folder_of(runs_dir, request, "tiny") == run.folder
+    assert (settings.epochs, settings.precision) == (1, "fp32")
+
+
+def test_a_network_is_built_once(tiny, runs_dir, quick, monkeypatch):
+    original, built = METHODS["cross-entropy"].__init__, []
+
+    @functools.wraps(original)
+    def counted(self, *arguments, **options):
+        built.append(1)
+        original(self, *arguments, **options)
+
+    monkeypatch.setattr(METHODS["cross-entropy"], "__init__", counted)
+    for _ in range(2):
+        dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **quick)
+        assert len(built) == 1
+
+
+@pytest.mark.parametrize("own", [None, "active"])
+def test_threads_wait_passively_unless_told_otherwise(own):
+    """Where torch is not loaded yet, because that is when it is read."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": own} if own else {}
+    ask = "import dqroute, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split()[0] == (own or "passive")
+    late = "import torch, dqroute, os; print(os.environ.get('OMP_WAIT_POLICY'))"
+    said = subprocess.run([sys.executable, "-c", late], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == str(own)

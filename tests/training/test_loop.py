@@ -95,7 +95,7 @@ def without_values(model, fake):
 def test_no_step_waits_for_a_number_from_the_device(method, optimizer, tiny, runs_dir, quick):
     """On fake tensors whatever reads a value fails, and whatever has a shape that depends on one."""
     run = dq.fit(method, tiny, epochs=1, runs_dir=runs_dir, optimizer=optimizer, **quick)
-    training = Training(run, tiny, Settings(**run.settings["training"]), torch.device("cpu"))
+    training = Training(run, run.new_model(), tiny, Settings(**run.settings["training"]), torch.device("cpu"))
     fake = FakeTensorMode()
     without_values(training.model, fake)
     training.updates = Updates(training.model, training.settings)
@@ -126,10 +126,21 @@ def test_every_epoch_of_every_seed_has_an_order_of_its_own(tiny, runs_dir, quick
     assert len(seeds) == len(set(seeds)) == 6
 
 
+def test_cudnn_looks_for_its_fastest_kernels_while_a_training_lasts(tiny, tmp_path, quick, monkeypatch):
+    cudnn, seen, original = torch.backends.cudnn, [], Training.step
+    monkeypatch.setattr(cudnn, "benchmark", False)
+    monkeypatch.setattr(Training, "step", lambda self, *a: (seen.append(cudnn.benchmark), original(self, *a))[1])
+    for deterministic in (False, True):
+        monkeypatch.setattr(cudnn, "deterministic", deterministic)
+        dq.fit("cross-entropy", tiny, epochs=1, runs_dir=tmp_path / str(deterministic), **quick)
+        assert cudnn.benchmark is False
+    assert seen == [True] * 3 + [False] * 3
+
+
 # --- gone wrong -------------------------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_no_number_stops_with_the_epoch_and_keeps_the_ones_before(registry, tiny, runs_dir, quick):
+def test_a_loss_that_is_no_number_stops_with_the_epoch_and_keeps_the_last_checkpoint(registry, tiny, runs_dir, quick):
     @register("poisoned")
     class Poisoned(Method):
         """Cross-entropy until half of the training is done."""
@@ -140,9 +151,9 @@ def test_a_loss_that_is_no_number_stops_with_the_epoch_and_keeps_the_ones_before
 
     with pytest.raises(
         NonFiniteLoss,
-        match=r"poisoned became nan in epoch 3 of 4 \(lr 0\.1, kernel_lr 0\.05\).*lower the rate.*2 epochs",
+        match=r"poisoned became nan in epoch 3 of 4 \(lr 0\.1, kernel_lr 0\.05\).*lower the rate.* holds 2 of 4 epochs, and",
     ) as e:
-        dq.fit("poisoned", tiny, epochs=4, runs_dir=runs_dir, **quick)
+        dq.fit("poisoned", tiny, epochs=4, runs_dir=runs_dir, checkpoint_minutes=0, **quick)
     (folder,) = (runs_dir / "tiny").iterdir()
     assert str(folder) in str(e.value)
     run = dq.Run(folder)

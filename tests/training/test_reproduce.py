@@ -5,9 +5,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import torch
 
 import dqroute as dq
 from dqroute.data.disk import read_json, write_json
+from dqroute.runs.published import publish
+from dqroute.training.loop import Training
 from dqroute.training.reproduce import TOLERANCE, alike, circumstances, data_of, main, numbers, train_again, verdict
 
 SETTINGS = {"epochs": 1, "backbone": "resnet8", "batch_size": 64, "precision": "fp32", "device": "cpu"}
@@ -126,3 +129,35 @@ def test_what_training_may_do_to_the_images_is_told_by_the_run(tmp_path):
 def test_a_loss_is_compared_by_its_share():
     assert not alike("last epoch's loss", 0.05, 0.0595, 0.01) and alike("last epoch's loss", 5.0, 5.04, 0.01)
     assert alike("test overall", 0.05, 0.0595, 0.01) and not alike("test overall", 0.5, 0.52, 0.01)
+
+
+def test_it_computes_with_the_threads_and_the_precision_of_then(copy, tmp_path, monkeypatch):
+    """Whatever this machine would take by itself; afterwards it has its own number of threads again."""
+    made, before = copy.provenance, torch.get_num_threads()
+    made["machine"]["threads"], seen, original = before + 1, [], Training.step
+    write_json(copy.folder / "provenance.json", made)
+    settings = copy.settings | {"training": copy.settings["training"] | {"precision": "auto"}}
+    write_json(copy.folder / "settings.json", settings)
+    monkeypatch.setattr("dqroute.models.device.computes_in_bf16", lambda device: True)
+    monkeypatch.setattr(
+        Training, "step", lambda self, *a: (seen.append(torch.get_num_threads()), original(self, *a))[1]
+    )
+    again = train_again(dq.Run(copy.folder), data_of(copy, "digits", {}), tmp_path / "again", "cpu", progress=False)
+    assert set(seen) == {before + 1} and torch.get_num_threads() == before
+    assert again.provenance["precision"] == made["precision"] == "fp32"
+
+
+def test_where_the_threads_were_not_recorded_it_says_so(original, copy):
+    made = copy.provenance
+    del made["machine"]["threads"]
+    write_json(copy.folder / "provenance.json", made)
+    assert "how many threads computed" in " ".join(circumstances(dq.Run(copy.folder), original))
+
+
+def test_a_line_of_a_published_table_is_made_again(original, tmp_path, capsys):
+    publish([original], tmp_path / "table.jsonl")
+    assert main([f"{tmp_path / 'table.jsonl'}:1", "digits", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.startswith("identical: all ")
+    with pytest.raises(SystemExit):
+        main([f"{tmp_path / 'table.jsonl'}:2", "digits"])
+    assert "the lines 1 to 1" in capsys.readouterr().err
