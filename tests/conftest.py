@@ -6,6 +6,8 @@ import sys
 os.environ["MPLBACKEND"] = "Agg"
 # One and the same device for all, whatever the machine has.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
+# Other work may share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Iterator
 from pathlib import Path
