@@ -19,11 +19,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--notebook", type=Path, default=NOTEBOOK)
     chosen = parser.parse_args(arguments)
     try:
-        # Torch and Dask take seconds to load: what is wrong is told as soon as it can be seen.
+        # Torch and Dask take seconds to load: what is no grid is told before.
         read_document(chosen.grid)
-        from dqroute.sweep.grid import read_grid
-
-        read_grid(chosen.grid)
         from dqroute.sweep.sweep import sweep
 
         done = sweep(**vars(chosen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -12,22 +13,8 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 BYTES, DEPTH, LETTERS, NUMBER = 20_000, 10, 2_000, 2**63
 
 
-def read_document(path: str | os.PathLike[str]) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-        OSError: if the file cannot be read; ValueError: in one line, if it is not YAML, or larger than a grid.
-    """
-    with open(path, "rb") as file:
-        content = file.read(BYTES + 1)
-    try:
-        return parse_document(content.decode())
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from None
-
-
 def parse_document(text: str) -> Any:
-    """YAML 1.2 as plain values, a key given twice being an error; ValueError as :func:`read_document`."""
+    """YAML 1.2 as plain values; ValueError in one line for anything else, a key given twice, or more than a grid."""
     if len(text) > BYTES:
         raise ValueError(f"a grid has at most {BYTES:,} bytes")
     depth = 0
@@ -61,3 +48,13 @@ def check_numbers(value: Any, name: object) -> None:
             check_numbers(inner, name)
     elif isinstance(value, (int, float)) and not -NUMBER <= value < NUMBER:
         raise ValueError(f"{name} must be a finite number, below 2**63 in size; got {str(value)[:40]}")
+
+
+def read_document(path: str | os.PathLike[str], parse: Callable[[str], Any] = parse_document) -> Any:
+    """What ``parse`` makes of a file; OSError if it cannot be read, ValueError that names it for what is in it."""
+    with open(path, "rb") as file:
+        content = file.read(BYTES + 1)
+    try:
+        return parse(content.decode())
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error

@@ -2,19 +2,13 @@
 
 .. code-block:: yaml
 
-    data:
-      - digits                     # a name that dq.load knows, or folder:PATH, list:PATH, …
-      - glyphs: {imbalance: 50}    # or one with options of dq.load
-    methods:
-      - cross-entropy
-      - dqroute: {alpha: 0.3}      # or one with options of the method
-    seeds: [0, 1, 2]
-    settings:                      # may be left out: preset, epochs, lr, ...
-      - {epochs: 12}
-      - {epochs: 30}
+    data: [digits, glyphs: {imbalance: 50}]             # names that dq.load knows, folder:PATH, list:PATH, …
+    methods: [cross-entropy, dqroute: {alpha: 0.3}]     # alone, or with options
+    seeds: [0, 1, 2]                                    # may be left out, as all that follows
+    settings: [{epochs: 12}, {epochs: 30, lr: 0.05}]    # preset, epochs, lr, ...
+    split: test                                         # or val, to choose a setting by
 
-Every data set is combined with every method, seed and entry of the settings. ``split: val`` takes the table from the
-validation images, to choose a setting by.
+Every data set is combined with every method, seed and entry of the settings.
 """
 
 from __future__ import annotations
@@ -24,14 +18,14 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import torch
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, create_model
 
 from dqroute.core.checks import checked_range, choose
 from dqroute.core.long_tail import shot_groups
@@ -47,15 +41,14 @@ from dqroute.training.settings import STRICT, checked, setting_names, shown, tra
 MOST, RUNS = 256, 10_000
 EXAMPLES = {"data": "[digits, glyphs: {imbalance: 50}]", "methods": "[cross-entropy, dqroute: {alpha: 0.3}]"}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+WORDS |= {Mapping: "options", Sequence: "a list"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One entry of the grid: a method from one seed on one data set, for one row of its table.
+    """A run of the grid, and its row in the table of ``split``.
 
-    Attributes:
-        load: what :func:`dqroute.load` is given; method, seed, fit: what :func:`dqroute.fit` is given.
-        split: which images the table is about.
+    ``load`` is what :func:`dqroute.load` is given; ``method``, ``seed`` and ``fit`` what :func:`dqroute.fit` is.
     """
 
     data: str
@@ -100,12 +93,20 @@ def name_and_options(key: str, item: Any) -> tuple[str, dict[str, Any], str]:
     name, options = next(iter(item.items())) if isinstance(item, dict) and len(item) == 1 else (item, {})
     if not (isinstance(name, str) and isinstance(options, dict)):
         raise ValueError(f"an entry of {key} is a name, or one with options, as in {EXAMPLES[key]}; got {shown(item)}")
-    return name, options, labelled(name, options)
+    return name, options, ", ".join([name, *(f"{option}={value}" for option, value in options.items())])
 
 
-def labelled(name: str, given: dict[str, Any]) -> str:
-    """``"dqroute, alpha=0.3"``."""
-    return ", ".join([name] * bool(name) + [f"{option}={value}" for option, value in given.items()])
+def all_options(name: str, function: Callable[..., Any], given: dict[str, Any], *without: str) -> dict[str, Any]:
+    """A function's options as given, the rest as it has them; ValueError for one unknown or unlike its type hint."""
+    hints, options = get_type_hints(function), {}
+    for p in inspect.signature(function).parameters.values():
+        if p.kind is p.KEYWORD_ONLY and p.name not in without:
+            hint = hints.get(p.name, Any)
+            kinds = [get_origin(kind) or kind for kind in get_args(hint) or [hint]]
+            words = f"{' or '.join(WORDS[kind] for kind in kinds if kind in WORDS)} for {name}"
+            options[p.name] = hint, Field(p.default, description=words)
+    model = create_model(name, __config__=STRICT, **options)  # type: ignore[call-overload]
+    return vars(checked(model, given, f"option of {name}"))
 
 
 def data_entry(item: Any) -> Entry:
@@ -115,25 +116,22 @@ def data_entry(item: Any) -> Entry:
     if not path or kind not in DATA_SETS:
         alone = [known for known in DATA_SETS if known not in ("folder", "list")]
         choose("data set", name, [*alone, "folder:PATH", "list:PATH"])
-    # The notebook draws the training images from seed 0, so that all runs of a data set share them.
-    options = options_of(DATA_SETS[kind], "seed", *["root"] * bool(path))
     if path and "root" not in inspect.signature(DATA_SETS[kind]).parameters:
         raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
-    check_options(name, given, options)
-    defaults = {option: default for option, (_, default) in options.items()}
-    given = {"imbalance": defaults["imbalance"]} | given
-    checked_imbalance(given["imbalance"])
-    checked_val(given.get("val"))
+    # The notebook draws the training images from seed 0, so that all runs of a data set share them.
+    meaning = all_options(kind, DATA_SETS[kind], given, "seed", *["root"] * bool(path))
+    checked_imbalance(meaning["imbalance"])
+    checked_val(meaning.get("val"))
     # Workers may run in another folder.
-    given |= {option: absolute(given[option]) for option in ("root", "lists", "class_names") if option in given}
-    return Entry(f"{kind}:{absolute(path)}" if path else name, given, defaults | given, label)
+    paths = {option: absolute(given[option]) for option in ("root", "lists", "class_names") if option in given}
+    given = {"imbalance": meaning["imbalance"]} | given | paths
+    return Entry(f"{kind}:{absolute(path)}" if path else name, given, meaning | paths, label)
 
 
 def method_entry(item: Any) -> Entry:
     """A method and its options."""
     name, given, label = name_and_options("methods", item)
-    options = options_of(METHODS[choose("method", name, METHODS)].__init__)
-    check_options(name, given, options)
+    meaning = all_options(name, METHODS[choose("method", name, METHODS)].__init__, given)
     # A million experts would take minutes to build and refuse.
     for option, value in given.items():
         checked_range(option, value if isinstance(value, int) else 0, -100, 100)
@@ -141,7 +139,7 @@ def method_entry(item: Any) -> Entry:
     counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
     with torch.random.fork_rng(devices=[]):
         METHODS[name](Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,)), **given)
-    return Entry(name, given, {option: default for option, (_, default) in options.items()} | given, label)
+    return Entry(name, given, meaning, label)
 
 
 def settings_entry(item: Any) -> Entry:
@@ -150,31 +148,13 @@ def settings_entry(item: Any) -> Entry:
         raise ValueError(f"an entry of settings is written {{epochs: 30}}; got {shown(item)}")
     for name in item:
         choose("setting", name, ["preset", *setting_names()])
-    given = {name: absolute(value) if name == "pretrained" and value else value for name, value in item.items()}
-    if item.get("pretrained") == IMAGENET:
-        given["pretrained"] = IMAGENET
+    given = dict(item)
+    if item.get("pretrained") not in (None, "", IMAGENET):
+        given["pretrained"] = absolute(item["pretrained"])
     changes = {name: value for name, value in given.items() if name != "preset"}
     training = training_settings(given.get("preset", "laptop"), changes)
     choose("backbone", training.backbone, backbone_names())
-    return Entry("", given, training.decisive(), labelled("", item))
-
-
-def options_of(function: Callable[..., Any], *without: str) -> dict[str, tuple[Any, Any]]:
-    """Types and defaults of a function's options."""
-    hints, parameters = get_type_hints(function), inspect.signature(function).parameters.values()
-    options = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in without]
-    return {p.name: (hints.get(p.name, Any), p.default) for p in options}
-
-
-def check_options(owner: str, given: dict[str, Any], options: dict[str, tuple[Any, Any]]) -> None:
-    """Raise ValueError for an option that is unknown or of another type than its hint."""
-    for option, value in given.items():
-        hint, _ = options[choose(f"option of {owner}", option, options)]
-        try:
-            TypeAdapter(hint, config=STRICT).validate_python(value)
-        except ValidationError:
-            valid = " or ".join(WORDS[kind] for kind in get_args(hint) or (hint,) if kind in WORDS)
-            raise ValueError(f"{option} of {owner} must be {valid}; got {shown(value)}") from None
+    return Entry("", given, training.decisive(), ", ".join(f"{name}={value}" for name, value in item.items()))
 
 
 def absolute(paths: Any) -> Any:
@@ -220,27 +200,13 @@ class Grid(BaseModel):
     split: Literal["test", "val"] = "test"
 
 
-def read_grid(path: str | os.PathLike[str]) -> list[Task]:
-    """The tasks of a grid file, no two of them the same run.
+def parse_grid(text: str) -> list[Task]:
+    """The tasks of a grid's text, no two the same run, in the order of its data sets and seeds.
 
     Raises:
-        OSError: if the file cannot be read.
-        ValueError: in one line for anything in it that cannot be run, saying what would be valid.
+        ValueError: in one line for anything that cannot be run, saying what would be valid.
     """
-    document = read_document(path)
-    try:
-        return tasks_of(document)
-    except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from error
-
-
-def parse_grid(text: str) -> list[Task]:
-    """The tasks of a grid's text; ValueError as :func:`read_grid`."""
-    return tasks_of(parse_document(text))
-
-
-def tasks_of(document: Any) -> list[Task]:
-    """The tasks of a grid file's content, in the order of its data sets and seeds; ValueError as :func:`read_grid`."""
+    document = parse_document(text)
     if not isinstance(document, dict):
         raise ValueError(f"a grid has the keys {', '.join(Grid.model_fields)}; got {shown(document)}")
     grid = checked(Grid, document, "key")
@@ -253,3 +219,8 @@ def tasks_of(document: Any) -> list[Task]:
         load, fit = {"name": image_set.name} | image_set.given, method.given | setting.given
         tasks.append(Task(image_set.label, row, load, method.name, seed, fit, grid.split))
     return tasks
+
+
+def read_grid(path: str | os.PathLike[str]) -> list[Task]:
+    """The tasks of a grid file; OSError if it cannot be read, ValueError as :func:`parse_grid`, naming the file."""
+    return read_document(path, parse_grid)

@@ -36,10 +36,9 @@ def parse_parameter(text: str) -> tuple[str, Any]:
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, Any], screen: Any = None) -> Any:
-    """The notebook, executed in a quiet kernel; ``screen`` is written what that writes to its error stream.
+    """The notebook, executed in a quiet kernel, whose error stream goes to ``screen``.
 
-    Raises:
-        papermill.PapermillExecutionError: if a cell raises; RuntimeError: if the kernel dies.
+    PapermillExecutionError if a cell raises, RuntimeError if the kernel dies.
     """
     # Here, so that importing the package needs no papermill.
     import papermill
@@ -56,8 +55,7 @@ def end_kernels() -> Any:
     """Have the kernels that this process or its workers started save their trainings and end; returns the kernels."""
     import psutil  # type: ignore[import-untyped]
 
-    below = psutil.Process().children(recursive=True)
-    kernels = [process for process in below if "ipykernel_launcher" in process.cmdline()]
+    kernels = [p for p in psutil.Process().children(recursive=True) if "ipykernel_launcher" in p.cmdline()]
     for kernel in kernels:
         kernel.terminate()
     return kernels
@@ -99,9 +97,8 @@ def main(arguments: list[str] | None = None) -> int:
         executed = execute(chosen.notebook, chosen.output, given, screen)
     except (Exception, KeyboardInterrupt) as error:
         if stopped or isinstance(error, KeyboardInterrupt):
-            saved = given.get("runs_dir") or os.environ.get("DQROUTE_RUNS", "runs")
-            said = f"what was trained is saved in {saved}; the same command goes on from there"
-            print(f"\nstopped: {said}", file=sys.stderr)
+            saved = f"saved in {given.get('runs_dir') or os.environ.get('DQROUTE_RUNS', 'runs')}"
+            print(f"\nstopped: what was trained is {saved}; the same command goes on from there", file=sys.stderr)
             return 130
         # What a cell raised, or what became of the kernel.
         kind, said = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))

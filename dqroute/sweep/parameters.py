@@ -28,10 +28,7 @@ def assigned(cell: str) -> list[str]:
 
 
 def as_list(value: Any) -> list[Any]:
-    """A list as it is, ``"a, b"``, ``"[a, b]"`` or JSON as two names, anything else as a list of one.
-
-    For ``papermill -p methods a,b``: papermill's ``-p`` knows no lists.
-    """
+    """A list as it is, ``"a, b"``, as of ``papermill -p``, ``"[a, b]"`` or JSON as two, anything else as one."""
     if not isinstance(value, str):
         return list(value) if isinstance(value, (list, tuple)) else [value]
     inner = value.strip().removeprefix("[").removesuffix("]")

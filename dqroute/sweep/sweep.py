@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -32,13 +32,9 @@ from dqroute.sweep.grid import Task, read_grid
 from dqroute.sweep.notebook import NOTEBOOK, QUIET, end_kernels
 from dqroute.sweep.worker import TOPIC, Known, carry_out, known_of
 
-LOCAL = {
-    # A task goes to a worker when the worker is free, not before: another may be free earlier.
-    "distributed.scheduler.worker-saturation": 1.0,
-    # A killed worker starts anew. On a busy machine that takes longer than Dask's 15 s, after which the new one would
-    # be closed with a run in its hands, and never replaced.
-    "distributed.deploy.lost-worker-timeout": "1h",
-}
+# A task goes to a worker that is free, not before: another may be free earlier. A killed worker starts anew; on a busy
+# machine that takes longer than Dask's 15 s, after which the new one would be closed with a run in its hands.
+LOCAL = {"distributed.scheduler.worker-saturation": 1.0, "distributed.deploy.lost-worker-timeout": "1h"}
 
 
 @dataclass(frozen=True)
@@ -56,13 +52,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What came of a grid.
-
-    Attributes:
-        runs: by data set and row, in the order of the grid; every run that was made or found, once.
-        failures: the others.
-        split: which images the tables are about.
-    """
+    """What came of a grid: runs by data set and row, in the grid's order, failures, and the split of the tables."""
 
     runs: dict[str, dict[str, list[Run]]]
     failures: list[Failure] = field(default_factory=list)
@@ -70,17 +60,12 @@ class Sweep:
 
     def summary(self) -> pd.DataFrame:
         """Accuracy in %, mean over seeds ± half the 95 % interval; a row for each data set, method and setting."""
-        return self.table(lambda rows: tables.summary(rows, self.split))
+        return stacked({name: tables.summary(rows, self.split) for name, rows in self.runs.items()})
 
     def differences(self) -> pd.DataFrame:
         """Each row less the data set's first, paired by seed, in points; empty where there is only one row."""
-        return self.table(lambda rows: tables.paired_differences(rows, next(iter(rows)), self.split))
-
-    def table(self, of: Callable[[dict[str, list[Run]]], pd.DataFrame]) -> pd.DataFrame:
-        """The tables of the data sets, one below the other."""
-        parts = {name: of(rows) for name, rows in self.runs.items()}
-        parts = {name: part for name, part in parts.items() if len(part)}
-        return pd.concat(parts).fillna("–").rename_axis(columns=None) if parts else pd.DataFrame()
+        less = tables.paired_differences
+        return stacked({name: less(rows, next(iter(rows)), self.split) for name, rows in self.runs.items()})
 
     def __str__(self) -> str:
         parts = []
@@ -95,6 +80,12 @@ class Sweep:
         return "\n\n".join(parts)
 
 
+def stacked(parts: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The tables that have rows, one below the other."""
+    parts = {name: part for name, part in parts.items() if len(part)}
+    return pd.concat(parts).fillna("–").rename_axis(columns=None) if parts else pd.DataFrame()
+
+
 def sweep(
     grid: str | os.PathLike[str],
     *,
@@ -106,16 +97,12 @@ def sweep(
     """Run a grid and print a line for each thing that happens.
 
     Args:
-        grid: the YAML file, see :mod:`dqroute.sweep.grid`.
+        grid: the YAML file, see :mod:`dqroute.sweep.grid`; errors as :func:`dqroute.sweep.grid.read_grid`.
         scheduler: address of a Dask scheduler, or a Dask cluster object, whose workers see this machine's folders
             under the same paths; None starts worker processes on this machine, which no other user can reach.
         workers: how many of those, from 1; None takes one a processor core, or one in all where there is a GPU.
-        runs_dir: where run folders go, and the executed notebooks, in ``notebooks``; by default ``$DQROUTE_RUNS``, or
-            ``runs``.
+        runs_dir: where run folders and ``notebooks``, the executed ones, go; by default ``$DQROUTE_RUNS``, or ``runs``.
         notebook: the benchmark notebook.
-
-    Raises:
-        OSError, ValueError: if the grid cannot be read, see :func:`dqroute.sweep.grid.read_grid`.
     """
     tasks = read_grid(grid)
     where = Path(runs_dir or default_runs_dir()).expanduser().resolve()
@@ -139,22 +126,17 @@ def connected(scheduler: Any, workers: int | None) -> Iterator[Client]:
     if workers is not None and workers < 1:
         raise ValueError(f"a sweep needs at least 1 worker; got {workers}")
     workers = workers or (1 if torch.cuda.is_available() else CPU_COUNT)
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), max(1, CPU_COUNT // workers)
-    )
+    numbers = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    variables = QUIET | dict.fromkeys(numbers, str(max(1, CPU_COUNT // workers)))
     cluster: dict[str, Any] = {
         "n_workers": workers,
         "threads_per_worker": 1,
-        # A scheduler runs what it is sent: certificates of its own keep other users of the machine out.
-        "security": True,
-        # The training runs in a kernel beside the worker, where Dask does not see its memory.
-        "memory_limit": None,
-        # What fails is told in the sweep's own lines.
-        "silence_logs": logging.CRITICAL,
+        "security": True,  # a scheduler runs what it is sent: its own certificates keep the machine's other users out
+        "memory_limit": None,  # the training runs in a kernel beside the worker, where Dask does not see its memory
+        "silence_logs": logging.CRITICAL,  # what fails is told in the sweep's own lines
         "dashboard_address": "127.0.0.1:0",
-        # Ctrl-C is for us to answer.
-        "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
-        "env": {name: os.environ.get(name, str(value)) for name, value in (threads | QUIET).items()},
+        "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],  # Ctrl-C is for us to answer
+        "env": {name: os.environ.get(name, value) for name, value in variables.items()},
     }
     with dask.config.set(LOCAL), LocalCluster(**cluster) as local, Client(local) as client:
         try:
@@ -167,7 +149,8 @@ def connected(scheduler: Any, workers: int | None) -> Iterator[Client]:
 
 def carried_out(client: Client, tasks: Sequence[Task], notebook: Path, runs_dir: Path) -> dict[str, Run | Failure]:
     """What came of each task, by its name; a line tells each thing that happens."""
-    by_name, started, done = {task.name: task for task in tasks}, set[str](), dict[str, Run | Failure]()
+    by_name, started = {task.name: task for task in tasks}, set[str]()
+    done: dict[str, Run | Failure] = {}
 
     def say(what: str, task: Task, more: object) -> None:
         print(f"[{len(done)}/{len(tasks)}] {what:6} {task}: {more}", flush=True)
@@ -185,8 +168,8 @@ def carried_out(client: Client, tasks: Sequence[Task], notebook: Path, runs_dir:
     futures = {}
     for task in tasks:
         output = runs_dir / "notebooks" / f"{task.name}.ipynb"
-        arguments = (task, known[task.data], notebook, output, runs_dir)
-        futures[client.submit(carry_out, *arguments, key=("run", task.name))] = task, output
+        given = (task, known[task.data], notebook, output, runs_dir)
+        futures[client.submit(carry_out, *given, key=("run", task.name))] = task, output
     for future in as_completed(futures):
         task, output = futures[future]
         try:
@@ -214,8 +197,8 @@ def command(task: Task, notebook: Path, output: Path, runs_dir: Path) -> str:
     # None and {} are the notebook's own values for all but the imbalance.
     given = {name: v for name, v in task.parameters.items() if v not in (None, {}) or name == "imbalance"}
     words = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in given.items()]
-    words += [f"runs_dir={runs_dir}", "--notebook", str(notebook), "--output", str(output)]
-    return shlex.join(["python", "-m", "dqroute.sweep.notebook", *words])
+    where = [f"runs_dir={runs_dir}", "--notebook", str(notebook), "--output", str(output)]
+    return shlex.join(["python", "-m", "dqroute.sweep.notebook", *words, *where])
 
 
 def gathered(tasks: Sequence[Task], done: dict[str, Run | Failure]) -> Sweep:

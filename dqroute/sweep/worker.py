@@ -34,8 +34,8 @@ def known_of(data: ImageSet) -> Known:
 
 def find(task: Task, known: Known, runs_dir: Path) -> Run | None:
     """The task's run, if it is finished and evaluated."""
-    changes = {name: value for name, value in task.fit.items() if name != "preset"}
-    asked = {"seed": task.seed, "preset": task.fit.get("preset", "laptop"), "changes": changes, "device": "auto"}
+    changes = {"preset": "laptop"} | task.fit
+    asked = {"preset": changes.pop("preset"), "changes": changes, "seed": task.seed, "device": "auto"}
     request, _ = request_of(task.method, known.identity, known.augmentation, **asked)
     folder = folder_of(runs_dir, request, known.name)
     run = Run(folder) if (folder / "settings.json").is_file() else None
@@ -43,14 +43,10 @@ def find(task: Task, known: Known, runs_dir: Path) -> Run | None:
 
 
 def carry_out(task: Task, known: Known | None, notebook: Path, output: Path, runs_dir: Path) -> tuple[Path, bool]:
-    """Find the task's run or make it.
+    """The folder of the task's run, and True if it was there; else the notebook makes it, written to ``output``.
 
     Args:
         known: the task's data set; None if it could not be loaded, as the notebook will then say.
-        notebook: the benchmark notebook; output: where the executed one goes, written cell by cell.
-
-    Returns:
-        The run folder, and whether it was there before.
 
     Raises:
         RuntimeError: if a cell of the notebook raises, or its run is not where it belongs.
@@ -63,8 +59,6 @@ def carry_out(task: Task, known: Known | None, notebook: Path, output: Path, run
         execute(notebook, output, task.parameters | {"runs_dir": str(runs_dir)})
     except PapermillExecutionError as error:
         raise RuntimeError(f"{error.ename}: {error.evalue}") from None
-    if not (run := find(task, known, runs_dir) if known else None):
-        raise RuntimeError(
-            "the notebook ended well, but its run is not in its folder; did the images change meanwhile?"
-        )
+    if not (known and (run := find(task, known, runs_dir))):
+        raise RuntimeError("the notebook ended well, but its run is not in its folder; did the images change?")
     return run.folder, False
