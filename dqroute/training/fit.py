@@ -15,7 +15,7 @@ from dqroute.methods.base import METHODS, Problem, method_options
 from dqroute.models.device import resolve_device, uses_bf16
 from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.runs.locking import LOCK
-from dqroute.runs.run import Run, build, default_runs_dir, folder_of
+from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
 from dqroute.training.distribution import joined
 from dqroute.training.loop import Training
 from dqroute.training.settings import Settings, setting_names, training_settings
@@ -43,7 +43,7 @@ def fit(
     have to see the same run folder, and an error of one ends all. See :mod:`dqroute.training.distribution`.
 
     Args:
-        method: a name from :data:`dqroute.METHODS`.
+        method: a name from :data:`dqroute.methods.base.METHODS`.
         data: from :func:`dqroute.load`.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
@@ -84,7 +84,7 @@ def fit(
         problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
         model = None
         # Before there is a folder, because the method may refuse its options.
-        if not processes.as_main_says(lambda: folder.is_dir() and Run(folder).finished):
+        if not processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished):
             model = build(request, problem)
             if settings.pretrained:
                 start_from(model.network, read_pretrained(settings.pretrained, settings.backbone, data.shape[0]))
