@@ -112,7 +112,7 @@ def test_how_often_it_is_saved_does_not_make_another_run(tiny, runs_dir, quick):
     assert a.folder == b.folder
 
 
-# What a process is killed before, one after the other: steps, and the syncs and renamings of the files it writes. With a
+# What a process is killed before, one after the other: steps, syncs and renamings of the files it writes. With a
 # checkpoint a step, records and checkpoint are synchronised each, and then their folder.
 KILLS = [("step", 0), ("sync", 0), ("rename", 0), ("step", 2), ("rename", 5), ("sync", 7), ("sync", 10), ("rename", 3)]
 
