@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,8 +35,7 @@ class BasicBlock(nn.Module):
         self.stride, self.new_channels = stride, channels_out - channels_in
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        y = self.norm2(self.conv2(y))
+        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
         if self.stride > 1:
             x = x[:, :, :: self.stride, :: self.stride]
         if self.new_channels:
@@ -47,11 +46,8 @@ class BasicBlock(nn.Module):
 def cifar_resnet(depth: int, channels: int, branch_width: float) -> list[Stage]:
     """The ResNet for 32x32 images: a 3x3 stem, three stages 16/32/64 wide, no pooling between (He et al., 2016).
 
-    Args:
-        depth: ``6n + 2`` layers with ``n`` blocks a stage: 8, 20, 32, …
-        channels: of the images.
-        branch_width: factor on the width of stages 2 and 3; ¾ is the reduced form (24/48) that RIDE and SADE use
-            to pay for their experts.
+    ``depth`` is ``6n + 2`` with ``n`` blocks a stage: 8, 20, 32, … ``branch_width`` is a factor on the width of stages
+    2 and 3; ¾ is the reduced form (24/48) that RIDE and SADE use to pay for their experts.
     """
     blocks = (depth - 2) // 6
     widths = [16, round(32 * branch_width), round(64 * branch_width)]
@@ -71,21 +67,27 @@ def cifar_resnet(depth: int, channels: int, branch_width: float) -> list[Stage]:
     ]
 
 
+def torchvision_network(name: str, channels: int) -> Any:
+    """One of torchvision's networks, randomly initialised, for images of so many channels."""
+    # Here and below, because torchvision takes two seconds to import and the small networks do without it.
+    import torchvision
+
+    network = torchvision.models.get_model_builder(name)(weights=None)
+    if channels != 3:
+        network.conv1 = nn.Conv2d(channels, 64, 7, 2, padding=3, bias=False)
+    return network
+
+
 def torchvision_resnet(name: str, channels: int, branch_width: float) -> list[Stage]:
     """Any ResNet, ResNeXt or Wide ResNet of torchvision, randomly initialised: stem and layer 1, then layers 2 to 4."""
     if branch_width != 1:
         raise ValueError(f"branch_width belongs to the CIFAR ResNets; {name} comes at full width only")
-    # Here and below, because torchvision takes two seconds to import and the small networks do without it.
-    import torchvision
-
     # Built once, however many experts take a copy of its stages: a large network takes seconds.
-    model = torchvision.models.get_model_builder(name)(weights=None)
-    if channels != 3:
-        model.conv1 = nn.Conv2d(channels, 64, 7, 2, padding=3, bias=False)
-    layers = [model.layer1, model.layer2, model.layer3, model.layer4]
-    stages = [nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool, model.layer1), *layers[1:]]
-    widths = [64 * 2**index * layers[0][0].expansion for index in range(4)]
-    return [Stage(partial(copy.deepcopy, stage), width) for stage, width in zip(stages, widths, strict=True)]
+    net = torchvision_network(name, channels)
+    first = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1)
+    widths = [64 * 2**index * net.layer1[0].expansion for index in range(4)]
+    stages = zip([first, net.layer2, net.layer3, net.layer4], widths, strict=True)
+    return [Stage(partial(copy.deepcopy, stage), width) for stage, width in stages]
 
 
 CIFAR_DEPTHS = {"resnet8": 8, "resnet20": 20, "resnet32": 32}

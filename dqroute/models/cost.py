@@ -13,11 +13,7 @@ def parameter_count(model: nn.Module) -> int:
 
 @torch.no_grad()
 def operations(network: nn.Module, shape: tuple[int, int, int]) -> int:
-    """Operations of one image's forward pass, a multiply-add being two, as torch counts them.
-
-    Args:
-        network: takes float ``[B, channels, height, width]``; shape: channels, height and width of an image.
-    """
+    """Operations of the forward pass of one float image ``[1, *shape]``, a multiply-add being two, by torch's count."""
     # Here, because it takes longer to import than all else together.
     from torch.utils.flop_counter import FlopCounterMode
 

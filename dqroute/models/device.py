@@ -6,13 +6,12 @@ import ctypes
 import shutil
 import sysconfig
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-import torch.distributed as dist
 
 from dqroute.core.checks import choose
 
@@ -25,21 +24,15 @@ COMPILE_FROM_STEPS = 3000
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """``"auto"``: the first CUDA GPU, or else the CPU. A device of torch's is taken by its name.
+    """The device of that name; ``"auto"`` is the first CUDA GPU, or else the CPU.
 
-    Raises:
-        ValueError: for an unknown device, or CUDA where there is none.
+    ValueError for an unknown device, or CUDA where there is none.
     """
     name = str(name)
     choose("device", name.split(":")[0], ("auto", "cpu", "cuda"))
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError("device='cuda' was asked for, but torch sees no CUDA GPU; use device='cpu' or 'auto'")
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-
-
-def is_main() -> bool:
-    """Whether this process is the only one, or of those that train together the one that writes."""
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def computes_in_bf16(device: torch.device) -> bool:
@@ -75,20 +68,17 @@ def keep_freed_memory() -> None:
     A training step on a CPU frees and takes hundreds of megabytes, and the system clears every page it gives anew:
     a quarter of the time of a compiled step. Only glibc can be told; elsewhere nothing happens.
     """
-    mmap_threshold, trim_threshold = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of glibc's malloc.h
-    try:
+    with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(mmap_threshold, 32 * 2**20)  # the most glibc allows
-    mallopt(trim_threshold, 2**31 - 1)
+        mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD of glibc's malloc.h, the most it allows
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def compiler_found(device: torch.device) -> bool:
-    """Whether all is there that ``torch.compile`` calls.
+    """Whether all is there that ``torch.compile`` calls: a C++ compiler, and more.
 
-    That is a C++ compiler; on a CPU also Python's headers, which its kernels include and some systems ship apart; for a
-    GPU Triton, which Windows lacks.
+    On a CPU that is Python's headers, which its kernels include and some systems ship apart; for a GPU Triton, which
+    Windows lacks.
     """
     if device.type == "cuda" and find_spec("triton") is None:
         return False
@@ -100,14 +90,9 @@ def compiler_found(device: torch.device) -> bool:
 def worth_compiling(operations: float, steps: int, device: torch.device, bf16: bool) -> bool:
     """Whether a training is long enough to repay the compilation of its network.
 
-    Decided by the training's size alone and not by a clock, so that the same run takes the same path every time and
-    stays bit-identical.
-
-    Args:
-        operations: of all forward and backward passes; steps: of the optimizer.
-        device: where; bf16: whether the network computes in it.
-
-    Without a matrix unit a compiled step takes 0.91 to 1.03 times as long as before (``benchmarks/NOTES.md``).
+    Decided by the training's size alone, the ``operations`` of all passes and the optimizer's ``steps``, and not by a
+    clock, so that the same run takes the same path every time and stays bit-identical. Without a matrix unit a compiled
+    step takes 0.91 to 1.03 times as long as before (``benchmarks/NOTES.md``).
     """
     if device.type == "cuda":
         return steps >= COMPILE_FROM_STEPS and compiler_found(device)
@@ -117,10 +102,7 @@ def worth_compiling(operations: float, steps: int, device: torch.device, bf16: b
 def compiled(function: F, device: torch.device) -> F:
     """A function of tensors compiled for their shapes; on a GPU its kernels are recorded and replayed as one graph.
 
-    There a call writes its outputs where the call before had them.
-
-    Raises:
-        ValueError: without a compiler.
+    There a call writes its outputs where the call before had them. ValueError without a compiler.
     """
     if not compiler_found(device):
         raise ValueError(

@@ -15,16 +15,11 @@ from dqroute.core.checks import choose
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.models.backbones import backbone_stages
 
-CLASSIFIERS = ("linear", "cosine")
 COSINE_SCALE = 30.0  # of the cosine classifier's logits, as in the multi-expert papers
 
 
 class CosineClassifier(nn.Module):
-    """Logits ``s · cos(feature, weight)``: every class has the same weight norm, however many images it had.
-
-    Args:
-        scale: ``s``.
-    """
+    """Logits ``scale · cos(feature, weight)``: every class has the same weight norm, however many images it had."""
 
     def __init__(self, features: int, num_classes: int, scale: float = COSINE_SCALE) -> None:
         super().__init__()
@@ -66,7 +61,7 @@ class ExpertNetwork(nn.Module):
             raise ValueError(f"a network needs at least one expert; got experts={experts}")
         if not 1 <= shared_depth <= len(stages):
             raise ValueError(f"{backbone} has {len(stages)} stages: shared_depth runs from 1 to {len(stages)}")
-        choose("classifier", classifier, CLASSIFIERS)
+        choose("classifier", classifier, ("linear", "cosine"))
         shared, own = stages[:shared_depth], stages[shared_depth:]
         self.num_classes, self.features = num_classes, stages[-1].channels
         self.trunk = nn.Sequential(*[stage.make() for stage in shared])
@@ -85,28 +80,25 @@ class ExpertNetwork(nn.Module):
     def forward(self, images: Tensor, sure_at: float | None = None) -> ExpertOutputs:
         """Run the experts on normalised images ``[B, channels, H, W]``; outputs are float32.
 
-        Args:
-            sure_at: run an expert for those images alone of which the experts before it are not :func:`sure`; None runs
-                all experts for all.
+        With ``sure_at``, an expert runs for those images alone of which the experts before it are not :func:`sure`.
         """
         shared = self.trunk(images)
         features: list[Tensor] = []
         logits: list[Tensor] = []
         ran = torch.ones(1, len(images), dtype=torch.bool, device=images.device)
         for branch, classify in zip(self.branches, self.classifiers, strict=True):
-            if sure_at is not None and logits:
+            if sure_at is None or not logits:
+                features.append(branch(shared).mean(dim=(2, 3)).float())
+            else:
                 unsure = ~sure(ExpertOutputs(torch.stack(logits), ran=ran), sure_at)
                 ran = torch.cat([ran, unsure[None]])
                 features.append(torch.zeros_like(features[0]))
-                index = unsure.nonzero().flatten()
-                if len(index):
-                    features[-1][index] = branch(shared[index]).mean(dim=(2, 3)).float()
-            else:
-                features.append(branch(shared).mean(dim=(2, 3)).float())
+                if unsure.any():
+                    features[-1][unsure] = branch(shared[unsure]).mean(dim=(2, 3)).float()
             # The classifiers are a sliver of the work; in full precision their logits keep their last digits.
             with torch.autocast(images.device.type, enabled=False):
                 logits.append(classify(features[-1]))
-            if len(ran) == len(logits) > 1:
+            if sure_at is not None:
                 logits[-1] = logits[-1] * ran[-1][:, None]
         return ExpertOutputs(torch.stack(logits), torch.stack(features), None if sure_at is None else ran)
 

@@ -15,11 +15,8 @@ def for_prediction(network: ExpertNetwork, bf16: bool) -> ExpertNetwork:
     """A copy that predicts the same, to rounding, in about two thirds of the time.
 
     In evaluation a batch norm is a fixed scale and shift, which the convolution before it can do along the way; the
-    activations then pass through memory half as often.
-
-    Args:
-        network: trained; stays as it is.
-        bf16: whether trunk and branches compute in bfloat16. Features and classifiers stay in float32.
+    activations then pass through memory half as often. With ``bf16``, trunk and branches compute in bfloat16; features
+    and classifiers stay in float32.
     """
     # Here, because it takes a second to import and a training that never predicts does without.
     from torch.fx.experimental.optimization import fuse as fold_batch_norms
@@ -41,22 +38,17 @@ class Folded:
     """
 
     def __init__(self) -> None:
-        self._from: tuple[torch.device, bool, list[Tensor]] | None = None
-        self._network: ExpertNetwork | None = None
+        self._kind: tuple[torch.device, bool, int] | None = None
+        self._state: list[Tensor] = []
+        self._network: ExpertNetwork
 
     def __call__(self, network: ExpertNetwork, bf16: bool) -> ExpertNetwork:
-        state = [tensor.detach() for tensor in [*network.parameters(), *network.buffers()]]
-        device = state[0].device
-        if self._network is not None and self._from is not None and self._from[:2] == (device, bf16):
-            before = self._from[2]
-            if len(before) == len(state) and all(map(torch.equal, before, state)):
-                return self._network
-        self._from = device, bf16, [tensor.clone() for tensor in state]
-        self._network = for_prediction(network, bf16)
+        state = list(network.state_dict().values())
+        kind = state[0].device, bf16, len(state)
+        if kind != self._kind or not all(map(torch.equal, self._state, state)):
+            self._kind, self._state = kind, [tensor.clone() for tensor in state]
+            self._network = for_prediction(network, bf16)
         return self._network
 
-    def __deepcopy__(self, memo: dict[int, object]) -> Folded:
-        return Folded()
-
     def __reduce__(self) -> tuple[type[Folded], tuple[()]]:
-        return Folded, ()
+        return Folded, ()  # a copy, of the model that holds it, folds anew

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.error import URLError
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from dqroute.core.checks import choose
-from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names
+from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names, torchvision_network
 from dqroute.models.experts import ExpertNetwork
 
 IMAGENET = "imagenet"
@@ -28,7 +28,7 @@ class Pretrained(NamedTuple):
 
     Attributes:
         identity: tells them from others, and holds no path: torchvision's name for them, or the file's SHA-256.
-        tensors: by torchvision's names.
+        tensors: by torchvision's names, in the order of its network, without the classifier, which knows other classes.
     """
 
     identity: str
@@ -38,19 +38,33 @@ class Pretrained(NamedTuple):
 def identity_of(source: str, backbone: str) -> str:
     """What tells the weights that a setting asks for from others, without reading them into memory or downloading them.
 
-    Raises:
-        ValueError: if the backbone is none of torchvision's, or the file no safetensors file by its name.
-        FileNotFoundError: if there is no such file.
+    ValueError if the backbone is none of torchvision's or the file not named ``.safetensors``, FileNotFoundError if
+    there is no such file.
     """
-    check_backbone(backbone)
+    choose("backbone", backbone, backbone_names())
+    if backbone in CIFAR_DEPTHS:
+        raise ValueError(
+            f"pretrained weights belong to torchvision's networks, and {backbone} is none of them; use backbone="
+            "'resnet18' or a larger one, or leave pretrained out"
+        )
     if source == IMAGENET:
-        return str(enumerated(backbone))
-    with open(existing(source), "rb") as content:
+        import torchvision
+
+        return str(torchvision.models.get_model_weights(backbone)[KIND])
+    file = Path(source).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}; pretrained is 'imagenet', or the path of a safetensors file")
+    if file.suffix != ".safetensors":
+        raise ValueError(
+            f"{file.name} does not end in .safetensors, and nothing else is read, because unpickling may run foreign "
+            "code; write its state dict with safetensors.torch.save_file"
+        )
+    with open(file, "rb") as content:
         return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
 def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
-    """The weights that a setting asks for, without the classifier: it knows other classes.
+    """The weights that a setting asks for.
 
     Args:
         source: ``"imagenet"``: torchvision's weights of that backbone, downloaded once, their hash checked. Or the path
@@ -59,39 +73,40 @@ def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
         channels: of the images.
 
     Raises:
-        ValueError: if the backbone is none of torchvision's, the file is damaged, or its weights are another network's.
-        FileNotFoundError: if there is no such file, or the download fails.
+        ValueError, FileNotFoundError: as :func:`identity_of`; also if the file is damaged or its weights are another
+            network's, and if the download fails.
     """
-    check_backbone(backbone)
-    tensors = torchvisions(backbone) if source == IMAGENET else read_safetensors(existing(source))
-    given = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
+    identity = identity_of(source, backbone)
+    try:
+        given = downloaded(backbone) if source == IMAGENET else load_file(Path(source).expanduser())
+    except SafetensorError as error:
+        raise ValueError(
+            f"{source} is truncated or not a safetensors file ({error}); fetch or write it again"
+        ) from error
     # On the meta device the network has shapes and no memory.
     with torch.device("meta"):
-        shapes = by_torchvisions_names(ExpertNetwork(backbone, 1, channels))
-    check_shapes(given, {name: tensors[0] for name, tensors in shapes.items()}, source, backbone)
-    return Pretrained(identity_of(source, backbone), given)
-
-
-def check_backbone(backbone: str) -> None:
-    """Raise ValueError unless there can be pretrained weights of a backbone."""
-    choose("backbone", backbone, backbone_names())
-    if backbone in CIFAR_DEPTHS:
+        wanted = torchvision_network(backbone, channels).state_dict()
+    has, needs = (
+        {name: tuple(tensor.shape) for name, tensor in tensors.items() if not name.startswith("fc.")}
+        for tensors in (given, wanted)
+    )
+    # Old files do not count the batches seen; the count is of no use here.
+    other = sorted(n for n in has.keys() | needs.keys() if has.get(n) != needs.get(n) and not n.endswith(COUNT))
+    if other:
+        first = other[0]
         raise ValueError(
-            f"pretrained weights belong to torchvision's networks, and {backbone} is none of them; use backbone="
-            "'resnet18' or a larger one, or leave pretrained out"
+            f"pretrained={source!r} does not fit {backbone}: {len(other)} of its {len(needs)} tensors differ, such as "
+            f"{first}, {has.get(first, 'missing')} there and {needs.get(first, 'unknown')} here; name weights of this "
+            "very network, for images with as many channels"
         )
+    return Pretrained(identity, {name: given.get(name, torch.tensor(0)) for name in needs})
 
 
-def enumerated(backbone: str) -> Any:
-    """torchvision's entry for the weights of a backbone: their name, and where they come from."""
+def downloaded(backbone: str) -> dict[str, Tensor]:
+    """torchvision's own weights of a backbone, trained on ImageNet."""
     import torchvision
 
-    return torchvision.models.get_model_weights(backbone)[KIND]
-
-
-def torchvisions(backbone: str) -> dict[str, Tensor]:
-    """torchvision's own weights of a backbone, trained on ImageNet."""
-    weights = enumerated(backbone)
+    weights = torchvision.models.get_model_weights(backbone)[KIND]
     try:
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     # A failed download raises one of the first two, a wrong hash the third, a damaged file the fourth.
@@ -103,62 +118,11 @@ def torchvisions(backbone: str) -> dict[str, Tensor]:
         ) from error
 
 
-def existing(source: str) -> Path:
-    """The safetensors file of that path."""
-    file = Path(source).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no file {file}; pretrained is 'imagenet', or the path of a safetensors file")
-    if file.suffix != ".safetensors":
-        raise ValueError(
-            f"{file.name} does not end in .safetensors, and nothing else is read, because unpickling may run foreign "
-            "code; write its state dict with safetensors.torch.save_file"
-        )
-    return file
-
-
-def read_safetensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file; ValueError naming it if it is damaged."""
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise ValueError(f"{file} is truncated or not a safetensors file ({error}); fetch or write it again") from error
-
-
-def check_shapes(given: dict[str, Tensor], wanted: dict[str, Tensor], source: str, backbone: str) -> None:
-    """Raise ValueError unless the weights are those of the backbone, by names and shapes."""
-    has, needs = ({n: tuple(t.shape) for n, t in tensors.items()} for tensors in (given, wanted))
-    # Old files do not count the batches seen; the count is of no use here.
-    other = sorted(n for n in has.keys() | needs.keys() if has.get(n) != needs.get(n) and not n.endswith(COUNT))
-    if other:
-        first = other[0]
-        raise ValueError(
-            f"pretrained={source!r} does not fit {backbone}: {len(other)} of its {len(needs)} tensors differ, such as "
-            f"{first}, {has.get(first, 'missing')} there and {needs.get(first, 'unknown')} here; name weights of this "
-            "very network, for images with as many channels"
-        )
-
-
+@torch.no_grad()
 def start_from(network: ExpertNetwork, weights: Pretrained) -> None:
     """Put pretrained weights into the trunk, and the same ones into the branch of every expert."""
-    with torch.no_grad():
-        for name, targets in by_torchvisions_names(network).items():
-            for target in targets:
-                if name in weights.tensors:
-                    target.copy_(weights.tensors[name])
-
-
-def by_torchvisions_names(network: ExpertNetwork) -> dict[str, list[Tensor]]:
-    """A network's weights and statistics by torchvision's names: one tensor of the trunk, or one of each branch."""
-    stem = network.trunk[0]
-    assert isinstance(stem, nn.Sequential)  # conv1, bn1, relu, maxpool, layer1: see torchvision_resnet
-    parts: dict[str, list[nn.Module]] = {"conv1": [stem[0]], "bn1": [stem[1]], "layer1": [stem[4]]}
-    shared = len(network.trunk)
-    for index in range(1, 4):
-        owners = [network.trunk] if index < shared else list(network.branches)
-        place = index if index < shared else index - shared
-        parts[f"layer{index + 1}"] = [owner[place] for owner in owners]  # type: ignore[index]
-    return {
-        f"{part}.{name}": [module.state_dict()[name] for module in modules]
-        for part, modules in parts.items()
-        for name in modules[0].state_dict()
-    }
+    for branch in network.branches:
+        # Cut as it is, the network has its tensors in torchvision's order still.
+        own = [*network.trunk.state_dict().values(), *branch.state_dict().values()]
+        for target, value in zip(own, weights.tensors.values(), strict=True):
+            target.copy_(value)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 import dqroute as dq
 from dqroute.models.experts import ExpertNetwork
-from dqroute.models.pretrained import by_torchvisions_names, check_shapes, identity_of, read_pretrained, start_from
+from dqroute.models.pretrained import Pretrained, identity_of, read_pretrained, start_from
 from dqroute.sweep.grid import Task
 from dqroute.sweep.worker import find, known_of
 from dqroute.training.settings import PRESETS, Settings
@@ -55,17 +55,25 @@ def test_each_expert_computes_what_torchvisions_network_computes(file, network, 
 
 
 @pytest.mark.parametrize("backbone", ["resnet50", "resnext50_32x4d", "resnet152"])
-def test_the_large_networks_take_the_weights_of_torchvisions(backbone, tmp_path):
-    """By names and shapes; on the meta device, so without their gigabytes."""
+def test_the_large_networks_take_the_weights_of_torchvisions(backbone):
+    """By the ends of their names and their shapes; on the meta device, so without their gigabytes."""
     with torch.device("meta"):
         state = torchvision.models.get_model_builder(backbone)().state_dict()
         ours = ExpertNetwork(backbone, 365, experts=2, shared_depth=2)
     given = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-    found = by_torchvisions_names(ours)
-    check_shapes(given, {name: tensors[0] for name, tensors in found.items()}, "file", backbone)
-    held = {id(t) for tensors in found.values() for t in tensors}
-    backbone_tensors = [*ours.trunk.state_dict(), *ours.branches.state_dict()]
-    assert len(found) == len(given) and sum(map(len, found.values())) == len(backbone_tensors) == len(held)
+    start_from(ours, Pretrained("as torchvision's", given))
+    for branch in ours.branches:
+        own = {**ours.trunk.state_dict(prefix="trunk."), **branch.state_dict(prefix="branch.")}
+        assert [t.shape for t in own.values()] == [t.shape for t in given.values()]
+        assert [n.rsplit(".", 1)[1] for n in own] == [n.rsplit(".", 1)[1] for n in given]
+
+
+def test_old_weights_without_counts_of_batches_are_taken(network, tmp_path):
+    old = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    save_file(old, tmp_path / "old.safetensors")
+    ours = ExpertNetwork("resnet18", 5)
+    start_from(ours, read_pretrained(str(tmp_path / "old.safetensors"), "resnet18", 3))
+    assert torch.equal(ours.state_dict()["branches.0.2.1.bn2.running_var"], network.layer4[1].bn2.running_var)
 
 
 def test_torchvisions_own_weights_are_taken_from_the_store(hub, network):
