@@ -48,9 +48,7 @@ class Problem:
 class Method(nn.Module):
     """Base of all methods: a network, the mean of its experts' logits as prediction, and no loss yet.
 
-    Args:
-        problem: the data set's numbers and the network's size.
-        experts: ``K``; classifier: ``"linear"`` or ``"cosine"``.
+    ``experts`` is ``K``, ``classifier`` is ``"linear"`` or ``"cosine"``.
     """
 
     summary: ClassVar[str] = ""
@@ -156,33 +154,12 @@ class Method(nn.Module):
     def outputs(
         self, images: Tensor, sure_at: float | None = None, network: ExpertNetwork | None = None
     ) -> ExpertOutputs:
-        """What the experts say of uint8 images ``[B, channels, H, W]``, computed as :meth:`predict` does.
+        """What the experts say of uint8 images ``[B, channels, H, W]``; arguments and errors as for :meth:`predict`.
 
-        Args:
-            sure_at: see :meth:`predict`.
-            network: from :meth:`network_for_prediction`, by who asks for many batches.
-
-        Raises:
-            ValueError: if these are no images that the model takes.
+        Who asks for many batches gives the ``network``, from :meth:`network_for_prediction`.
         """
-        self.check_images(images)
         if sure_at is not None:
             checked_range("sure_at", sure_at, 1)
-        network, device = network or self.network_for_prediction(), self.mean.device
-        number = next(network.trunk.parameters()).dtype
-        # In the network's layout from the start: a convolution would otherwise run in its input's.
-        images = images.to(device).contiguous(memory_format=torch.channels_last)
-        return network(self.normalise(images).to(number), sure_at)
-
-    @torch.no_grad()
-    def outputs_of(self, split: Split | FileSplit) -> ExpertOutputs:
-        """What all experts say of all images of a split."""
-        network = self.network_for_prediction()
-        logits, features, _ = zip(*(self.outputs(images, None, network) for images in split.chunks(256)), strict=True)
-        return ExpertOutputs(torch.cat(logits, dim=1), torch.cat(features, dim=1))
-
-    def check_images(self, images: Tensor) -> None:
-        """Raise ValueError unless these are images that the model takes."""
         if images.ndim == 4 and self.size is not None and tuple(images.shape[2:]) != tuple(self.size):
             height, width = self.size
             raise ValueError(
@@ -194,6 +171,10 @@ class Method(nn.Module):
                 f"got {str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
                 f"{'; put one image in a batch: image[None]' if images.ndim == 3 else ''}"
             )
+        network = network or self.network_for_prediction()
+        # In the network's layout from the start: a convolution would otherwise run in its input's.
+        images = images.to(self.mean.device).contiguous(memory_format=torch.channels_last)
+        return network(self.normalise(images).to(next(network.trunk.parameters()).dtype), sure_at)
 
     def answers(self, outputs: ExpertOutputs) -> Prediction:
         """What the outputs of a batch come to."""
@@ -202,9 +183,8 @@ class Method(nn.Module):
         probability, label = probabilities.max(dim=1)
         # In float64 a sigmoid still tells log-odds of 20 and 30 apart; detectors are ranked by it.
         confidence = self.log_odds(outputs).double().sigmoid().T
-        alone = outputs.logits.argmax(dim=2).T
+        alone, together = outputs.logits.argmax(dim=2).T, mean_logits(outputs).argmax(dim=1)
         ran = torch.ones_like(alone, dtype=torch.bool) if outputs.ran is None else outputs.ran.T
-        together = mean_logits(outputs).argmax(dim=1)
         alone = alone.masked_fill(~ran, -1)
         return Prediction(label, probability, fusion.expert_weights, confidence, probabilities, alone, together, ran)
 
@@ -237,10 +217,6 @@ def register(name: str) -> Callable[[M], M]:
 
 
 def method_options(name: str) -> dict[str, Any]:
-    """The options a method takes, with their defaults.
-
-    Raises:
-        ValueError: for an unknown method, listing the valid ones.
-    """
+    """The options a method takes, with their defaults; ValueError for an unknown method, listing the valid ones."""
     parameters = inspect.signature(METHODS[choose("method", name, METHODS)].__init__).parameters
     return {p.name: p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY}

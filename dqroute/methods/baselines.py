@@ -30,9 +30,8 @@ class CrossEntropy(Method):
 class Deferred(Method):
     """Base of the methods that weigh classes late in training only (deferred re-weighting, DRW, Cao et al., 2019).
 
-    Args:
-        start: share of the training after which the weights count; 0.8 is epoch 160 of 200.
-        beta: β of the effective number of images.
+    ``start`` is the share of the training after which the weights count (0.8 is epoch 160 of 200), ``beta`` is β of the
+    effective number of images.
     """
 
     drw_weights: Tensor
@@ -93,9 +92,7 @@ class Weighted(Method):
 
     On average, counting an image ``n_c^-q`` times equals drawing classes with frequencies ``∝ n_c^(1-q)`` (at q = ½
     square-root sampling; Kang et al., 2020). A rival of all that DQRoute adds: it has class weights and nothing else.
-
-    Args:
-        rarity: q, 0 to 1: 0 is logit adjustment, 1 lets all classes count alike.
+    ``rarity`` is q, 0 to 1: 0 is logit adjustment, 1 lets all classes count alike.
     """
 
     focus: Tensor
@@ -116,9 +113,8 @@ class Weighted(Method):
 class Focused(Method):
     """One branch that learns as DQRoute's third expert does: the rival that asks whether three are needed.
 
-    Args:
-        outsiders: o, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class.
-        tau: strength of the prior.
+    ``outsiders`` is o, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class;
+    ``tau`` is τ, the strength of the prior.
     """
 
     focus: Tensor

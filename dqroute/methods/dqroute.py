@@ -16,10 +16,7 @@ from dqroute.methods.base import Method, Problem, register
 class DQRoute(Method):
     """Difficulty-aware class weights and three nested experts, fused by their detectors (Wei et al., 2025).
 
-    Args:
-        classifier: ``"linear"`` or ``"cosine"``.
-
-    The other options are those of :class:`~dqroute.core.joint_loss.DQRouteLoss`, which is ``criterion`` here.
+    All options but ``classifier`` are those of :class:`~dqroute.core.joint_loss.DQRouteLoss`, here ``criterion``.
     """
 
     def __init__(
