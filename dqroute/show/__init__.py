@@ -1,14 +1,12 @@
 """What draws and what moves: figures of image sets, runs and predictions, and parts that answer to a reader.
 
 ``classes`` draws a mark for each class, ``comparison`` sets methods side by side, ``images`` shows images, ``widgets``
-makes figures move, with a kernel and without; ``style`` is what they share. All is here: ``from dqroute import show``.
-May import every room; no room imports this one.
+makes figures move, with a kernel and without; ``style`` is what they share. May import every room; none imports it.
 
 Style guide. Shot groups and experts have fixed colours from dark to light, in order also in grey print; as points,
 groups differ in shape, too. Methods differ in colour, and in dash as lines, in hatching as bars. Axes carry quantity
-and unit; grids are faint, frames left off; no titles but the names of panels. Figures are 7 inches wide, the page's
-column, on white also where the page is dark. Each has an alternative text: in a notebook under ``mystnb.image.alt`` of
-its cell's metadata, in a moving figure the sentence below it.
+and unit; no titles but the names of panels. Each figure has an alternative text: under ``mystnb.image.alt`` of its
+cell's metadata, or the sentence below it where it moves.
 """
 # ruff: noqa: F401
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.image_set import ImageSet
 from dqroute.runs.report import Report
-from dqroute.show.style import GROUP_COLOURS, legend_above, new_figure, plain_numbers, points_by_group
+from dqroute.show.style import GROUP_COLOURS, legend_above, new_figure, new_panels, plain_numbers, points_by_group
 
 
 def class_counts(data: ImageSet) -> Figure:
@@ -22,12 +22,7 @@ def class_counts(data: ImageSet) -> Figure:
 
 
 def profile(counts: Tensor, groups: ShotGroups, top: float | None = None) -> Figure:
-    """Images per class, as :func:`class_counts` draws them.
-
-    Args:
-        counts: ``[C]``; groups: shot groups.
-        top: upper end of the vertical axis, in images; None fits it to the counts.
-    """
+    """Images per class, ``[C]``, as :func:`class_counts` draws them, up to ``top`` images; None fits the counts."""
     figure, (ax,) = new_figure(height=2.6)
     order = torch.argsort(counts, descending=True, stable=True)
     group = groups.of_class()[order]
@@ -52,26 +47,19 @@ def by_class(
 
     Args:
         panels: by name, the horizontal and the vertical values, ``[C]`` each, and the shot groups.
-        xlabel, ylabel: of all panels, with units.
-        height: of the figure, in inches.
-        axes: for every panel's ``Axes.set``, such as ``xscale="log"``.
+        xlabel, ylabel: with units; height: in inches; axes: for each panel's ``Axes.set``, as ``xscale="log"``.
     """
-    figure, drawn = new_figure(len(panels), height, sharey=True)
-    for ax, (panel, (x, y, groups)) in zip(drawn, panels.items(), strict=True):
+    figure, drawn = new_panels(panels, height, xlabel, ylabel, **axes)
+    for ax, (x, y, groups) in zip(drawn, panels.values(), strict=True):
         points_by_group(ax, x, y, groups.of_class(), markersize=4)
-        ax.set(xlabel=xlabel, **axes)
-        plain_numbers(ax)
-        ax.set_title(panel, loc="left", fontsize="medium")
-    drawn[0].set_ylabel(ylabel)
     legend_above(figure)
     return figure
 
 
 def accuracy_by_count(report: Report, data: ImageSet, named: int = 6) -> Figure:
-    """Accuracy of each class against its number of training images, a point in the colour and shape of its shot group.
+    """Accuracy of each class against its number of training images; the ``named`` worst have their names beside them.
 
-    Args:
-        report: of a run; data: its image set; named: how many of the worst classes have their names beside them.
+    The report is a run's, the data are its image set.
     """
     accuracy = torch.tensor([torch.nan if a is None else 100 * a for a in report.per_class])
     panel = {"": (data.counts, accuracy, data.groups)}

@@ -17,15 +17,23 @@ from dqroute.core.curves import GRID, Coverage, Point, curve
 from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.runs.report import Report
 from dqroute.runs.tables import COLUMNS, Runs, by_row, by_seed, half_interval
-from dqroute.show.style import EXPERT_COLOURS, HATCHES, SUBJECT, legend_above, method_styles, new_figure, plain_numbers
+from dqroute.show.style import (
+    EXPERT_COLOURS,
+    HATCHES,
+    SUBJECT,
+    legend_above,
+    method_styles,
+    new_figure,
+    new_panels,
+    plain_numbers,
+)
 
 
 def lines(curves: Mapping[str, Iterable[ArrayLike]], xlabel: str, ylabel: str, marker: str = "", **axes: Any) -> Figure:
     """A line a name, each in its own colour and dash; shot groups and experts have the colours they have everywhere.
 
     Args:
-        curves: horizontal and vertical values by name.
-        xlabel, ylabel: with units; marker: of each point; axes: for ``Axes.set``, such as ``yscale="log"``.
+        curves: horizontal and vertical values by name; marker: of each point; axes: as for ``Axes.set``.
     """
     figure, (ax,) = new_figure()
     for name, style in method_styles(curves).items():
@@ -58,10 +66,7 @@ def training_curves(runs: Runs) -> Figure:
 def accuracy_by_group(runs: Runs, split: str = "test") -> Figure:
     """Accuracy overall and by shot group, a bar a method (or row's name), each in its own colour and hatching.
 
-    With three seeds or more a line spans the mean's 95 % interval.
-
-    Raises:
-        ValueError: if a method has two runs of one seed.
+    With three seeds or more a line spans the mean's 95 % interval. ValueError if a method has two runs of one seed.
     """
     rows = by_seed(runs, split)
     figure, (ax,) = new_figure(height=3.2)
@@ -98,11 +103,7 @@ def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]]) -> Figure:
 
 
 def differences(rows: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
-    """Differences paired by seed, a row a name: each seed's as a small dot, their mean with its 95 % interval.
-
-    Args:
-        rows: by name, one difference a seed; xlabel: what differs, with its unit.
-    """
+    """Differences paired by seed, a row a name: each seed's as a small dot, their mean with its 95 % interval."""
     figure, (ax,) = new_figure(height=0.6 + 0.27 * len(rows))
     for place, values in enumerate(rows.values()):
         ax.plot(values, [place + 0.25] * len(values), ".", color="0.5", markersize=4)
@@ -134,31 +135,24 @@ def expert_weights(reports: Sequence[Report]) -> Figure:
 
 
 def reliability(panels: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]], xlabel: str, ylabel: str) -> Figure:
-    """What came true against what was stated, a point a bin; on the diagonal the two agree. Panels side by side.
+    """What came true against what was stated, in %, a point a bin; on the diagonal the two agree. Panels side by side.
 
     Args:
         panels: by name, lines by name: the mean probability of each bin and the share that came true, ``[M]``, 0 to 1.
-        xlabel, ylabel: of all panels, for numbers in %.
     """
-    figure, axes = new_figure(len(panels), height=4.2)
+    ends: dict[str, Any] = {"xlim": (-3, 103), "ylim": (-3, 103), "aspect": "equal"}
+    figure, axes = new_panels(panels, 4.2, xlabel, ylabel, **ends)
     styles = method_styles(name for drawn in panels.values() for name in drawn)
-    for ax, (panel, drawn) in zip(axes, panels.items(), strict=True):
+    for ax, drawn in zip(axes, panels.values(), strict=True):
         ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
         for name, (stated, true) in drawn.items():
             ax.plot(100 * stated, 100 * true, marker="o", markersize=4, label=name, **styles[name])
-        ax.set(xlabel=xlabel, xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
-        ax.set_title(panel, loc="left", fontsize="medium")
         ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, fontsize="small")
-    axes[0].set_ylabel(ylabel)
     return figure
 
 
 def accuracy_by_coverage(curves: Mapping[str, Coverage]) -> Figure:
-    """How often the answers are right against the share of images answered, a line a curve.
-
-    Args:
-        curves: by name, from :func:`dqroute.core.curves.coverage_curve`.
-    """
+    """How often the answers are right against the share of images answered, a line a curve, by name."""
     drawn = {name: (100 * curve.coverage, 100 * curve.accuracy) for name, curve in curves.items()}
     return lines(drawn, "images answered, %", "answers that are right, %", xlim=(0, 100))
 
@@ -166,9 +160,7 @@ def accuracy_by_coverage(curves: Mapping[str, Coverage]) -> Figure:
 def accuracy_by_compute(curves: Mapping[str, Sequence[tuple[float, float]]], dense: float) -> Figure:
     """Accuracy against the share of the operations that a sparse prediction takes; a thin line is all experts'.
 
-    Args:
-        curves: by the rule's name, points of operations (share of the dense prediction's) and accuracy, 0 to 1.
-        dense: accuracy with all experts.
+    The curves' points are operations, as a share of the dense prediction's, and accuracy, 0 to 1, as ``dense`` is.
     """
     drawn = {rule: (100 * np.array(sorted(points))).T for rule, points in curves.items()}
     figure = lines(drawn, "operations, % of all experts'", "accuracy, %", marker="o")
@@ -180,13 +172,9 @@ JOB_COLOURS = {"training": "#9fb0bd", "training, compiled": "#5d7182", "inferenc
 
 
 def speed_ratios(rows: Sequence[dict[str, Any]]) -> Figure:
-    """How many times as fast as the plain loop, a bar a network and job.
-
-    Args:
-        rows: of a result in ``benchmarks/results``, as `make bench` writes it.
-    """
-    ratios = pd.DataFrame([{**row, "ratio": row["ratio"]["images_per_second"]} for row in rows])
-    table = ratios.pivot_table(index="case", columns="job", values="ratio", sort=False)[list(JOB_COLOURS)]
+    """How many times as fast as the plain loop, a bar a network and job, from rows that `make bench` wrote."""
+    ratios, value = pd.json_normalize(list(rows)), "ratio.images_per_second"
+    table = ratios.pivot_table(index="case", columns="job", values=value, sort=False)
     figure, (ax,) = new_figure(height=0.9 + 0.7 * len(table))
     for place, (job, colour) in enumerate(JOB_COLOURS.items()):
         bars = ax.barh(np.arange(len(table)) + (place - 1) * 0.27, table[job], 0.27, color=colour, label=job)

@@ -34,11 +34,7 @@ def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) 
 
 
 def image_row(images: Tensor, captions: Sequence[str], colours: Sequence[str] | None = None) -> Figure:
-    """Images side by side, each with a few words below it.
-
-    Args:
-        images: uint8 ``[N, channels, H, W]``; captions: ``N``; colours: of the frames, ``N``; None draws them grey.
-    """
+    """Images side by side, uint8 ``[N, channels, H, W]``, with captions below and frames in colours, or grey."""
     high, wide = images.shape[2:]
     figure, axes = new_figure(len(images), height=7.0 / len(images) * high / wide + 0.4)
     for ax, image, caption, colour in zip(axes, images, captions, colours or [GREY] * len(images), strict=True):
@@ -57,11 +53,7 @@ def show_image(ax: Axes, image: Tensor) -> None:
 
 
 def explanation(image: Tensor, told: Explanation) -> Figure:
-    """An image, what each expert says of it and how much that counts, and what the fused prediction comes to.
-
-    Args:
-        image: uint8 ``[channels, H, W]``; told: from :func:`dqroute.explain`.
-    """
+    """An image, uint8 ``[channels, H, W]``, and what :func:`dqroute.explain` told of it: experts and fused."""
     figure, (left, middle, right) = new_figure(3, height=2.2, width_ratios=[1, 1.5, 1.5])
     show_image(left, image)
     for row, opinion in enumerate(told.experts):
@@ -98,8 +90,7 @@ def simplex(
         weights: ``[N, 3]``, rows summing to 1.
         groups: shot group of each image, ``[N]``, 0 many, 1 medium, 2 few.
         images: uint8 ``[N, channels, H, W]``, to be drawn on their points, in their order, as far as there is room.
-        apart: least distance between two drawn images, across or up; the triangle's side is 1.
-        height: of the figure, in inches.
+        apart: least distance between two drawn images, across or up; the triangle's side is 1; height: in inches.
     """
     places = simplex_places(weights)
     figure, (ax,) = new_figure(height=height)

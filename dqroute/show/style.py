@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -25,12 +25,8 @@ DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
 HATCHES = ("", "///", "---", "\\\\\\", "|||", "xxx", "+++", "oo")
 
 
-def new_figure(columns: int = 1, height: float = 3.0, **grid: Any) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with axes side by side, in the book's style, as wide as the page's column.
-
-    Args:
-        grid: for ``plt.subplots``, such as ``width_ratios``.
-    """
+def new_figure(columns: int = 1, height: float = 3.0, **grid: Any) -> tuple[Figure, list[Axes]]:
+    """Axes side by side, in the book's style, as wide as the page's column; ``grid`` is for ``plt.subplots``."""
     with sns.axes_style("whitegrid", {"grid.color": ".92"}):
         figure, axes = plt.subplots(1, columns, figsize=(7.0, height), layout="constrained", squeeze=False, **grid)
     for ax in axes[0]:
@@ -41,8 +37,7 @@ def new_figure(columns: int = 1, height: float = 3.0, **grid: Any) -> tuple[Figu
 def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """A colour and a dash for each name, in order of appearance.
 
-    Methods have colours of their own, DQRoute black and its plain mean grey; shot groups and experts (a name such as
-    "expert 2" or "expert 2, alone") have those that they have everywhere.
+    DQRoute is black, its plain mean grey; shot groups and experts ("expert 2", "expert 2, alone") have their own.
     """
     names = list(dict.fromkeys(methods))
     styles = {}
@@ -52,6 +47,18 @@ def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
         dash = "solid" if name in SUBJECT else DASHES[i % len(DASHES)]
         styles[name] = {"color": (GROUP_COLOURS | SUBJECT).get(name, colour), "linestyle": dash}
     return styles
+
+
+def new_panels(names: Iterable[str], height: float, xlabel: str, ylabel: str, **axes: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with named panels side by side, all on one vertical scale; ``axes`` is for ``Axes.set`` of each."""
+    names = list(names)
+    figure, drawn = new_figure(len(names), height, sharey=True)
+    for ax, name in zip(drawn, names, strict=True):
+        ax.set(xlabel=xlabel, **axes)
+        ax.set_title(name, loc="left", fontsize="medium")
+        plain_numbers(ax)
+    drawn[0].set_ylabel(ylabel)
+    return figure, drawn
 
 
 def points_by_group(ax: Axes, x: Tensor, y: Tensor, group: Tensor, **style: Any) -> None:

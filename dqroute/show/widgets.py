@@ -28,20 +28,13 @@ from PIL import Image
 from torch import Tensor
 
 PAGE = Path(__file__).with_name("moving.html").read_text(encoding="utf-8")
-MARK = (
-    '<span class="moving-mark" style="position: absolute; pointer-events: none; width: 36px; height: 36px; '
-    'margin: -18px; border: 3px solid #a23b72; border-radius: 50%"></span>'
-)
 
 
 @dataclass(frozen=True)
 class Control:
-    """One thing that a reader can move: a :class:`Slider` or a :class:`Choice`.
+    """What a reader can move: a :class:`Slider` or a :class:`Choice` among two values or more.
 
-    Attributes:
-        label: what it is called beside the control.
-        values: what it can be set to, at least two.
-        start: one of them, where it stands at first; None is the first.
+    ``start`` is where it stands at first, one of the values; None is the first.
     """
 
     label: str
@@ -95,17 +88,19 @@ class Moving:
     """A table of drawings and sentences with the controls that move through it; shows itself at the end of a cell.
 
     Attributes:
-        controls: in the order of the table's axes.
         frames: drawing (HTML) and sentence (plain text), a pair a position, the last control running fastest.
         ground: a drawing (HTML) that stays, above the controls.
-        points: where a pointer on the ground chooses a frame: its x and y, a pair a frame, as shares of the ground's
-            width and height, from the upper left corner.
+        points: where a pointer on the ground chooses a frame: x and y, a pair a frame, as shares of the ground's width
+            and height, from the upper left corner.
     """
 
     controls: Sequence[Control]
     frames: Sequence[tuple[str, str]]
     ground: str = ""
     points: Sequence[tuple[float, float]] = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self.frames)} frames by {' × '.join(control.label for control in self.controls)}>"
 
     def frame_at(self, places: Sequence[int]) -> tuple[str, str]:
         """What is shown at the controls' positions."""
@@ -143,19 +138,14 @@ class Moving:
         """Both versions: a running notebook prefers the widget, the book is told to prefer HTML."""
         # A widget cannot be pointed at.
         live = {} if self.points else self.live._repr_mimebundle_(**kwargs)
-        return live | {"text/html": self.static}
+        return live | {"text/plain": repr(self), "text/html": self.static}
 
 
 def moving(show: Callable[..., tuple[Figure | str, str]], **controls: Control) -> Moving:
-    """Work out what a reader can move.
+    """Work out what a reader can move with a control, one at least, for each argument of ``show``.
 
-    Args:
-        show: called with one value of each control, by name; gives a figure (or a piece of HTML) and a sentence that
-            says in numbers what it shows. The sentence also stands for the figure where it cannot be seen.
-        controls: a control for each argument of ``show``.
-
-    Raises:
-        ValueError: if there is no control.
+    That is called with a value of each and gives a figure (or a piece of HTML) and a sentence that says in numbers what
+    it shows. The sentence also stands for the figure where it cannot be seen.
     """
     if not controls:
         raise ValueError("nothing to move: name a Slider or a Choice for each argument of the function")
@@ -170,26 +160,19 @@ def hover(figure: Figure, places: Tensor, images: Tensor, sentences: Sequence[st
     """Make the points of a figure answer: a pointer, a finger or a slider picks one. Closes the figure.
 
     Args:
-        figure: with one pair of axes.
-        places: of the points on these axes, ``[N, 2]``, two or more.
-        images: a picture a point, uint8 ``[N, channels, H, W]``.
-        sentences: what each point says, ``N``.
+        places: of the points on the figure's first axes, ``[N, 2]``, two or more.
+        images: a picture a point, uint8 ``[N, channels, H, W]``; sentences: what each point says, ``N``.
         alt: what a reader who cannot see the figure is told of it.
         label: what a point is; stands beside the slider that steps through them.
-
-    Raises:
-        ValueError: if there are fewer than two points, or not one image and sentence for each.
     """
     if not len(places) == len(images) == len(sentences) > 1:
-        raise ValueError(
-            f"a figure answers at two points or more, each with an image and a sentence; "
-            f"got {len(places)} points, {len(images)} images and {len(sentences)} sentences"
-        )
+        got = f"{len(places)} points, {len(images)} images and {len(sentences)} sentences"
+        raise ValueError(f"a figure answers at two points or more, each with an image and a sentence; got {got}")
     figure.canvas.draw()  # settles the layout
     shares = figure.axes[0].transData.transform(places.double().numpy()) / figure.bbox.size
     points = [(round(float(x), 4), round(float(1 - y), 4)) for x, y in shares]
     frames = [(picture(image, sentence), sentence) for image, sentence in zip(images, sentences, strict=True)]
-    return Moving([Slider(label, range(1, len(points) + 1))], frames, svg(figure, alt) + MARK, points)
+    return Moving([Slider(label, range(1, len(points) + 1))], frames, svg(figure, alt), points)
 
 
 def picture(image: Tensor, alt: str) -> str:
@@ -201,11 +184,7 @@ def picture(image: Tensor, alt: str) -> str:
 
 
 def svg(figure: Figure, alt: str) -> str:
-    """A figure as a small SVG element that grows with the page; closes the figure.
-
-    Args:
-        alt: what a reader who cannot see it is told.
-    """
+    """A figure as a small SVG element that grows with the page, and for who cannot see it says ``alt``; closes it."""
     file = io.StringIO()
     # Text as text, and no random ids: the same figure gives the same bytes.
     with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dqroute", "font.sans-serif": ["DejaVu Sans"]}):

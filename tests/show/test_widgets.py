@@ -81,6 +81,12 @@ def test_a_control_that_makes_no_sense_is_refused(wrong, message):
         Slider("share", **wrong)
 
 
+def test_its_text_is_short_whatever_the_frames_hold():
+    table = moving(words, **TWO)
+    assert repr(table) == "<6 frames by share, % × group>" and repr(made()) == "<3 frames by point>"
+    assert table._repr_mimebundle_()["text/plain"] == repr(table)
+
+
 def test_nothing_to_move_is_refused():
     with pytest.raises(ValueError, match="nothing to move"):
         moving(words)
@@ -178,7 +184,7 @@ def test_two_figures_differ_in_name_and_one_is_always_the_same():
 
 def test_a_figure_that_is_pointed_at_is_a_piece_of_page_in_a_running_notebook_too():
     """A widget would leave the pointer without an answer."""
-    assert made()._repr_mimebundle_().keys() == {"text/html"}
+    assert made()._repr_mimebundle_().keys() == {"text/plain", "text/html"}
 
 
 @pytest.mark.parametrize("wrong", [{"sentences": ["a"]}, {"images": IMAGES[:2]}, {"places": PLACES[:0]}])
