@@ -19,17 +19,12 @@ Picture = str | os.PathLike[str]
 
 
 def classify(
-    run: Run,
-    files: Sequence[Picture] | Picture,
-    *,
-    answer_at: float = 0.0,
-    batch_size: int = 256,
-    device: str = "auto",
+    run: Run, files: Sequence[Picture] | Picture, *, answer_at: float = 0.0, batch_size: int = 256, device: str = "auto"
 ) -> pd.DataFrame:
     """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
 
     Args:
-        run: a finished run; of its folder, settings and weights are enough.
+        run: a finished run that was trained on square colour pictures; its settings and weights are enough.
         files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains.
         batch_size: pictures in memory at a time; device: where to compute.
@@ -37,9 +32,6 @@ def classify(
     Returns:
         A row a file: ``file``; ``class``, the most probable one; its ``probability``, 0 to 1; ``answered``, whether
         that is enough; ``problem``, empty unless the file cannot be read, which costs its own row alone.
-
-    Raises:
-        ValueError: if a value is out of range, or the model was not trained on square colour pictures.
     """
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     checked_range("answer_at", answer_at, 0, 1)
@@ -51,15 +43,15 @@ def classify(
             f"files are read as square colour pictures; this model takes {channels} channel(s) of size {model.size}; "
             "make its images yourself and call run.model.predict"
         )
-    rows: list[tuple[str, str | None, float, bool, str]] = []
+    rows = []
     for start in range(0, len(files), batch_size):
         asked = files[start : start + batch_size]
         images, problems = read_what_can_be(asked, model.size[0])
         prediction = model.predict(images)
-        answers = zip(prediction.label.tolist(), prediction.probability.tolist(), strict=True)
+        answers = zip((names[c] for c in prediction.label), prediction.probability.tolist(), strict=True)
         for file, problem in zip(asked, problems, strict=True):
-            label, p = (None, nan) if problem else next(answers)
-            rows.append((os.fspath(file), None if label is None else names[label], p, p >= answer_at, problem))
+            name, p = (None, nan) if problem else next(answers)
+            rows.append((os.fspath(file), name, p, p >= answer_at, problem))
     return pd.DataFrame(rows, columns=["file", "class", "probability", "answered", "problem"])
 
 

@@ -12,6 +12,7 @@ from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
 from dqroute.runs.report import Report
@@ -19,22 +20,18 @@ from dqroute.runs.run import REPORT, TRADE_OFF, Run
 
 
 def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto") -> Report:
-    """Evaluate a finished run; a report that it has already is returned as it is.
+    """Evaluate a finished run on ``"test"``, or ``"val"`` for choices; a report that it has already is returned.
 
     Args:
         run: from :func:`dqroute.fit`, or opened by its folder; device: where to compute.
-        data: the image set; by default the one the run was trained on in this process.
-        split: ``"test"``, or ``"val"`` for choices. The test set chooses nothing.
-
-    Raises:
-        ValueError: if the data are not those of the run, or have no such split.
+        data: the image set; by default the one the run was trained on in this process. ValueError if it is not that of
+            the run, or has no such split.
     """
-    check_data(run, data)
+    data = checked_data(run, data, split)
     if (known := run.report(split)) is not None:
         return known
-    data = data_of(run, data, split)
-    model, images = run.model.to(resolve_device(device)), data.splits[split]
-    report = score(model.predict(images), images, data.groups, model.class_sets().cpu(), split)
+    model, images, groups = at_work(run, data, split, device)
+    report = score(model.predict(images), images, groups, model.class_sets().cpu(), split)
     run.keep(REPORT.format(split=split), report.to_json())
     return report
 
@@ -44,16 +41,13 @@ def trade_off_of(
 ) -> dict[str, list[Point]]:
     """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; asked for like a report.
 
-    Returns:
-        The points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, the mean of its experts' logits.
+    Returns the points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, its experts' mean logits.
     """
-    check_data(run, data)
-    file = TRADE_OFF.format(split=split)
+    data, file = checked_data(run, data, split), TRADE_OFF.format(split=split)
     if (known := run.read(file)) is not None:
         # JSON knows no NaN.
         return {name: [Point(*(nan if x is None else x for x in p)) for p in points] for name, points in known.items()}
-    data = data_of(run, data, split)
-    model, images = run.model.to(resolve_device(device)), data.splits[split]
+    model, images, groups = at_work(run, data, split, device)
     log_p: dict[str, list[Tensor]] = {"routed": [], "plain mean": []}
     with torch.no_grad():
         for batch in images.chunks(256):
@@ -61,30 +55,30 @@ def trade_off_of(
             log_p["routed"].append(model.fuse(outputs).log_probability.cpu())
             log_p["plain mean"].append(outputs.logits.mean(dim=0).cpu())
     log_pi = model.log_pi.cpu()
-    curves = {name: trade_off(torch.cat(rows), images.labels, data.groups, log_pi) for name, rows in log_p.items()}
+    curves = {name: trade_off(torch.cat(rows), images.labels, groups, log_pi) for name, rows in log_p.items()}
     # Six digits tell a hundred thousand images apart.
     plain = {name: [[None if isnan(x) else round(x, 6) for x in p] for p in points] for name, points in curves.items()}
     run.keep(file, plain)
     return curves
 
 
-def check_data(run: Run, data: ImageSet | None) -> None:
-    """Raise ValueError if these, or those that the run has at hand, are not the data of the run."""
-    if (data := data or run.data) is None:
-        return
-    if data.identity != run.settings["data"]:
-        raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
-    run.warn_of_other_images(data)
-
-
-def data_of(run: Run, data: ImageSet | None, split: str) -> ImageSet:
-    """The image set to evaluate a run on; raises ValueError if there is none, or if it has no such split."""
+def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None:
+    """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
     choose("split", split, ("test", "val"))
-    if (data := data or run.data) is None:
+    if (data := data or run.data) is not None:
+        if data.identity != run.settings["data"]:
+            raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
+        run.warn_of_other_images(data)
+    return data
+
+
+def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[Method, AnySplit, ShotGroups]:
+    """The model on its device, the images to evaluate it on, and the groups; ValueError if there are no images."""
+    if data is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too, as in dq.evaluate(run, data)")
     if split not in data.splits:
         raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
-    return data
+    return run.model.to(resolve_device(device)), data.splits[split], data.groups
 
 
 def differences(data: ImageSet, run: Run) -> str:
@@ -96,9 +90,9 @@ def differences(data: ImageSet, run: Run) -> str:
 
 def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_sets: Tensor, name: str) -> Report:
     """Compare the prediction for a split with its labels; class_sets: bool ``[K, C]``; name: of the split."""
-    labels, num_classes = split.labels, prediction.probabilities.shape[1]
+    labels, p, w = split.labels, prediction.probabilities, prediction.expert_weights
     right, group = prediction.label == labels, groups.of_class()[labels]
-    images, hits = (torch.bincount(those, minlength=num_classes).tolist() for those in (labels, labels[right]))
+    images, hits = (torch.bincount(those, minlength=p.shape[1]).tolist() for those in (labels, labels[right]))
     per_class = [hit / n if n else None for hit, n in zip(hits, images, strict=True)]
     present = [accuracy for accuracy in per_class if accuracy is not None]
     shots = {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
@@ -113,13 +107,9 @@ def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_set
         per_class=per_class,
         plain_mean={shot: mean((prediction.mean_label == labels)[inside]) for shot, inside in everywhere.items()},
         per_expert=(prediction.expert_labels == labels[:, None]).float().mean(dim=0).tolist(),
-        calibration={
-            shot: calibration_error(prediction.probabilities[inside], labels[inside])
-            for shot, inside in everywhere.items()
-        },
+        calibration={shot: calibration_error(p[inside], labels[inside]) for shot, inside in everywhere.items()},
         expert_weights={
-            shot: prediction.expert_weights[inside].mean(dim=0).tolist() if inside.any() else None
-            for shot, inside in shots.items()
+            shot: w[inside].mean(dim=0).tolist() if inside.any() else None for shot, inside in shots.items()
         },
         detectors=detector_quality(prediction.confidence, class_sets, labels),
     )
@@ -133,8 +123,7 @@ def mean(right: Tensor) -> float | None:
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float | None:
     """Expected calibration error ``Σ_m (n_m / N) |accuracy_m - confidence_m|`` over equal bins (Guo et al., 2017).
 
-    Args:
-        probabilities: ``[N, C]``; labels: ``[N]``; bins: how many between 0 and 1.
+    Of probabilities ``[N, C]`` and labels ``[N]``; None of no images.
     """
     # Here, because it takes a second to import and most of a session never calibrates.
     from torchmetrics.functional.classification import multiclass_calibration_error
@@ -146,21 +135,14 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 
 def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> list[dict[str, Any]]:
     """AUROC and FPR95 of each detector that has its own images and outsiders; ``[N, K]``, bool ``[K, C]``, ``[N]``."""
-    quality: list[dict[str, Any]] = []
-    for k, members in enumerate(class_sets):
-        own, scores = members[labels], confidence[:, k]
-        if own.any() and not own.all():
-            found = separation(scores[own], scores[~own])
-            quality.append({"expert": k + 1, "classes": int(members.sum())} | found)
-    return quality
-
-
-def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
-    """AUROC and FPR95 of scores ``[N]`` of images against scores ``[M]`` of outsiders."""
     # Here, for the same reason.
     from sklearn.metrics import roc_auc_score, roc_curve
 
-    own = torch.cat([torch.ones(len(inside)), torch.zeros(len(outside))]).numpy()
-    values = torch.cat([inside, outside]).double().numpy()
-    let_in, kept, _ = roc_curve(own, values, drop_intermediate=False)
-    return {"auroc": float(roc_auc_score(own, values)), "fpr95": float(let_in[(kept >= 0.95).argmax()])}
+    quality: list[dict[str, Any]] = []
+    for k, members in enumerate(class_sets):
+        own, scores = members[labels].numpy(), confidence[:, k].double().numpy()
+        if own.any() and not own.all():
+            let_in, kept, _ = roc_curve(own, scores, drop_intermediate=False)
+            rates = {"auroc": float(roc_auc_score(own, scores)), "fpr95": float(let_in[(kept >= 0.95).argmax()])}
+            quality.append({"expert": k + 1, "classes": int(members.sum())} | rates)
+    return quality

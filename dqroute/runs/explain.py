@@ -41,13 +41,9 @@ class Neighbours(NamedTuple):
 
 
 def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
-    """Take a finished run's prediction for one image apart.
+    """Take a finished run's prediction for one image apart, and rank the ``top`` most probable classes.
 
-    Args:
-        image: uint8 ``[channels, H, W]``, as the model was trained on; top: how many classes to rank.
-
-    Raises:
-        ValueError: if the image is none that the model takes.
+    The image is uint8 ``[channels, H, W]``; ValueError if it is none that the model takes.
     """
     model, names = run.model, run.settings["class_names"]
     if image.ndim != 3:
@@ -68,13 +64,8 @@ def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
 def nearest(run: Run, images: Tensor, among: AnySplit, k: int = 5) -> Neighbours:
     """The ``k`` images of a split, most often the training split, that the network sees as most alike.
 
-    ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads.
-
-    Args:
-        run: a finished run; images: uint8 ``[N, channels, H, W]``.
-
-    Raises:
-        ValueError: if the images are none that the model takes, or the split has fewer than ``k``.
+    ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads. Images are uint8 ``[N,
+    channels, H, W]``; ValueError if they are none that the model takes, or the split has fewer than ``k``.
     """
     if not 1 <= k <= len(among):
         raise ValueError(f"k is how many neighbours to find among {len(among)} images; got {k}")

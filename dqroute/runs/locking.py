@@ -10,22 +10,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 LOCK = ".lock"
-# Seconds between two signs of life of a process that waits.
-PATIENCE = 60.0
+PATIENCE = 60.0  # seconds between two signs of life of a process that waits
 
 
 @contextmanager
 def only_process(folder: Path, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Have the folder to oneself; wait, with one line that says so, while another process has it.
+    """Have the folder to oneself; say so and wait, calling ``waiting`` every minute, while another process has it.
 
     The lock is the operating system's and ends with the process that holds it, however that ends: the file that a
-    killed process leaves behind blocks nobody.
-
-    Args:
-        waiting: called every minute of it.
-
-    Raises:
-        OSError: naming the folder and the remedy, if the lock cannot be made there.
+    killed process leaves behind blocks nobody. OSError, with the remedy, if the lock cannot be made there.
     """
     lock = FileLock(folder / LOCK)
     try:

@@ -23,21 +23,18 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def git_state(folder: Path) -> dict[str, Any]:
-    """Commit of the checkout the code runs from, and whether its Python files were changed; empty when it is none."""
+def git_state(package: Path) -> dict[str, Any]:
+    """Commit of the checkout the package runs from, and whether its files were changed; empty when it is none."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        command = ["git", "-C", str(package), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
     try:
-        top = Path(git("rev-parse", "--show-toplevel"))
         # A site-packages folder may lie inside somebody else's repository; its commit says nothing about this code.
-        if not (top / "dqroute" / "runs" / "provenance.py").exists():
+        if not git("ls-files", "runs/provenance.py"):
             return {}
-        package = str(top / "dqroute")
-        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain", "--", package)}
+        return {"commit": git("rev-parse", "HEAD"), "clean": not git("status", "--porcelain", "--", ".")}
     except (OSError, subprocess.SubprocessError):
         return {}
 
@@ -64,7 +61,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "dqroute": package_version("dqroute"),
-        **git_state(Path(__file__).resolve().parent),
+        **git_state(Path(__file__).resolve().parents[1]),
         "python": platform.python_version(),
         "packages": {name: package_version(name) for name in PACKAGES},
         "machine": {

@@ -18,13 +18,11 @@ RESULTS = [form.format(split=split) for form in (REPORT, TRADE_OFF) for split in
 class PublishedRun(Run):
     """A run as a line of a published file has it: settings, provenance, epochs, reports and curves, but no weights.
 
-    Attributes:
-        folder: file and line, such as ``results/cifar-100.jsonl:7``.
-        record: the content of each file that the run folder had, by the file's name.
+    Its ``folder`` is file and line, such as ``results/cifar-100.jsonl:7``; its ``record`` the content of each file that
+    the run folder had, by the file's name. ValueError if that is none of this format.
     """
 
     def __init__(self, place: str, record: Any) -> None:
-        """Raises ValueError if the record is none of this format."""
         if not (isinstance(record, dict) and is_run(record.get(SETTINGS))):
             raise ValueError(f"{place} holds no run of the format that this version reads")
         self.folder, self.record, self.settings, self.data = Path(place), record, record[SETTINGS], None
@@ -34,22 +32,15 @@ class PublishedRun(Run):
 
     @property
     def model(self) -> Method:
-        raise FileNotFoundError(
-            f"{self.folder} was published without weights; "
-            f"python -m dqroute.training.reproduce {self.folder} DATA --runs-dir FOLDER trains the run again"
-        )
+        again = f"python -m dqroute.training.reproduce {self.folder} DATA --runs-dir FOLDER trains the run again"
+        raise FileNotFoundError(f"{self.folder} was published without weights; {again}")
 
 
 def publish(runs: Iterable[Run], path: str | Path) -> list[PublishedRun]:
-    """Write finished runs to a ``.jsonl`` file; a run that it has already is replaced where it stands, others follow.
+    """Write finished runs to a ``.jsonl`` file and return all that it has now; one that it had stands where it stood.
 
-    What epochs before the last one tell class by class is left out.
-
-    Returns:
-        All runs that are in the file now.
-
-    Raises:
-        ValueError: if a run is not finished, or the file that is there is something else.
+    What epochs before the last one tell class by class is left out. ValueError if a run is not finished, or the file
+    that is there is something else.
     """
     records = {run.settings["digest"]: run.record for run in read_published(path)} if Path(path).is_file() else {}
     for run in runs:
@@ -84,12 +75,11 @@ def read_published(path: str | Path) -> list[PublishedRun]:
 def open_run(place: str | Path) -> Run:
     """The run in a folder or in a line of a published file, ``runs/glyphs/NAME`` or ``results/cifar-100.jsonl:7``.
 
-    Raises FileNotFoundError if there is no such place, ValueError if what is there is damaged or of another format.
+    FileNotFoundError if there is no such place, ValueError if what is there is damaged or of another format.
     """
-    line = re.fullmatch(r"(.+\.jsonl)(?::(\d+))?", str(place))
-    if line is None:
+    if (line := re.fullmatch(r"(.+\.jsonl)(?::(\d+))?", str(place))) is None:
         return Run(place)
-    runs = read_published(line[1])
-    if not 1 <= int(line[2] or 0) <= len(runs):
+    runs, number = read_published(line[1]), int(line[2] or 0)
+    if not 1 <= number <= len(runs):
         raise FileNotFoundError(f"which run? {line[1]} has the lines 1 to {len(runs)}, as in {line[1]}:1; got {place}")
-    return runs[int(line[2]) - 1]
+    return runs[number - 1]

@@ -11,17 +11,13 @@ class Report:
     """How well a run does. Accuracies, errors and weights are shares, 0 to 1; None where there was no image.
 
     Attributes:
-        split: ``"test"`` or ``"val"``; images: how many it has.
-        overall: share of images classified correctly.
+        split: ``"test"`` or ``"val"``; images: how many it has; groups: the rule behind its shot groups, in words.
+        overall, many, medium, few: share of all images, and of those of each shot group, classified correctly.
         balanced: mean of the classes' accuracies; equals overall where every class has the same number of images.
-        many, medium, few: share of the images of each shot group classified correctly.
-        groups: the rule behind the groups, in words.
-        per_class: accuracy of each class, ``[C]``.
-        plain_mean: what the plain mean of the experts' logits would reach, ``"overall"``, ``"many"``, ``"medium"``,
-            ``"few"``: the same experts without routing.
-        per_expert: accuracy of each expert alone, ``[K]``.
-        calibration: expected calibration error (15 equal bins) by ``"overall"``, ``"many"``, ``"medium"``, ``"few"``.
-        expert_weights: by ``"many"``, ``"medium"``, ``"few"``: the experts' mean weights, ``[K]``, for its images.
+        per_class: accuracy of each class, ``[C]``; per_expert: of each expert alone, ``[K]``.
+        plain_mean: what the mean of the experts' logits, without routing, would reach, overall and by shot group.
+        calibration: expected calibration error (15 equal bins), overall and by shot group.
+        expert_weights: by shot group, the experts' mean weights, ``[K]``, for its images.
         detectors: for each expert that has outsiders: ``expert`` (from 1), ``classes`` (size of its class set),
             ``auroc``, ``fpr95`` (share of outsiders let in when 95 % of its own are).
     """

@@ -1,7 +1,6 @@
-"""The run folder: what was asked, how it went, what came out.
+"""The run folder: what was asked, how it went, what came out, in JSON and safetensors; nothing is pickled.
 
-One folder a run, named after method, seed and a digest of everything that decides the result, so that the same run
-asked for again is found. All files are JSON or safetensors; nothing is pickled.
+It is named after method, seed and a digest of everything that decides the result: asked for again, a run is found.
 """
 
 from __future__ import annotations
@@ -49,14 +48,13 @@ def problem_to_json(problem: Problem) -> dict[str, Any]:
 
 def problem_from_json(value: dict[str, Any]) -> Problem:
     """The inverse of :func:`problem_to_json`."""
-    tuples = {name: tuple(value[name]) for name in ("mean", "std", "size") if value.get(name)}
-    given = {"counts": torch.tensor(value["counts"]), "groups": groups_from_json(value["groups"])}
-    return Problem(**(value | given | tuples))
+    groups = ShotGroups(**with_tuples(value["groups"]))
+    return Problem(**(with_tuples(value) | {"counts": torch.tensor(value["counts"]), "groups": groups}))
 
 
-def groups_from_json(value: dict[str, Any]) -> ShotGroups:
-    """Shot groups from those of a problem's plain values."""
-    return ShotGroups(tuple(value["many"]), tuple(value["medium"]), tuple(value["few"]), value["rule"])
+def with_tuples(value: dict[str, Any]) -> dict[str, Any]:
+    """What JSON made lists is tuples again."""
+    return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
 
 
 def canonical(value: Any) -> Any:
@@ -90,12 +88,7 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
 
 
 class Run:
-    """A training run on disk.
-
-    Attributes:
-        folder: where it lies; settings: what was asked for.
-        data: the image set it was trained on, if this process has it; :func:`dqroute.evaluate` wants it.
-    """
+    """A training run on disk: its ``folder``, the ``settings`` asked for, and the ``data`` if this process has them."""
 
     def __init__(self, folder: str | Path, data: ImageSet | None = None) -> None:
         """Open an existing run; raises FileNotFoundError if there is none, ValueError if it is of another format."""
@@ -105,24 +98,17 @@ class Run:
             raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}")
         if not is_run(self.settings):
             found = self.settings.get("format") if isinstance(self.settings, dict) else None
-            raise ValueError(
-                f"{self.folder} has run format {found}, this version reads {FORMAT}; "
-                "remove the folder to train it again"
-            )
+            wanted = f"this version reads {FORMAT}; remove the folder to train it again"
+            raise ValueError(f"{self.folder} has run format {found}, {wanted}")
 
     @classmethod
     def of_request(cls, runs_dir: Path, request: dict[str, Any], problem: Problem, data: ImageSet) -> Run:
         """The run for this request: the one there is, or a new folder for it.
 
-        Args:
-            request: everything that decides the result, JSON-ready: method, options, training, seed, data. It is taken
-                as it is; that the method takes these options was seen before.
-
-        Raises:
-            ValueError: if the folder's settings are no longer those it was made for.
+        A request is everything that decides the result, JSON-ready: method, options, training, seed, data. ValueError
+        if the folder's settings are no longer those it was made for.
         """
-        folder = folder_of(runs_dir, request, data.name)
-        names, digest = list(data.class_names), digest_of(request)
+        folder, names, digest = folder_of(runs_dir, request, data.name), list(data.class_names), digest_of(request)
         if not (folder / SETTINGS).is_file():
             described = {"problem": problem_to_json(problem), "class_names": names}
             with only_process(folder):
@@ -199,7 +185,7 @@ class Run:
     @property
     def groups(self) -> ShotGroups:
         """The shot groups of the training set."""
-        return groups_from_json(self.settings["problem"]["groups"])
+        return problem_from_json(self.settings["problem"]).groups
 
     def report(self, split: str = "test") -> Report | None:
         """The evaluation on a split, if there is one."""
@@ -218,10 +204,9 @@ class Run:
     def model(self) -> Method:
         """The trained model, ready to predict; FileNotFoundError without weights, ValueError if they are another's."""
         if not self.weights_file.is_file():
-            raise FileNotFoundError(
-                f"{self.folder} has no weights: the run is unfinished, or shared without them; "
-                "dq.fit with the same settings and another runs_dir trains it"
-            )
+            why = "the run is unfinished, or shared without them"
+            remedy = "dq.fit with the same settings and another runs_dir trains it"
+            raise FileNotFoundError(f"{self.folder} has no weights: {why}; {remedy}")
         model = self.new_model()
         tensors, told = read_tensors(self.weights_file)
         if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
@@ -235,11 +220,10 @@ class Run:
     def warn_of_other_images(self, data: ImageSet) -> None:
         """Warn if the run was trained on other pixels, read from files of the same names and sizes.
 
-        No error, because two machines may decode a JPEG file a little differently, or draw images.
+        No error, because two machines may decode a JPEG file a little differently.
         """
-        known = self.provenance.get("data_fingerprint")
-        read = "files" in data.identity and isinstance(data.train, Split)
-        if known is not None and read and known != data.fingerprint():
+        known, in_memory = self.provenance.get("data_fingerprint"), isinstance(data.train, Split)
+        if known is not None and in_memory and "files" in data.identity and known != data.fingerprint():
             warnings.warn(
                 f"the images of {data.name} are not to the bit those that {self.folder} was trained on; if they were "
                 "changed, choose another runs_dir, or remove the folder to train it again",
@@ -253,17 +237,11 @@ def is_run(settings: Any) -> bool:
 
 
 def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
-    """All finished runs of this format below a folder, sorted by path; anything else there is passed over.
-
-    Links to folders are followed. Where a file cannot be read, a warning names it.
-    """
-    root = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
-    found: list[Run] = []
-    seen: set[str] = set()
-    for folder, inside, files in os.walk(root, followlinks=True):
+    """All finished runs of this format below a folder, by path, links followed; a warning names what is unreadable."""
+    found, seen = [], set()
+    for folder, inside, files in os.walk(Path(runs_dir or default_runs_dir()).expanduser(), followlinks=True):
         inside.sort()
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads in a circle
+        if (real := os.path.realpath(folder)) in seen:  # a link that leads in a circle
             inside.clear()
         # A finished run has a provenance beside its settings; settings alone may be anybody's.
         elif {SETTINGS, PROVENANCE} <= set(files):

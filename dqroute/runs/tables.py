@@ -35,28 +35,15 @@ def by_row(runs: Runs) -> dict[str, list[Run]]:
     return rows
 
 
-def check_one_run_a_seed(runs: Runs) -> None:
-    """Raise ValueError if a row has two runs of one seed: two settings would be averaged as if they were seeds."""
-    for name, some in by_row(runs).items():
-        seeds = [run.seed for run in some]
-        if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
-            raise ValueError(
-                f"{name} seed {twice[0]} is there more than once; compare one setting of a method at a time, "
-                "or name the rows: {name: runs}"
-            )
-
-
 def accuracies(runs: Runs, split: str = "test") -> pd.DataFrame:
     """A line a run and group: ``method`` (or the row's name), ``seed``, ``group``, ``accuracy`` in %.
 
-    Raises:
-        ValueError: if a run has no report on that split.
+    ValueError if a run has no report on that split.
     """
     rows = []
     for name, some in by_row(runs).items():
         for run in some:
-            report = run.report(split)
-            if report is None:
+            if (report := run.report(split)) is None:
                 raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
             shares = {group: getattr(report, group) for group in COLUMNS}
             rows += [(name, run.seed, group, 100 * share) for group, share in shares.items() if share is not None]
@@ -64,10 +51,7 @@ def accuracies(runs: Runs, split: str = "test") -> pd.DataFrame:
 
 
 def half_interval(values: pd.Series) -> float:
-    """Half the width of the 95 % interval of the mean (Student's t); NaN for fewer than three values.
-
-    Of two values it is six times as wide as they are apart, and says nothing.
-    """
+    """Half the width of the 95 % interval of the mean (Student's t); NaN for fewer than three values."""
     # Here, because scipy takes its time to import.
     from scipy import stats
 
@@ -89,10 +73,18 @@ def means(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
-    """The accuracies of each row in %, a seed a line, a group a column; the errors are those of the two it asks."""
-    check_one_run_a_seed(runs)
-    long = accuracies(runs, split).groupby("method", sort=False)
-    wide = {str(name): part.pivot(index="seed", columns="group", values="accuracy") for name, part in long}
+    """The accuracies of each row in %, a seed a line, a group a column.
+
+    ValueError if a row has two runs of one seed: two settings would be averaged as if they were seeds.
+    """
+    long = accuracies(runs, split)
+    twice = long[long.duplicated(["method", "seed", "group"])]
+    if len(twice):
+        which = f"{twice['method'].iloc[0]} seed {twice['seed'].iloc[0]}"
+        remedy = "compare one setting of a method at a time, or name the rows: {name: runs}"
+        raise ValueError(f"{which} is there more than once; {remedy}")
+    parts = long.groupby("method", sort=False)
+    wide = {str(name): part.pivot(index="seed", columns="group", values="accuracy") for name, part in parts}
     return {name: part[[group for group in COLUMNS if group in part]] for name, part in wide.items()}
 
 
@@ -106,12 +98,9 @@ def summary(runs: Runs, split: str = "test") -> pd.DataFrame:
 
 
 def paired_differences(runs: Runs, reference: str, split: str = "test") -> pd.DataFrame:
-    """Each method less the reference, seed by seed: mean difference ± half the 95 % interval, in points.
+    """Each method less the reference, over the seeds that both have: mean difference ± half the 95 % interval, points.
 
-    Only seeds that both have count. An interval that leaves out zero is a difference that seeds alone do not explain.
-
-    Raises:
-        ValueError: if the reference is not among the runs, or a method has two runs of one seed.
+    An interval that leaves out zero is a difference that seeds alone do not explain.
     """
     values = by_seed(runs, split)
     if reference not in values:
@@ -130,7 +119,7 @@ def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
 
 def curves_by_method(runs: Runs, split: str = "test", plain_mean_of: str = "dqroute") -> dict[str, list[list[Point]]]:
     """The routed curves of each row, one a run; of one row the plain mean of its experts beside it."""
-    found: dict[str, list[list[Point]]] = {}
+    found = {}
     for name, some in by_row(runs).items():
         curves = [trade_off_of(run, split=split) for run in some]
         found[name] = [curve["routed"] for curve in curves]
@@ -153,9 +142,8 @@ def heights(curves: Curves, at: Sequence[float], span: tuple[float, float]) -> d
 def trade_offs(curves: Curves, at: Sequence[float] = FEW, span: tuple[float, float] = (0.1, 0.25)) -> pd.DataFrame:
     """Overall accuracy in % at equal few-shot accuracies, mean over runs ± half the 95 % interval; a row a method.
 
-    Args:
-        curves: of each row one a run, see :func:`curves_by_method`; ``"–"`` is where one of them does not reach.
-        at: the few-shot accuracies, 0 to 1; span: of the mean height in the last column.
+    Of :func:`curves_by_method`, ``at`` few-shot accuracies 0 to 1 (``"–"`` where a curve does not reach), and in the
+    last column the mean height over ``span``.
     """
     return means(heights(curves, at, span))
 
@@ -163,13 +151,9 @@ def trade_offs(curves: Curves, at: Sequence[float] = FEW, span: tuple[float, flo
 def trade_off_differences(
     curves: Curves, of: str, at: Sequence[float] = FEW, span: tuple[float, float] = (0.1, 0.25)
 ) -> pd.DataFrame:
-    """One method less each other at equal few-shot accuracies, run by run: mean ± half the 95 % interval, in points.
+    """The method ``of`` less each other, run by run: mean ± half the 95 % interval, in points; see :func:`trade_offs`.
 
-    Args:
-        curves, at, span: as for :func:`trade_offs`, the runs in the same order of seeds; of: the method.
-
-    Raises:
-        ValueError: if the method is not among the curves, or another has not as many runs.
+    Runs stand in the same order of seeds; ValueError if there are not as many of each.
     """
     if of not in curves:
         raise ValueError(f"no curve of {of!r}; there are {', '.join(curves)}")
@@ -184,12 +168,10 @@ def trade_off_differences(
 def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
     """What run folders tell, one row a run.
 
+    Of a folder (None: the default one), below which all finished runs are taken, of a published file, or of runs.
     Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set (its seed as
     ``data seed``) that are not the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the
     test accuracies in %, if the run was evaluated; ``minutes`` of training, and where, when and of which code.
-
-    Args:
-        runs: a folder, below which all finished runs are taken; a published file; runs; or None for the default folder.
     """
     if isinstance(runs, (str, Path)) and Path(runs).is_file():
         runs = read_published(runs)

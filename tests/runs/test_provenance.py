@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,8 @@ def git(folder, *arguments):
 def checkout(tmp_path):
     """A committed repository with this package's folder in it."""
     package = tmp_path / "dqroute"
-    package.mkdir()
-    (package / "provenance.py").write_text("version = 1\n")
+    (package / "runs").mkdir(parents=True)
+    (package / "runs" / "provenance.py").write_text("version = 1\n")
     (tmp_path / "README.md").write_text("read me\n")
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
@@ -40,7 +41,7 @@ def test_a_change_outside_the_package_leaves_it_clean(checkout):
     assert git_state(checkout / "dqroute")["clean"] is True
 
 
-@pytest.mark.parametrize("name", ["provenance.py", "new.py"])
+@pytest.mark.parametrize("name", ["runs/provenance.py", "new.py"])
 def test_a_change_in_the_package_is_not_clean(checkout, name):
     (checkout / "dqroute" / name).write_text("version = 2\n")
     assert git_state(checkout / "dqroute")["clean"] is False
@@ -50,10 +51,9 @@ def test_outside_any_repository_there_is_no_commit(tmp_path):
     assert git_state(tmp_path) == {}
 
 
-def test_somebody_elses_repository_says_nothing(checkout):
-    other = checkout / "dqroute"
-    (other / "provenance.py").rename(other / "something_else.py")
-    assert git_state(other) == {}
+def test_a_package_installed_inside_a_repository_is_none_of_its_files(checkout):
+    installed = shutil.copytree(checkout / "dqroute", checkout / "environment" / "dqroute")
+    assert git_state(installed) == {}
 
 
 def test_without_git_there_is_no_commit(checkout, monkeypatch):
