@@ -41,14 +41,9 @@ class Part:
 
 
 def write_checkpoint(path: Path, digest: str, model: Method, updates: Updates, epochs: int, part: Part) -> None:
-    """Write the state of a training atomically.
+    """Write the state of a training with so many epochs done atomically; ``digest`` is that of the run's request.
 
-    Args:
-        path: of the file; digest: of the run's request.
-        epochs: finished ones; part: the one after them.
-
-    Raises:
-        OSError: if the file cannot be written; the one before is kept.
+    Raises OSError if the file cannot be written; the one before is kept.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"momentum.{name}": held for name, held in updates.momenta().items()}

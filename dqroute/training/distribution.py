@@ -32,14 +32,13 @@ class OtherProcessFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together: number ``rank`` of ``count``."""
+    """This process among those that train together: number ``rank`` of ``count``. The first one, ``main``, writes."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def main(self) -> bool:
-        """Whether it is the one that writes."""
         return self.rank == 0
 
     def wait(self) -> None:
@@ -82,8 +81,7 @@ class Processes:
     def ending_together(self) -> Iterator[None]:
         """What ends one of them amid this ends the others too: it hangs up, and whoever waits for it learns that.
 
-        Raises:
-            OtherProcessFailed: where another one hung up. Over NCCL that may first show when its time limit is over.
+        The others get an OtherProcessFailed. Over NCCL that may first show when its time limit is over.
         """
         try:
             yield
@@ -92,26 +90,17 @@ class Processes:
                 dist.destroy_process_group()
                 # The connections close with the last reference to the group, and it stands in circles.
                 gc.collect()
-            if self.count > 1 and hung_up(error):
-                raise OtherProcessFailed(
-                    f"another of the {self.count} processes failed or was told to end; its own output says why"
-                ) from error
+            hung_up = isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
+            if self.count > 1 and hung_up:
+                what = f"another of the {self.count} processes failed or was told to end"
+                raise OtherProcessFailed(f"{what}; its own output says why") from error
             raise
 
 
-def hung_up(error: BaseException) -> bool:
-    """Whether an error is that of an exchange between processes."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
-
-
 def joined(on_cpu: bool) -> Processes:
-    """Join the processes that were launched together, if there are any.
+    """Join the processes that were launched together, if there are any; where there are GPUs, ``on_cpu`` leaves them.
 
-    Args:
-        on_cpu: whether to train on CPUs where there are GPUs.
-
-    Raises:
-        OtherProcessFailed: if they parted in an earlier training.
+    Raises OtherProcessFailed if they parted in an earlier training.
     """
     if not dist.is_initialized() and int(os.environ.get("WORLD_SIZE") or "1") == 1:
         return Processes()
@@ -148,11 +137,7 @@ class _Whole(torch.autograd.Function):
 
 
 def whole(share: Tensor, total: int, dim: int = 0) -> Tensor:
-    """The whole batch from each process's share of it.
-
-    Args:
-        share: with ``dim`` along the images, as :func:`dqroute.data.batches.share_of` cut them; total: images of all.
-    """
+    """The whole batch, of ``total`` images along ``dim``, from each process's share of it."""
     sizes = [len(part) for part in torch.arange(total).tensor_split(dist.get_world_size())]
     return _Whole.apply(share.movedim(dim, 0).contiguous(), sizes).movedim(0, dim)
 

@@ -117,16 +117,12 @@ def request_of(
 ) -> tuple[dict[str, Any], Settings]:
     """Everything that decides a run's result, JSON-ready, and the training's settings; both with the precision settled.
 
-    The request's digest names the run folder.
+    The request's digest names the run folder. Errors are those of :func:`fit`.
 
     Args:
         identity, augmentation: of the :class:`~dqroute.data.ImageSet`.
         changes: of the preset's settings and of the method's options, as :func:`fit` takes them.
         device: where it would be trained; ``precision="auto"`` comes to what that computes in.
-
-    Raises:
-        ValueError: for unknown names, listing the valid ones, and values out of range.
-        FileNotFoundError: if there are no such pretrained weights.
     """
     changes = {name: plain(value) for name, value in changes.items()}
     settings, options = divide_changes(method, preset, changes)
@@ -147,11 +143,7 @@ def request_of(
 
 
 def divide_changes(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
-    """Tell training settings from the method's own options.
-
-    Raises:
-        ValueError: for a name that is neither, listing both.
-    """
+    """Tell training settings from the method's own options; ValueError for a name that is neither, listing both."""
     own = method_options(method)
     training = {name: value for name, value in changes.items() if name in setting_names()}
     options = {name: value for name, value in changes.items() if name in own}

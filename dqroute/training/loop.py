@@ -51,10 +51,9 @@ class Training:
     """One run in training: model, optimizer, batches, and the epoch reached.
 
     Args:
-        run: to be trained; data: its image set.
-        model: of the run, with the weights to begin with; settings: of the training, with the precision settled.
-        device: where; compile: as :func:`dqroute.fit`.
-        processes: that train it together.
+        model: of the run, with the weights to begin with.
+        settings: of the training, with the precision settled.
+        compile: as :func:`dqroute.fit`.
     """
 
     def __init__(
@@ -88,10 +87,10 @@ class Training:
             for partial in run.folder.glob(".*.partial"):
                 partial.unlink()
         if compile is None:
-            steps = settings.epochs * len(self.batches)
             # A backward pass counts as two forward passes.
             total = 3 * operations(self.model.network, data.shape) * settings.epochs * len(data.train)
-            compile = processes.count == 1 and worth_compiling(total, steps, device, settings.precision == "bf16")
+            steps, bf16 = settings.epochs * len(self.batches), settings.precision == "bf16"
+            compile = processes.count == 1 and worth_compiling(total, steps, device, bf16)
         described = provenance(device) | {
             "compiled": compile,
             "precision": settings.precision,
@@ -118,17 +117,12 @@ class Training:
         self.whole_batch = compiled(self.forward, device) if compile else self.forward
 
     def to_the_end(self, progress: bool, checkpoint_minutes: float = 10) -> None:
-        """Train what is left, then leave the weights.
-
-        Raises:
-            SystemExit: after SIGTERM, when the checkpoint is written, or the run finished.
-            KeyboardInterrupt: likewise after Ctrl-C.
-        """
+        """Train what is left, then leave the weights; or save what is done, whatever ends the training."""
         settings, main = self.settings, self.processes.main
         self.pause, self.saved = 60 * checkpoint_minutes, monotonic()
         done = len(self.records) * len(self.batches) + self.part.step
-        name = f"{self.run.method} seed {self.run.seed}"
-        self.shown = Progress(name, settings.epochs, len(self.batches), done, progress and main)
+        name, batches = f"{self.run.method} seed {self.run.seed}", len(self.batches)
+        self.shown = Progress(name, settings.epochs, batches, done, progress and main)
         with told_to_end() as self.told_to_end, self.shown.bar, fastest_kernels():
             try:
                 for epoch in range(len(self.records), settings.epochs):
@@ -211,11 +205,10 @@ class Training:
         return outputs, labels, self.model.loss(outputs, labels)
 
     def step(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """One step of the optimizer; nothing in it waits for a GPU.
+        """One step of the optimizer, at a share of the peak rates; nothing in it waits for a GPU.
 
         Args:
             images: uint8 ``[B, channels, H, W]``; labels: ``[B]``, this process's share of the batch.
-            share: of the peak learning rates.
 
         Returns:
             The loss, and how many images the mean of the experts had right, both left on the device.
@@ -243,23 +236,17 @@ class Training:
         report = score(prediction, self.data.val, self.data.groups, self.model.class_sets().cpu(), "val")
         return {"val": {name: getattr(report, name) for name in ("overall", "many", "medium", "few")}}
 
-    def spoiled(self) -> str | None:
-        """What is no number any more: the loss of the epoch so far, or a weight after the last finite loss."""
+    def check_numbers(self) -> None:
+        """Raise NonFiniteLoss if the loss of the epoch so far, or a weight after the last finite loss, is no number."""
+        settings = self.settings
         for name, values in (("loss", [self.part.loss_sum]), ("weights", self.model.parameters())):
             total = torch.stack([value.detach().sum() for value in values]).sum()
             if not torch.isfinite(total):
-                return f"{name} of {self.run.method} became {total.item()}"
-        return None
-
-    def check_numbers(self) -> None:
-        """Raise NonFiniteLoss if the loss or a weight is no number any more."""
-        if what := self.spoiled():
-            settings = self.settings
-            rates = f"lr {settings.lr:g}" + f", kernel_lr {settings.kernel_lr:g}" * (settings.optimizer == "muon")
-            raise NonFiniteLoss(
-                f"the {what} in epoch {len(self.records) + 1} of {settings.epochs} ({rates}); lower the rate or "
-                f"lengthen warmup. {self.kept()}"
-            )
+                rates = f"lr {settings.lr:g}" + f", kernel_lr {settings.kernel_lr:g}" * (settings.optimizer == "muon")
+                raise NonFiniteLoss(
+                    f"the {name} of {self.run.method} became {total.item()} in epoch {len(self.records) + 1} of "
+                    f"{settings.epochs} ({rates}); lower the rate or lengthen warmup. {self.kept()}"
+                )
 
     def kept(self) -> str:
         """What the run folder holds, in words."""
@@ -271,11 +258,7 @@ class Training:
         return f"{self.run.folder} {holds} when the run is asked for again"
 
     def checkpoint_if_due(self) -> None:
-        """Save the training if it is time to, or if it is told to end, and then end.
-
-        Raises:
-            SystemExit, KeyboardInterrupt: if the process was told to end.
-        """
+        """Save the training if it is time to, or if it is told to end, and then end."""
         end = self.told_to_end()
         if end or monotonic() - self.saved >= self.pause:
             self.check_numbers()
@@ -303,8 +286,8 @@ class Training:
             if self.stage == "computing":
                 for buffers, before in self.buffers:
                     torch._foreach_copy_(buffers, before)
-            news = self.held != (len(self.records), self.part.step)
-            if news and self.stage != "changing" and not self.spoiled():
+            if self.stage != "changing" and self.held != (len(self.records), self.part.step):
+                self.check_numbers()
                 self.checkpoint()
         if isinstance(error, KeyboardInterrupt):
             print(f"interrupted: {self.kept()}", file=sys.stderr)
@@ -312,14 +295,9 @@ class Training:
             error.add_note(self.kept())
 
     def resume(self) -> None:
-        """Take up the state of the last checkpoint.
-
-        Raises:
-            ValueError: if the checkpoint is damaged or belongs to another run.
-        """
-        path, digest = self.run.checkpoint_file, self.run.settings["digest"]
-        done, self.part = read_checkpoint(path, digest, self.model, self.updates)
-        epochs = self.run.epochs
+        """Take up the state of the last checkpoint; ValueError if it is damaged or belongs to another run."""
+        epochs, digest = self.run.epochs, self.run.settings["digest"]
+        done, self.part = read_checkpoint(self.run.checkpoint_file, digest, self.model, self.updates)
         if done > len(epochs):
             raise ValueError(
                 f"{self.run.folder} has {len(epochs)} records of the {done} epochs in its checkpoint; "

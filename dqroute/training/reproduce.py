@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,11 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     if data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
     # A set's identity does not tell what training may do to its images.
-    told = run.settings["augmentation"].items()
-    may: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told}
-    return replace(data, augmentation=type(data.augmentation)(**may))
+    may, kind = run.settings["augmentation"], type(data.augmentation)
+    # Older runs name what no set allows any more.
+    told = {field.name: may[field.name] for field in fields(kind) if field.name in may}
+    chosen: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in told.items()}
+    return replace(data, augmentation=kind(**chosen))
 
 
 def train_again(
@@ -121,15 +123,6 @@ def results(run: Run) -> dict[str, float]:
     return dict(numbers(epochs | reports))
 
 
-def headline(run: Run) -> dict[str, float]:
-    """The numbers that have to agree: loss and accuracy of the last epoch, and the accuracies of each report."""
-    last = f"epoch {len(run.epochs)}"
-    parts = {last: ("loss", "accuracy")} | dict.fromkeys(("val", "test"), ("overall", "many", "medium", "few"))
-    wanted = [f"{part} {name}" for part, names in parts.items() for name in names]
-    found = results(run)
-    return {name: found[name] for name in wanted if name in found}
-
-
 def same_weights(a: Run, b: Run) -> bool | None:
     """Whether two runs have the same weights to the last bit; None where one was shared without them."""
     if not (a.weights_file.is_file() and b.weights_file.is_file()):
@@ -171,14 +164,17 @@ def verdict(run: Run, again: Run, tolerance: float = TOLERANCE) -> tuple[bool, l
     if weights is not False and all(other.get(name) == value for name, value in mine.items()):
         said = "no weights were shared to compare" if weights is None else "and so are the weights"
         return True, [f"identical: all {len(mine)} numbers, to the last bit; {said}"]
-    before = headline(run)
-    here = {name: other.get(name, math.nan) for name in before}
-    apart = [name for name, value in before.items() if not alike(name, value, here[name], tolerance)]
+    # What has to agree: loss and accuracy of the last epoch, and the accuracies of each report.
+    accuracies = [f"{split} {name}" for split in ("val", "test") for name in ("overall", "many", "medium", "few")]
+    last = f"epoch {len(run.epochs)}"
+    names = [name for name in (f"{last} loss", f"{last} accuracy", *accuracies) if name in mine]
+    pairs = {name: (mine[name], other.get(name, math.nan)) for name in names}
+    apart = [name for name in names if not alike(name, *pairs[name], tolerance)]
     if apart:
-        lines = [f"{name} is {here[name]:.4f}, was {before[name]:.4f}" for name in apart]
+        lines = [f"{name} is {pairs[name][1]:.4f}, was {pairs[name][0]:.4f}" for name in apart]
         return False, [f"different by more than {tolerance:g}:", *lines]
-    largest = max(abs(value - here[name]) for name, value in before.items())
-    return True, [f"not identical, but within {tolerance:g}: {', '.join(before)}; largest difference {largest:.2g}"]
+    largest = max(abs(was - now) for was, now in pairs.values())
+    return True, [f"not identical, but within {tolerance:g}: {', '.join(names)}; largest difference {largest:.2g}"]
 
 
 def alike(name: str, value: float, other: float, tolerance: float) -> bool:
