@@ -90,7 +90,7 @@ def differences(data: ImageSet, run: Run) -> str:
 
 def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_sets: Tensor, name: str) -> Report:
     """Compare the prediction for a split with its labels; class_sets: bool ``[K, C]``; name: of the split."""
-    labels, p, w = split.labels, prediction.probabilities, prediction.expert_weights
+    labels, p = split.labels, prediction.probabilities
     right, group = prediction.label == labels, groups.of_class()[labels]
     images, hits = (torch.bincount(those, minlength=p.shape[1]).tolist() for those in (labels, labels[right]))
     per_class = [hit / n if n else None for hit, n in zip(hits, images, strict=True)]
@@ -100,24 +100,22 @@ def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_set
     return Report(
         split=name,
         images=len(labels),
-        overall=right.float().mean().item(),
+        overall=mean(right),
         balanced=sum(present) / len(present),
         **{shot: mean(right[inside]) for shot, inside in shots.items()},
         groups=groups.description,
         per_class=per_class,
         plain_mean={shot: mean((prediction.mean_label == labels)[inside]) for shot, inside in everywhere.items()},
-        per_expert=(prediction.expert_labels == labels[:, None]).float().mean(dim=0).tolist(),
+        per_expert=mean(prediction.expert_labels == labels[:, None]),
         calibration={shot: calibration_error(p[inside], labels[inside]) for shot, inside in everywhere.items()},
-        expert_weights={
-            shot: w[inside].mean(dim=0).tolist() if inside.any() else None for shot, inside in shots.items()
-        },
+        expert_weights={shot: mean(prediction.expert_weights[inside]) for shot, inside in shots.items()},
         detectors=detector_quality(prediction.confidence, class_sets, labels),
     )
 
 
-def mean(right: Tensor) -> float | None:
-    """The share of what is true, or None of nothing."""
-    return right.float().mean().item() if len(right) else None
+def mean(rows: Tensor) -> Any:
+    """The mean of rows, or the share of what is true, as plain numbers; None of nothing."""
+    return rows.float().mean(dim=0).tolist() if len(rows) else None
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float | None:

@@ -54,10 +54,9 @@ def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
     best, which = prediction.probabilities[0].topk(min(top, len(names)))
     ranking = [(names[c], p) for c, p in zip(which.tolist(), best.tolist(), strict=True)]
     confidence, weight = prediction.confidence[0].tolist(), prediction.expert_weights[0].tolist()
-    experts = [
-        Opinion(k + 1, int(sizes[k]), names[int(p.argmax())], p.max().item(), confidence[k], weight[k])
-        for k, p in enumerate(alone)
-    ]
+    says = [names[c] for c in alone.argmax(dim=1)]
+    columns = (sizes.tolist(), says, alone.amax(dim=1).tolist(), confidence, weight)
+    experts = [Opinion(k, *told) for k, told in enumerate(zip(*columns, strict=True), start=1)]
     return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
 
 

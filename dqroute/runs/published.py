@@ -25,7 +25,8 @@ class PublishedRun(Run):
     def __init__(self, place: str, record: Any) -> None:
         if not (isinstance(record, dict) and is_run(record.get(SETTINGS))):
             raise ValueError(f"{place} holds no run of the format that this version reads")
-        self.folder, self.record, self.settings, self.data = Path(place), record, record[SETTINGS], None
+        self.record = record
+        super().__init__(place)
 
     def read(self, name: str) -> Any:
         return self.record.get(name)

@@ -93,6 +93,7 @@ class Run:
     def __init__(self, folder: str | Path, data: ImageSet | None = None) -> None:
         """Open an existing run; raises FileNotFoundError if there is none, ValueError if it is of another format."""
         self.folder, self.data = Path(folder).expanduser(), data
+        self.checkpoint_file, self.weights_file = self.folder / CHECKPOINT, self.folder / WEIGHTS
         self.settings: dict[str, Any] = self.read(SETTINGS)
         if self.settings is None:
             raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}")
@@ -116,10 +117,8 @@ class Run:
         run = cls(folder, data)
         changed = [name for name in request if canonical(run.settings.get(name)) != canonical(request[name])]
         if changed or run.settings.get("digest") != digest:
-            raise ValueError(
-                f"{folder / SETTINGS} was changed after the run was made ({', '.join(changed) or 'digest'} differs); "
-                "restore it, or remove the folder to train the run again"
-            )
+            what = f"was changed after the run was made ({', '.join(changed) or 'digest'} differs)"
+            raise ValueError(f"{folder / SETTINGS} {what}; restore it, or remove the folder to train the run again")
         if run.settings["class_names"] != names:
             # They decide nothing but how answers are called; the newer ones are the corrected ones.
             run.settings["class_names"] = names
@@ -141,16 +140,6 @@ class Run:
         """Keep as JSON what can be worked out again; of several processes that train together, one writes."""
         if not (dist.is_available() and dist.is_initialized() and dist.get_rank() > 0):
             keep_json(self.folder / name, value)
-
-    @property
-    def checkpoint_file(self) -> Path:
-        """Where the latest state of the training lies until the run is finished."""
-        return self.folder / CHECKPOINT
-
-    @property
-    def weights_file(self) -> Path:
-        """Where the trained network lies."""
-        return self.folder / WEIGHTS
 
     @property
     def method(self) -> str:
@@ -224,11 +213,9 @@ class Run:
         """
         known, in_memory = self.provenance.get("data_fingerprint"), isinstance(data.train, Split)
         if known is not None and in_memory and "files" in data.identity and known != data.fingerprint():
-            warnings.warn(
-                f"the images of {data.name} are not to the bit those that {self.folder} was trained on; if they were "
-                "changed, choose another runs_dir, or remove the folder to train it again",
-                stacklevel=3,
-            )
+            remedy = "if they were changed, choose another runs_dir, or remove the folder to train it again"
+            told = f"the images of {data.name} are not to the bit those that {self.folder} was trained on; {remedy}"
+            warnings.warn(told, stacklevel=3)
 
 
 def is_run(settings: Any) -> bool:
