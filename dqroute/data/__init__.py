@@ -63,8 +63,7 @@ def load(
         **options: of the one set; its function documents them.
 
     Raises:
-        ValueError: for an unknown name or a value out of range.
-        TypeError: for an option that the set does not have.
+        ValueError, TypeError: for an unknown name or a value out of range; for an option that the set does not have.
         FileNotFoundError: if the set is not on disk.
     """
     if ":" in name:
@@ -76,8 +75,7 @@ def load(
     options |= {} if root is None else {"root": root}
     shared = ["imbalance", "seed", "groups", "val"]
     own = [option for option in inspect.signature(DATA_SETS[name]).parameters if option not in shared]
-    unknown = [option for option in options if option not in own]
-    if unknown:
+    if unknown := [option for option in options if option not in own]:
         raise TypeError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join(shared + own)}")
     # Plain numbers, so that 100 and 100.0, or a number out of an array, give one and the same identity.
     options = {option: plain(value) for option, value in options.items()}

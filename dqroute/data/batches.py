@@ -24,17 +24,6 @@ from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 
 
-def batch_sizes(n: int, batch_size: int) -> list[int]:
-    """How many of ``n`` images are in each batch of an epoch.
-
-    A last batch of one image joins the one before it, because batch norm cannot do with one image where the network
-    leaves a single position.
-    """
-    full, rest = divmod(n, batch_size)
-    sizes = [batch_size] * full + [rest] * (rest > 0)
-    return [*sizes[:-2], sizes[-2] + 1] if len(sizes) > 1 and sizes[-1] == 1 else sizes
-
-
 def share_of(part: Tensor, share: tuple[int, int]) -> Tensor:
     """What one of several processes takes of a batch: of ``(1, 3)`` the second third, to one image."""
     rank, count = share
@@ -43,14 +32,10 @@ def share_of(part: Tensor, share: tuple[int, int]) -> Tensor:
 
 @dataclass
 class AnyBatches:
-    """An endless supply of epochs over one split.
+    """An endless supply of epochs over one split, as bytes on the ``device``, where the model normalises them.
 
-    Attributes:
-        split, augmentation: images, in memory or in their files, and what may be done to them.
-        batch_size: the last batch of an epoch may be smaller, or one image larger.
-        device: where batches go, as bytes; the model normalises them there.
-        share: which part of each batch is made; see :func:`share_of`.
-        sizes: images of each batch of an epoch, all shares together.
+    The last batch of an epoch may be smaller than ``batch_size``, or one image larger; ``sizes`` tells the images of
+    each, of which :func:`share_of` takes a ``share``.
     """
 
     split: Any
@@ -60,7 +45,11 @@ class AnyBatches:
     share: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
-        self.sizes = batch_sizes(len(self.split), self.batch_size)
+        full, rest = divmod(len(self.split), self.batch_size)
+        self.sizes = [self.batch_size] * full + [rest] * (rest > 0)
+        if len(self.sizes) > 1 and self.sizes[-1] == 1:
+            # Batch norm cannot do with one image where the network leaves a single position.
+            self.sizes[-2:] = [self.batch_size + 1]
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -70,9 +59,7 @@ class AnyBatches:
         """One epoch, from its batch ``first`` on: uint8 ``[B, channels, H, W]`` (channels last) and labels ``[B]``.
 
         Order and augmentation depend on the seed alone, so an interrupted training goes on as if it had not been.
-
-        Raises:
-            ValueError: naming the files that cannot be read, when it is their batch's turn.
+        ValueError names files that cannot be read, when it is their batch's turn.
         """
         raise NotImplementedError
 

@@ -19,8 +19,7 @@ AGAIN = "remove the run's folder to train it again"
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside the target, then rename: the target is the old file or the whole new one.
 
-    Raises:
-        OSError: naming the file and the remedy, when the folder cannot be written or the disk is full.
+    OSError names the file and the remedy, when the folder cannot be written or the disk is full.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -33,9 +32,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        raise OSError(
-            error.errno, f"cannot write {path} ({error.strerror}); free some space or choose another runs_dir"
-        ) from error
+        wrong = f"cannot write {path} ({error.strerror}); free some space or choose another runs_dir"
+        raise OSError(error.errno, wrong) from error
     # Have the rename outlast a power cut, too, where folders can be synchronised (not on Windows and some networks).
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -82,10 +80,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def read_tensors(path: Path, remedy: str = AGAIN) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read safetensors: tensors and metadata. Nothing is unpickled.
-
-    ValueError names the file, and the remedy, if it is truncated or something else.
-    """
+    """Read safetensors, tensors and metadata; ValueError names the file and the remedy if it is something else."""
     # Opened once: between the two times that `safe_open` opens it, a training may have replaced it.
     content = path.read_bytes()
     try:

@@ -12,9 +12,9 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,8 +29,7 @@ def generator(*key: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-@dataclass(frozen=True)
-class LongTailedSplit:
+class LongTailedSplit(NamedTuple):
     """A draw from a pool of labelled images.
 
     Attributes:
@@ -83,9 +82,7 @@ class Draw:
     def split(self, labels: Tensor, class_names: Sequence[str]) -> LongTailedSplit:
         """The draw from a pool whose images have these ``labels``, int64 ``[N]``.
 
-        Raises:
-            ValueError: if a class has too few images for the profile or the validation split, or an argument is out
-                of range.
+        ValueError if a class has too few images for the profile or the validation split, or a value is out of range.
         """
         val = checked_val(self.val)
         per_class = val if isinstance(val, int) else 0
@@ -117,7 +114,12 @@ class Draw:
             shuffled = members[torch.randperm(len(members), generator=generator("split", self.seed, c))]
             drawn, back = shuffled[: int(kept[c])], shuffled[int(available[c]) :]
             if isinstance(val, float):
-                size = fraction_size(len(drawn), val, class_names[c])
+                if len(drawn) < 2:
+                    raise ValueError(
+                        f"class {class_names[c]!r} has {len(drawn)} training image, and val={val:g} needs one more; "
+                        "use a smaller imbalance, or a whole number for val, which is taken from the pool beforehand"
+                    )
+                size = min(max(1, int(len(drawn) * val + 0.5)), len(drawn) - 1)
                 drawn, back = drawn[:-size], drawn[-size:]
             train.append(drawn)
             held_out.append(back)
@@ -127,11 +129,9 @@ class Draw:
     def groups_of(self, split: LongTailedSplit) -> ShotGroups:
         """Shot groups of a draw, by its counts before validation images were held out; ValueError for unknown rules."""
         rule = self.groups if isinstance(self.groups, str) else ""
-        reference = re.fullmatch(r"imbalance-(\d+(?:\.\d+)?)", rule)
-        if reference:
+        if reference := re.fullmatch(r"imbalance-(\d+(?:\.\d+)?)", rule):
             counts = profile_counts(int(split.counts.max()), split.order, float(reference[1]))
-            groups = shot_groups(counts, "shots")
-            return ShotGroups(groups.many, groups.medium, groups.few, rule)
+            return replace(shot_groups(counts, "shots"), rule=rule)
         if rule not in ("auto", "shots", "thirds"):
             raise ValueError(
                 f"unknown rule for shot groups {self.groups!r}; the valid ones are auto, shots, thirds, imbalance-100 "
@@ -198,13 +198,3 @@ def checked_val(val: object) -> float | int | None:
         f"val is a fraction between 0 and 1 of each class's training images, or a whole number of images per class "
         f"from 1; got {val!r}"
     )
-
-
-def fraction_size(drawn: int, fraction: float, class_name: str) -> int:
-    """How many of a class's drawn images a fraction holds out: rounded, at least 1, fewer than all."""
-    if drawn < 2:
-        raise ValueError(
-            f"class {class_name!r} has {drawn} training image, and val={fraction:g} needs one more; use a smaller "
-            "imbalance, or a whole number for val, which is taken from the pool before the profile"
-        )
-    return min(max(1, int(drawn * fraction + 0.5)), drawn - 1)

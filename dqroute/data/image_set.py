@@ -33,7 +33,7 @@ class Split:
         return channels, height, width
 
     def at(self, indices: Tensor) -> Split:
-        """The split of the images at the indices alone."""
+        """The split of some images."""
         return Split(self.images[indices], self.labels[indices])
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
@@ -110,10 +110,7 @@ class ImageSet:
 
     @classmethod
     def drawn(cls, draw: Draw, labels: Tensor, at: Callable[[Tensor], AnySplit], **others: Any) -> ImageSet:
-        """A set drawn from a pool with ``labels``, int64 ``[N]``; ``at`` gives its images at some indices.
-
-        The others are attributes of the set.
-        """
+        """A set, the ``others`` its attributes, drawn from a pool: labels, int64 ``[N]``, and images ``at`` indices."""
         split = draw.split(labels, others["class_names"])
         if split.val is not None:
             others["val"] = at(split.val)
@@ -121,22 +118,15 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.class_names):
-            try:
-                name.encode()
-            except UnicodeEncodeError:  # as a folder's name may be
-                raise ValueError(
-                    f"the name {ascii(name)} is not UTF-8, as all files here are; rename the folder"
-                ) from None
+            if any("\ud800" <= letter <= "\udfff" for letter in name):  # as a folder's name may have
+                raise ValueError(f"the name {ascii(name)} is not UTF-8, as all files here are; rename the folder")
         for part, split in self.splits.items():
             check_split(split, self.num_classes, part)
-        in_files = isinstance(self.train, FileSplit)
-        if not isinstance(self.augmentation, ResizedCrop if in_files else Augmentation):
-            raise ValueError(
-                f"training images {'in files take ResizedCrop' if in_files else 'in memory take Augmentation'} as "
-                f"their augmentation; got {self.augmentation}"
-            )
-        empty = [name for name, count in zip(self.class_names, self.counts.tolist(), strict=True) if count == 0]
-        if empty:
+        place, kind = ("files", ResizedCrop) if isinstance(self.train, FileSplit) else ("memory", Augmentation)
+        if not isinstance(self.augmentation, kind):
+            wrong = f"training images in {place} take {kind.__name__} as their augmentation"
+            raise ValueError(f"{wrong}; got {self.augmentation}")
+        if empty := [name for name, count in zip(self.class_names, self.counts.tolist(), strict=True) if count == 0]:
             raise ValueError(
                 f"{self.name}: no training image for class {listed(empty)}; add images or remove the class"
             )

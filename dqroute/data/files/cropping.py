@@ -28,15 +28,7 @@ class Box(NamedTuple):
 
 
 def random_crop(file: Path, side: int, augmentation: ResizedCrop, random: Random) -> np.ndarray:
-    """A random part of a picture, resized to a square: uint8 ``[side, side, 3]``.
-
-    Args:
-        augmentation: how large and how oblong the part may be, and whether it may be mirrored.
-        random: decides which part; consumed.
-
-    Raises:
-        Exception: of almost any kind, if the file cannot be read.
-    """
+    """A part of a picture, which ``random`` decides, resized: uint8 ``[side, side, 3]``; damage raises anything."""
     data = file.read_bytes()
     with Image.open(io.BytesIO(data)) as image:
         plain = image.format == "JPEG" and image.mode in ("L", "RGB") and orientation(image) == 1

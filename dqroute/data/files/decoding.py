@@ -21,12 +21,9 @@ class OtherSizeError(Exception):
 
 
 def read_rgb(file: Path, side: int, *, exact: bool = False) -> np.ndarray:
-    """An image, upright, as uint8 ``[side, side, 3]``: cropped to a centred square and resized; of an animation, the
-    first frame.
+    """An image's (first) frame, upright, cropped to a centred square and resized: uint8 ``[side, side, 3]``.
 
-    Raises:
-        OtherSizeError: with ``exact``, for an image that would have to be resized.
-        Exception: of almost any kind, if the file cannot be read.
+    A damaged file raises almost anything; with ``exact``, OtherSizeError is for one that would have to be resized.
     """
     with Image.open(file) as image:
         if exact and image.size != (side, side):

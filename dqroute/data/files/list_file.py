@@ -20,11 +20,8 @@ def read_list(file: Path) -> Listing:
     """The images and labels of a list, in its order.
 
     A line is a path below the images' folder, blanks or a tab, and a class index from 0. The path may hold blanks and
-    any script. Empty lines are passed over. A file whose name ends in ``.gz`` is unpacked along the way.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: naming the lines that are not of this form, or a path that is listed twice.
+    any script. Empty lines are passed over. A file whose name ends in ``.gz`` is unpacked along the way. ValueError
+    names the lines that are not of this form, or a path that is listed twice.
     """
     lines: dict[str, int] = {}
     labels: list[int] = []
@@ -68,8 +65,7 @@ def parsed(line: bytes) -> tuple[str, int]:
     name, *rest = line.rsplit(None, 1)
     label = rest[0] if rest else b""
     if not label.isdigit() or len(label) > DIGITS:
-        wrong = f"label {shown(label)} is no class index from 0" if rest else f"{shown(line)}: no label"
-        raise ValueError(wrong)
+        raise ValueError(f"label {shown(label)} is no class index from 0" if rest else f"{shown(line)}: no label")
     if b"\0" in name:
         raise ValueError(f"{shown(name)} is no path")
     if os.path.isabs(name):

@@ -46,12 +46,8 @@ def set_of_files(
         listings: ``train`` is the pool that is drawn from; ``test``, and perhaps ``val``, are taken whole.
         identity: what kind of set this is, and what decides its images beside the other arguments and the files.
 
-    The other arguments are those of :func:`dqroute.data.sets.folder.folder`.
-
-    Raises:
-        FileNotFoundError: naming files that are missing, and how many there are.
-        ValueError: if an image cannot be read, the set is too large for ``stream=False``, or an argument is out of
-            range.
+    Other arguments and errors as for :func:`dqroute.data.sets.folder.folder`; also FileNotFoundError naming files that
+    are missing.
     """
     if "val" in listings and draw.val is not None:
         raise ValueError(f"{name} has validation images of its own; leave val={draw.val} out, or take those away")
@@ -73,9 +69,15 @@ def set_of_files(
         **parts,
     )
     number = sum(map(len, data.splits.values()))
-    if stream or (stream is None and number * 3 * side**2 > MEMORY_LIMIT):
+    needed = number * 3 * side**2
+    if stream or (stream is None and needed > MEMORY_LIMIT):
         return replace(data, identity=data.identity | {"stream": True})
-    check_memory(number, side)
+    if needed > MEMORY_LIMIT:
+        raise ValueError(
+            f"{number:,} images of {side}x{side} pixels take {needed / 2**30:.1f} GiB of memory, more than the "
+            f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={int((MEMORY_LIMIT / (3 * number)) ** 0.5)} "
+            "or less, or stream=True to leave them in their files"
+        )
     held: dict[str, Any] = {
         part: Split(decode(split.names, side, base, exact=size is None), split.labels)
         for part, split in data.splits.items()
@@ -85,24 +87,14 @@ def set_of_files(
 
 
 def check_classes(parts: Mapping[str, Collection[Any]], places: Mapping[str, object], kind: str) -> None:
-    """Raise ValueError unless test has exactly the classes of train, and val no others.
-
-    The message names a part by its place, and says what ``kind`` of thing tells classes.
-    """
-    train, test = set(parts["train"]), set(parts["test"])
-    for part, classes in parts.items():
-        unknown = [name for name in classes if name not in train]
-        if unknown:
+    """Raise ValueError, naming places and the kind of label, unless test has train's classes, and val no others."""
+    for part, other, images in [*((part, "train", "training") for part in parts), ("train", "test", "test")]:
+        there = set(parts[other])
+        if unknown := [name for name in parts[part] if name not in there]:
             raise ValueError(
-                f"{places[part]} has {kind} {listed(unknown)} that {places['train']} has not; add training images or "
+                f"{places[part]} has {kind} {listed(unknown)} that {places[other]} has not; add {images} images or "
                 "remove the class"
             )
-    untested = [name for name in parts["train"] if name not in test]
-    if untested:
-        raise ValueError(
-            f"{places['train']} has {kind} {listed(untested)} that {places['test']} has not; add test images or "
-            "remove the class"
-        )
 
 
 def common_side(names: Sequence[str], base: Path) -> int:
@@ -122,14 +114,3 @@ def common_side(names: Sequence[str], base: Path) -> int:
             )
         return width
     raise ValueError(f"cannot read {named(failures)}; repair or remove such files")
-
-
-def check_memory(number: int, side: int) -> None:
-    """Raise ValueError if so many images do not fit into one tensor of a sensible size."""
-    needed = number * 3 * side**2
-    if needed > MEMORY_LIMIT:
-        raise ValueError(
-            f"{number:,} images of {side}x{side} pixels take {needed / 2**30:.1f} GiB of memory, more than the "
-            f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={int((MEMORY_LIMIT / (3 * number)) ** 0.5)} "
-            "or less, or stream=True to leave them in their files"
-        )

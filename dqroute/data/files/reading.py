@@ -29,12 +29,8 @@ PathLike = str | os.PathLike[str]
 def read_images(files: Sequence[PathLike] | PathLike, size: int) -> Tensor:
     """Pictures of any kind and size as a model takes them: ``run.model.predict(dq.read_images(files, size=32))``.
 
-    Args:
-        files: what to read; one file makes a batch of one.
-        size: side in pixels, as the model was trained on; pictures are cropped to a centred square and resized.
-
-    Returns:
-        uint8 ``[N, 3, size, size]``. ValueError names the files that cannot be read.
+    One file makes a batch of one. Pictures are cropped to a centred square and resized to ``size``, the side in pixels
+    that the model was trained on: uint8 ``[N, 3, size, size]``. ValueError names the files that cannot be read.
     """
     paths = [Path(file).absolute() for file in ([files] if isinstance(files, (str, os.PathLike)) else files)]
     if not paths:
@@ -46,8 +42,7 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int) -> Tensor:
 def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) -> Tensor:
     """Images below ``base``, centred squares: uint8 ``[N, 3, side, side]``.
 
-    Raises:
-        ValueError: naming files that cannot be read, or that would have to be resized although all are ``exact``.
+    ValueError names files that cannot be read, or that would have to be resized although all are ``exact``.
     """
     images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
     failures: Failures = []
@@ -56,8 +51,7 @@ def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) 
     with closing(read) as batches:
         for place, batch in zip(images.split(CHUNK), batches, strict=True):
             place.copy_(batch)
-    unreadable = [failure for failure in failures if not isinstance(failure[1], OtherSizeError)]
-    if unreadable:
+    if unreadable := [failure for failure in failures if not isinstance(failure[1], OtherSizeError)]:
         raise ValueError(f"cannot read {named(unreadable)}; repair or remove such files")
     if failures:
         raise ValueError(
@@ -78,7 +72,9 @@ def read_ahead(
     pinned: bool = False,
     failures: Failures | None = None,
 ) -> Generator[Tensor, None, None]:
-    """Batches of pictures in order, a few of them decoded ahead by threads that end with the iterator.
+    """Batches of pictures in order, uint8 ``[B, 3, side, side]``, channels last in memory.
+
+    A few are decoded ahead by threads that end with the iterator.
 
     Args:
         parts: the pictures of each batch by number, int64 ``[B]``; asked for as they are needed.
@@ -86,13 +82,7 @@ def read_ahead(
         read: gives a file, and the picture's number, as uint8 ``[side, side, 3]``.
         threads: as many as there are :func:`~dqroute.data.files.reading.cores` unless given.
         pinned: whether to put batches where a GPU can fetch them by itself.
-        failures: takes the files that cannot be read, and why; without it they are an error.
-
-    Yields:
-        uint8 ``[B, 3, side, side]``, channels last in memory.
-
-    Raises:
-        ValueError: naming the files of a batch that cannot be read, when it is that batch's turn.
+        failures: takes the files that cannot be read, and why; without it ValueError names them at their batch's turn.
     """
 
     def fill(images: np.ndarray, numbers: Sequence[int]) -> Failures:

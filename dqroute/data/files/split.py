@@ -25,13 +25,8 @@ CHUNK = 256
 class FileSplit:
     """What :class:`~dqroute.data.Split` is for a set that fits into memory, for one that does not.
 
-    Evaluation and prediction see centred squares; training takes random parts of the whole picture.
-
-    Attributes:
-        base: the folder that names are relative to.
-        names: of ``N`` image files, with ``/`` between folders.
-        labels: int64 ``[N]``, class indices.
-        size: side in pixels that images have once read.
+    ``names`` are those of ``N`` image files below the folder ``base``, ``labels`` int64 ``[N]``. Evaluation and
+    prediction see centred squares of side ``size``; training takes random parts of the whole picture.
     """
 
     base: Path = field(repr=False)
@@ -60,7 +55,7 @@ class FileSplit:
         return self.base / self.names[index]
 
     def at(self, indices: Tensor) -> FileSplit:
-        """The split of the images at the indices alone."""
+        """The split of some images."""
         return FileSplit(self.base, [self.names[i] for i in indices.tolist()], self.labels[indices], self.size)
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:

@@ -42,11 +42,7 @@ def cifar100(
     Args:
         imbalance, seed, groups, val, n_max, order: see :class:`dqroute.data.draw.Draw`.
         root: the folder that holds, or is to hold, torchvision's copy; ``data`` unless given.
-        download: fetch the archive (about 165 MB) if it is not there.
-
-    Raises:
-        FileNotFoundError: if the set is not there and was not to be downloaded, or could not be.
-        ValueError: if an argument is out of range.
+        download: fetch the archive (about 165 MB) if it is not there. FileNotFoundError if it is not, or cannot be had.
     """
     return long_tailed_cifar(100, root or "data", download, Draw(imbalance, seed, groups, val, n_max, order))
 
@@ -55,7 +51,7 @@ def long_tailed_cifar(classes: int, root: str | os.PathLike[str], download: bool
     """Read one of the two sets and draw its profile; see :func:`cifar100`."""
     from torchvision.datasets import CIFAR10, CIFAR100  # here, because it takes seconds that other sets need not pay
 
-    source, name, folder = (CIFAR10 if classes == 10 else CIFAR100), f"cifar{classes}", Path(root).expanduser()
+    source, name, folder = CIFAR10 if classes == 10 else CIFAR100, f"cifar{classes}", Path(root).expanduser()
     # torchvision answers a missing and a damaged copy alike with RuntimeError, a failed download with OSError.
     try:
         archives = [source(str(folder), train=train, download=download) for train in (True, False)]

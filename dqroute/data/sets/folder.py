@@ -46,36 +46,30 @@ def folder(
             found when it is its turn.
         flip: whether training may swap left and right; False for writing, and whatever else has a hand.
 
-    Raises:
-        FileNotFoundError: if the tree or a part of it is missing.
-        ValueError: if classes or images do not fit together, an image cannot be read, the set is too large for
-            ``stream=False``, or an argument is out of range.
+    FileNotFoundError if a part of the tree is missing; ValueError if classes or images do not fit together, an image
+    cannot be read, or the set is too large for ``stream=False``.
     """
     if root is None:
         raise ValueError('the folder set needs a path: load("folder:PATH") or load("folder", root=PATH)')
     base = Path(root).expanduser()
     if not base.is_dir():
         raise FileNotFoundError(f"there is no folder {base}; give the path of the folder that holds train and test")
-    missing = [part for part in ("train", "test") if not (base / part).is_dir()]
-    if missing:
+    if missing := [part for part in ("train", "test") if not (base / part).is_dir()]:
         raise FileNotFoundError(
             f"{base} has no {' and no '.join(missing)} folder; expected train/<class>/* and test/<class>/*"
         )
     parts = {part: images_by_class(base, part) for part in ("train", "test", "val") if (base / part).is_dir()}
     check_classes(parts, {part: part for part in parts}, "class")
     class_names = tuple(parts["train"])
-    return set_of_files(
-        # The folder's own name, not its path: it stands in captions and in the name of the run folders.
-        base.resolve().name,
-        base,
-        {part: listing(images, class_names) for part, images in parts.items()},
-        class_names,
-        Draw(imbalance, seed, groups, val, n_max, order),
-        {"name": "folder", "version": 1},
-        size=size,
-        stream=stream,
-        flip=flip,
-    )
+    listings = {}
+    for part, images in parts.items():
+        members = [images.get(name, []) for name in class_names]
+        labels = torch.arange(len(members)).repeat_interleave(torch.tensor([len(names) for names in members]))
+        listings[part] = Listing([name for names in members for name in names], labels)
+    draw, identity = Draw(imbalance, seed, groups, val, n_max, order), {"name": "folder", "version": 1}
+    # The folder's own name, not its path: it stands in captions and in the name of the run folders.
+    name = base.resolve().name
+    return set_of_files(name, base, listings, class_names, draw, identity, size=size, stream=stream, flip=flip)
 
 
 def images_by_class(base: Path, part: str) -> dict[str, list[str]]:
@@ -83,14 +77,11 @@ def images_by_class(base: Path, part: str) -> dict[str, list[str]]:
     folders = [entry.name for entry in visible(base, part) if entry.is_dir()]
     if not folders:
         raise ValueError(f"{base / part} has no class folder; expected {part}/<class>/*")
-    images = {
-        name: [
-            f"{part}/{name}/{entry.name}" for entry in visible(base, f"{part}/{name}", EXTENSIONS) if entry.is_file()
-        ]
-        for name in folders
-    }
-    empty = [name for name in folders if not images[name]]
-    if empty and part != "val":
+    images = {}
+    for name in folders:
+        place = f"{part}/{name}"
+        images[name] = [f"{place}/{entry.name}" for entry in visible(base, place, EXTENSIONS) if entry.is_file()]
+    if part != "val" and (empty := [name for name in folders if not images[name]]):
         raise ValueError(
             f"class {listed(empty)} has no image in {part} ({', '.join(EXTENSIONS)}); add images or remove the class"
         )
@@ -101,14 +92,6 @@ def visible(base: Path, place: str, endings: tuple[str, ...] = ("",)) -> list[os
     """What is in a folder, sorted; ValueError for links to nowhere, without which the set would silently be smaller."""
     with os.scandir(base / place) as found:
         shown = [e for e in found if not e.name.startswith(".") and e.name.lower().endswith(endings)]
-    dead = [f"{place}/{entry.name}" for entry in shown if entry.is_symlink() and not os.path.exists(entry.path)]
-    if dead:
+    if dead := [f"{place}/{entry.name}" for entry in shown if entry.is_symlink() and not os.path.exists(entry.path)]:
         raise ValueError(f"{base} has links that lead nowhere: {listed(dead)}; mend or remove them")
     return sorted(shown, key=lambda entry: entry.name)
-
-
-def listing(images: dict[str, list[str]], class_names: tuple[str, ...]) -> Listing:
-    """The images of one part, class by class."""
-    members = [images.get(name, []) for name in class_names]
-    labels = torch.arange(len(members)).repeat_interleave(torch.tensor([len(names) for names in members]))
-    return Listing([name for names in members for name in names], labels)

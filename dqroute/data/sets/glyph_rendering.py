@@ -63,14 +63,11 @@ def code_points(name: str) -> frozenset[int]:
 
 @lru_cache(maxsize=2)
 def masks(typefaces: tuple[str, ...], canvas: int, characters: Sequence[str] = CHARACTERS) -> tuple[Tensor, Tensor]:
-    """Every character in every typeface that has it.
+    """Every character in every typeface that has it, 255 inside the strokes, as drawn and one pixel bolder all round.
 
-    Characters stand on one baseline, and typefaces are scaled to one height of the capital H, so that ``c`` stays
-    smaller than ``C`` whatever the typeface.
-
-    Returns:
-        uint8 ``[M, 2, canvas, canvas]`` masks, 255 inside the strokes, as drawn and one pixel bolder all round; and
-        int64 ``[C, 2]``: first mask and number of masks of each character, which must have one (ValueError).
+    uint8 ``[M, 2, canvas, canvas]``; and int64 ``[C, 2]``, first mask and number of masks of each character, which must
+    have one (ValueError). Characters stand on one baseline, and typefaces are scaled to one height of the capital H, so
+    that ``c`` stays smaller than ``C`` whatever the typeface.
     """
     fonts = {}
     for name in typefaces:
@@ -131,24 +128,21 @@ def render(
 
 def view(masks: Tensor, u: Tensor, size: int) -> Tensor:
     """Warp, ink and add noise: masks ``[B, 2, canvas, canvas]`` and nuisances to uint8 ``[B, size, size]``."""
-    grid = F.affine_grid(pose(u), [len(u), 2, size, size], align_corners=False)
-    warped = F.grid_sample(masks.float().div_(255), grid, align_corners=False)
-    weight, ink, ground = (u[:, k].view(-1, 1, 1) for k in (6, 7, 8))
-    stroke = torch.lerp(warped[:, 0], warped[:, 1], weight)
-    dark = 0.25 * ground
-    light = 0.6 + 0.4 * ink
-    return (dark + (light - dark) * stroke + noise(u[:, 9:], size)).clamp_(0, 1).mul_(255).byte()
-
-
-def pose(u: Tensor) -> Tensor:
-    """Maps from image to mask coordinates, float ``[B, 2, 3]``, for :func:`torch.nn.functional.affine_grid`."""
+    # Image to mask coordinates, which run from -1 to 1, so that 2 of 32 pixels are 2/16.
     angle = (2 * u[:, 1] - 1) * math.radians(12)
     zoom = 1 / (0.85 + 0.3 * u[:, 2])
     shear = (2 * u[:, 3] - 1) * 0.15
-    shift = (2 * u[:, 4:6] - 1) * (2 / 16)  # coordinates run from -1 to 1, so 2 of 32 pixels are 2/16
+    shift = (2 * u[:, 4:6] - 1) * (2 / 16)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     rows = torch.stack([cos, shear * cos - sin, shift[:, 0], sin, shear * sin + cos, shift[:, 1]], dim=1)
-    return rows.view(-1, 2, 3)
+    grid = F.affine_grid(rows.view(-1, 2, 3), [len(u), 2, size, size], align_corners=False)
+    warped = F.grid_sample(masks.float().div_(255), grid, align_corners=False)
+    weight, ink, ground = (u[:, k].view(-1, 1, 1) for k in (6, 7, 8))
+    stroke = torch.lerp(warped[:, 0], warped[:, 1], weight)
+    dark, light = 0.25 * ground, 0.6 + 0.4 * ink
+    top, left = (u[:, 9:] * (15 * size)).long().unbind(1)
+    noise = noise_field(size)[top, left]
+    return (dark + (light - dark) * stroke + noise).clamp_(0, 1).mul_(255).byte()
 
 
 @lru_cache(maxsize=2)
@@ -156,12 +150,6 @@ def noise_field(size: int) -> Tensor:
     """Every cut of one sheet of Gaussian noise (deviation 0.06), float ``[15 size + 1, 15 size + 1, size, size]``."""
     sheet = 0.06 * torch.randn(16 * size, 16 * size, generator=generator("glyph noise", size))
     return sheet.unfold(0, size, 1).unfold(1, size, 1)
-
-
-def noise(u: Tensor, size: int) -> Tensor:
-    """Noise of an image for every row of ``u [B, 2]``: float ``[B, size, size]``."""
-    top, left = (u * (15 * size)).long().unbind(1)
-    return noise_field(size)[top, left]
 
 
 @contextmanager

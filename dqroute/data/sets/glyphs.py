@@ -42,9 +42,6 @@ def glyphs(
         difficulty_correlation: rank correlation between a class's rarity and its true difficulty: 1 makes the hard
             classes rare, -1 the easy ones, 0 leaves rarity and difficulty unrelated. None keeps the field's order,
             class 0 the largest.
-
-    Raises:
-        ValueError: if an argument is out of range.
     """
     for name, value, least in (("n_max", n_max, 1), ("test_per_class", test_per_class, 1), ("size", size, 8)):
         checked_whole(f"{name} of glyphs", value, least)

@@ -45,9 +45,7 @@ def imagenet_lt(
             unless given. Or the three files: ``{"train": PATH, "val": PATH, "test": PATH}``.
         size, stream: see :func:`dqroute.data.sets.folder.folder`.
 
-    Raises:
-        FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
-        ValueError: naming the lines of a list that are wrong.
+    FileNotFoundError names lists or images that are missing, ValueError the lines of a list that are wrong.
     """
     draw = Draw(imbalance, seed, groups, val)
     return set_of_lists("imagenet-lt", "ImageNet_LT_", root, lists, None, draw, size=size, stream=stream)
@@ -100,9 +98,7 @@ def list_set(
             training images, where every class has one of its own, and else the labels.
         size, stream, flip: see :func:`dqroute.data.sets.folder.folder`.
 
-    Raises:
-        FileNotFoundError: if a list is missing, or images are: some are named, and how many there are.
-        ValueError: naming the lines of a list that are wrong.
+    Errors as for :func:`imagenet_lt`.
     """
     draw = Draw(imbalance, seed, groups, val, n_max, order)
     return set_of_lists("list", None, root, lists, class_names, draw, size=size, stream=stream, flip=flip)
@@ -117,10 +113,7 @@ def set_of_lists(
     draw: Draw,
     **options: Any,
 ) -> ImageSet:
-    """The lists of a set, read and found to fit each other, and their images; see :func:`imagenet_lt`.
-
-    Args:
-        prefix: what the lists' names begin with; None takes any.
+    """The lists of a set, whose names begin with ``prefix``, read and found to fit each other, and their images.
 
     A published set whose training list is not the published one gives a warning.
     """
@@ -158,11 +151,12 @@ def set_of_lists(
 def check_fit(listings: dict[str, Listing], files: dict[str, Path]) -> None:
     """Raise ValueError unless labels run from 0 without gaps, parts have the same, and no image is in two parts."""
     classes = {part: listing.labels.unique().tolist() for part, listing in listings.items()}
-    gap = next((label for label, found in enumerate(classes["train"]) if found != label), None)
-    if gap is not None:
+    found = classes["train"]
+    if found[-1] >= len(found):
+        gap = next(label for label, there in enumerate(found) if there != label)
         raise ValueError(
-            f"{files['train']} has {len(classes['train']):,} classes, and labels up to {classes['train'][-1]:,}: label "
-            f"{gap} has no image; number the classes from 0 without gaps"
+            f"{files['train']} has {len(found):,} classes, and labels up to {found[-1]:,}: label {gap} has no image; "
+            "number the classes from 0 without gaps"
         )
     check_classes(classes, files, "label")
     first: dict[str, Path] = {}
@@ -209,7 +203,7 @@ def named_classes(given: PathLike | Sequence[str] | None, train: Listing) -> tup
     if isinstance(given, (str, os.PathLike)):
         given = [os.fsdecode(line).strip() for _, line in numbered_lines(Path(given).expanduser())]
     names = tuple(map(str, given))
-    if len(names) != number or len(set(names)) != number:
+    if not len(names) == len(set(names)) == number:
         raise ValueError(f"there are {number:,} classes, and {len(set(names)):,} different class names were given")
     return names
 
