@@ -27,16 +27,6 @@ def step(model, updates, loss, share):
     updates.step(share)
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_a_matrix_is_its_kernel_in_place(memory_format):
-    kernel = torch.randn(4, 3, 2, 2).to(memory_format=memory_format)
-    matrix = as_matrix(kernel)
-    assert matrix.shape == (4, 12)
-    before = kernel.clone()
-    matrix.add_(1)
-    assert torch.equal(kernel, before + 1)
-
-
 def test_muon_changes_a_kernel_by_the_same_amount_in_every_direction():
     """Rate 0.1 at half its peak, no decay: the change has all its singular values near 0.05, the gradient's span a
     decade. Five Newton-Schulz iterations in bf16 come within a third of the orthogonal matrix."""
