@@ -39,10 +39,9 @@ def classify(
     files = [files] if isinstance(files, (str, os.PathLike)) else files
     channels = model.mean.shape[1]
     if model.size is None or model.size[0] != model.size[1] or channels != 3:
-        raise ValueError(
-            f"files are read as square colour pictures; this model takes {channels} channel(s) of size {model.size}; "
-            "make its images yourself and call run.model.predict"
-        )
+        takes = f"this model takes {channels} channel(s) of size {model.size}"
+        remedy = "make its images yourself and call run.model.predict"
+        raise ValueError(f"files are read as square colour pictures; {takes}; {remedy}")
     rows = []
     for start in range(0, len(files), batch_size):
         asked = files[start : start + batch_size]

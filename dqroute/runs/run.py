@@ -58,13 +58,9 @@ def with_tuples(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def canonical(value: Any) -> Any:
-    """The same value with every number as a float: 1 and 1.0 ask for the same run."""
-    if isinstance(value, dict):
-        return {name: canonical(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [canonical(item) for item in value]
+    """A value as JSON has it, with every number as a float: 1 and 1.0 ask for the same run."""
     # A number too large to be a float, such as a seed, stays as it is.
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) and float(value) == value else value
+    return json.loads(json.dumps(value), parse_int=lambda n: float(n) if float(n) == int(n) else int(n))
 
 
 def digest_of(request: dict[str, Any]) -> str:
