@@ -117,16 +117,14 @@ def differences(rows: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
 
 def expert_weights(reports: Sequence[Report]) -> Figure:
     """How much each expert counts for images of each shot group, mean over reports (seeds)."""
-    known = [[w for report in reports if (w := report.expert_weights[name])] for name in GROUP_NAMES]
-    experts = max(len(weights[0]) for weights in known if weights)
-    shares = 100 * np.array([np.mean(weights, axis=0) if weights else np.zeros(experts) for weights in known])
+    told = {name: [weights for report in reports if (weights := report.expert_weights[name])] for name in GROUP_NAMES}
+    shares = 100 * pd.DataFrame({f"{name}-shot images": pd.DataFrame(told[name]).mean() for name in told}).fillna(0)
     figure, (ax,) = new_figure(height=1.9)
-    for k, (width, left) in enumerate(zip(shares.T, (shares.cumsum(axis=1) - shares).T, strict=True)):
-        colour = EXPERT_COLOURS[k % len(EXPERT_COLOURS)]
-        bars = ax.barh(range(3), width, left=left, color=colour, edgecolor="white", label=f"expert {k + 1}")
+    for k, (width, up_to) in enumerate(zip(shares.values, shares.cumsum().values, strict=True)):
+        look: dict[str, Any] = {"color": EXPERT_COLOURS[k % len(EXPERT_COLOURS)], "edgecolor": "white"}
+        bars = ax.barh(shares.columns, width, left=up_to - width, label=f"expert {k + 1}", **look)
         words = [f"{share:.0f}" if share > 6 else "" for share in width]
         ax.bar_label(bars, words, label_type="center", color="black" if k >= 2 else "white")
-    ax.set_yticks(range(3), [f"{name}-shot images" for name in GROUP_NAMES])
     ax.invert_yaxis()
     ax.grid(visible=False)
     ax.set(xlabel="mean expert weight, %", xlim=(0, 100))

@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -70,10 +69,8 @@ def points_by_group(ax: Axes, x: Tensor, y: Tensor, group: Tensor, **style: Any)
 
 def legend_above(figure: Figure, most: int = 4) -> None:
     """One legend for all axes, above them, in as many columns as are no wider than the figure."""
-    entries: dict[str, Artist] = {}
-    for ax in figure.axes:
-        for handle, name in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(name, handle)
+    drawn = [ax.get_legend_handles_labels() for ax in figure.axes]
+    entries = {name: handle for handles, names in drawn for handle, name in zip(handles, names, strict=True)}
     columns = min(len(entries), most)
     # Inches: of a handle with the space around it, and of a letter.
     while sum(0.65 + 0.075 * max(map(len, c)) for c in np.array_split(list(entries), columns)) > 7 and columns > 1:

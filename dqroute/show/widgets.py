@@ -44,13 +44,13 @@ class Control:
     def __post_init__(self) -> None:
         if len(self.values) < 2:
             raise ValueError(f"{self.label!r} needs at least two values to move between; got {list(self.values)}")
-        if self.start is not None and self.start not in self.values:
+        if self.start not in (None, *self.values):
             raise ValueError(f"{self.label!r} cannot start at {self.start!r}; its values are {list(self.values)}")
 
     @property
     def place(self) -> int:
         """Index of the value it starts at."""
-        return 0 if self.start is None else list(self.values).index(self.start)
+        return 0 if self.start is None else self.values.index(self.start)
 
     @property
     def shown(self) -> list[str]:
