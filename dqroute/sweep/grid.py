@@ -183,7 +183,7 @@ def entry(item: Any, field: ValidationInfo) -> Entry:
 Entries = Annotated[
     list[Annotated[Entry, BeforeValidator(entry)]], Field(min_length=1, max_length=MOST), AfterValidator(no_two_alike)
 ]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[list[Seed], Field(max_length=MOST), AfterValidator(lambda seeds: distinct("seeds", seeds))]
 A_LIST = f"a list of 1 to {MOST} entries, such as "
 
@@ -191,7 +191,7 @@ A_LIST = f"a list of 1 to {MOST} entries, such as "
 class Grid(BaseModel):
     """What a grid's file gives, each entry checked."""
 
-    model_config = STRICT | {"frozen": True}
+    model_config = STRICT
 
     data: Entries = Field(description=A_LIST + EXAMPLES["data"])
     methods: Entries = Field(description=A_LIST + EXAMPLES["methods"])
@@ -201,17 +201,12 @@ class Grid(BaseModel):
 
 
 def parse_grid(text: str) -> list[Task]:
-    """The tasks of a grid's text, no two the same run, in the order of its data sets and seeds.
-
-    Raises:
-        ValueError: in one line for anything that cannot be run, saying what would be valid.
-    """
+    """The tasks of a grid's text, no two the same run; ValueError in one line that says what would be valid."""
     document = parse_document(text)
     if not isinstance(document, dict):
         raise ValueError(f"a grid has the keys {', '.join(Grid.model_fields)}; got {shown(document)}")
     grid = checked(Grid, document, "key")
-    runs = len(grid.data) * len(grid.methods) * len(grid.seeds) * len(grid.settings)
-    if runs > RUNS:
+    if (runs := len(grid.data) * len(grid.methods) * len(grid.seeds) * len(grid.settings)) > RUNS:
         raise ValueError(f"a grid asks for at most {RUNS:,} runs; this one for {runs:,}")
     tasks = []
     for image_set, seed, method, setting in product(grid.data, grid.seeds, grid.methods, grid.settings):

@@ -149,8 +149,7 @@ def connected(scheduler: Any, workers: int | None) -> Iterator[Client]:
 
 def carried_out(client: Client, tasks: Sequence[Task], notebook: Path, runs_dir: Path) -> dict[str, Run | Failure]:
     """What came of each task, by its name; a line tells each thing that happens."""
-    by_name, started = {task.name: task for task in tasks}, set[str]()
-    done: dict[str, Run | Failure] = {}
+    by_name, started, done = {task.name: task for task in tasks}, set[str](), dict[str, Run | Failure]()
 
     def say(what: str, task: Task, more: object) -> None:
         print(f"[{len(done)}/{len(tasks)}] {what:6} {task}: {more}", flush=True)
@@ -203,13 +202,12 @@ def command(task: Task, notebook: Path, output: Path, runs_dir: Path) -> str:
 
 def gathered(tasks: Sequence[Task], done: dict[str, Run | Failure]) -> Sweep:
     """Runs and failures in the order of the grid, row by row."""
-    rows = list(dict.fromkeys(task.row for task in tasks))
-    runs: dict[str, dict[str, list[Run]]] = {task.data: {} for task in tasks}
-    failures = []
-    for task in sorted(tasks, key=lambda task: rows.index(task.row)):
+    rows = list(dict.fromkeys((task.data, task.row) for task in tasks))
+    runs, failures = dict[str, dict[str, list[Run]]](), list[Failure]()
+    for task in sorted(tasks, key=lambda task: rows.index((task.data, task.row))):
         result = done[task.name]
         if isinstance(result, Failure):
             failures.append(result)
         else:
-            runs[task.data].setdefault(task.row, []).append(result)
-    return Sweep({name: by_row for name, by_row in runs.items() if by_row}, failures, tasks[0].split)
+            runs.setdefault(task.data, {}).setdefault(task.row, []).append(result)
+    return Sweep(runs, failures, tasks[0].split)

@@ -11,7 +11,7 @@ from distributed import get_worker
 from papermill import PapermillExecutionError
 
 from dqroute.data import ImageSet
-from dqroute.runs.run import Run, folder_of
+from dqroute.runs.run import SETTINGS, Run, folder_of
 from dqroute.sweep.grid import Task
 from dqroute.sweep.notebook import execute
 from dqroute.training.fit import request_of
@@ -38,7 +38,7 @@ def find(task: Task, known: Known, runs_dir: Path) -> Run | None:
     asked = {"preset": changes.pop("preset"), "changes": changes, "seed": task.seed, "device": "auto"}
     request, _ = request_of(task.method, known.identity, known.augmentation, **asked)
     folder = folder_of(runs_dir, request, known.name)
-    run = Run(folder) if (folder / "settings.json").is_file() else None
+    run = Run(folder) if (folder / SETTINGS).is_file() else None
     return run if run and run.finished and run.report(task.split) else None
 
 
