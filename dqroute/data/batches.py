@@ -27,7 +27,7 @@ from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 def share_of(part: Tensor, share: tuple[int, int]) -> Tensor:
     """What one of several processes takes of a batch: of ``(1, 3)`` the second third, to one image."""
     rank, count = share
-    return part.tensor_split(count)[rank] if count > 1 else part
+    return part.tensor_split(count)[rank]
 
 
 @dataclass
@@ -94,9 +94,8 @@ class Batches(AnyBatches):
         flip = self.sent(torch.rand(n, generator=generator)) < 0.5
         down = torch.arange(self.height, device=self.device)
         across = torch.arange(self.width, device=self.device)
-        # Positions in the shuffled order, batch by batch.
-        for part in torch.arange(n, device=self.device).split(self.sizes)[first:]:
-            part = share_of(part, self.share)
+        for batch in torch.arange(n, device=self.device).split(self.sizes)[first:]:
+            part = share_of(batch, self.share)  # positions in the shuffled order
             index, rows, columns = order[part], top[part, None] + down, left[part, None] + across
             if self.augmentation.flip:
                 columns = torch.where(flip[part, None], columns.flip(1), columns)

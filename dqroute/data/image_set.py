@@ -124,12 +124,10 @@ class ImageSet:
             check_split(split, self.num_classes, part)
         place, kind = ("files", ResizedCrop) if isinstance(self.train, FileSplit) else ("memory", Augmentation)
         if not isinstance(self.augmentation, kind):
-            wrong = f"training images in {place} take {kind.__name__} as their augmentation"
-            raise ValueError(f"{wrong}; got {self.augmentation}")
+            raise ValueError(f"training images in {place} take {kind.__name__}; got augmentation={self.augmentation}")
         if empty := [name for name, count in zip(self.class_names, self.counts.tolist(), strict=True) if count == 0]:
-            raise ValueError(
-                f"{self.name}: no training image for class {listed(empty)}; add images or remove the class"
-            )
+            wrong = f"no training image for class {listed(empty)}"
+            raise ValueError(f"{self.name}: {wrong}; add images or remove the class")
 
     @property
     def splits(self) -> dict[str, AnySplit]:
@@ -173,16 +171,14 @@ def check_split(split: AnySplit, num_classes: int, part: str) -> None:
     """Raise ValueError unless images and labels fit each other and the classes."""
     labels, number = split.labels, len(split.names if isinstance(split, FileSplit) else split.images)
     if isinstance(split, Split) and (split.images.dtype != torch.uint8 or split.images.ndim != 4):
-        kind = f"{split.images.dtype} {list(split.images.shape)}"
-        raise ValueError(f"{part} images must be uint8 [N, channels, height, width]; got {kind}")
+        got = f"{split.images.dtype} {list(split.images.shape)}"
+        raise ValueError(f"{part} images must be uint8 [N, channels, height, width]; got {got}")
     if labels.dtype != torch.int64 or labels.shape != (number,):
-        raise ValueError(
-            f"{part} labels must be int64 [{number}], one for each image; got {labels.dtype} {list(labels.shape)}"
-        )
+        got = f"{labels.dtype} {list(labels.shape)}"
+        raise ValueError(f"{part} labels must be int64 [{number}], one for each image; got {got}")
     if number == 0:
         raise ValueError(f"the {part} split holds no image")
-    bad = labels[(labels < 0) | (labels >= num_classes)]
-    if len(bad):
+    if len(bad := labels[(labels < 0) | (labels >= num_classes)]):
         raise ValueError(
             f"{part} label {int(bad[0])} is out of range: there are {num_classes} classes, so labels run from 0 to "
             f"{num_classes - 1}"

@@ -75,7 +75,7 @@ LISTS = {
     "twice in a list": (
         "train",
         [*LINES["train"], ("a/1.png", 1)],
-        r"train.txt lists 'a/1.png' in line 1 and again in line",
+        r"train.txt lists 'a/1.png' in lines 1 and",
     ),
     "in two lists": (
         "test",

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from dqroute.data.draw import generator
 from dqroute.data.files.decoding import read_rgb
-from dqroute.data.files.reading import decode, named, read_ahead
+from dqroute.data.files.reading import CHUNK, decode, named, read_ahead
 
 STATISTICS_FROM = 1024  # images; their mean is within a level or so of the set's
-CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -98,27 +97,24 @@ def pixel_statistics(images: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple
 def entries(base: Path, names: Sequence[str], remedy: str) -> Iterator[bytes]:
     """A line of a digest for each file: its name below ``base``, and its size in bytes.
 
-    FileNotFoundError names files that are missing, how many there are of how many, and the remedy.
+    FileNotFoundError names files that are missing (a folder, a pipe or a link to nowhere is no file), and the remedy.
     """
 
+    def size_of(name: str) -> int | Exception:
+        try:
+            found = os.stat(base / name)
+        except OSError as error:
+            return error
+        return found.st_size if stat.S_ISREG(found.st_mode) else ValueError("not a file")
+
     def sizes(start: int) -> list[int | Exception]:
-        return [size_of(base / name) for name in names[start : start + 512]]
+        return [size_of(name) for name in names[start : start + 512]]
 
     # On a network drive each question waits for its answer, and a thread is asleep meanwhile.
     with ThreadPoolExecutor(16) as pool:
         found = [size for part in pool.map(sizes, range(0, len(names), 512)) for size in part]
-    gone = [(name, size) for name, size in zip(names, found, strict=True) if isinstance(size, Exception)]
-    if gone:
+    if gone := [(name, size) for name, size in zip(names, found, strict=True) if isinstance(size, Exception)]:
         are = "files are" if len(names) > 1 else "file is"
         raise FileNotFoundError(f"{len(gone):,} of {len(names):,} {are} missing below {base}: {named(gone)}; {remedy}")
     for name, size in zip(names, found, strict=True):
         yield os.fsencode(name) + f"\0{size}\n".encode()
-
-
-def size_of(file: Path) -> int | Exception:
-    """Bytes of a file, or what keeps it from being one (a folder, a pipe or a link that leads nowhere is none)."""
-    try:
-        found = os.stat(file)
-    except OSError as error:
-        return error
-    return found.st_size if stat.S_ISREG(found.st_mode) else ValueError("not a file")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dqroute.data.files.list_file import read_list
+from dqroute.data.sets.lists import read_list
 
 
 def write(path, content):
@@ -90,7 +90,7 @@ def test_one_file_has_one_name_and_lies_in_the_folder(tmp_path):
     list_file.write_text("./a/b.jpg 0\na//c.jpg 1\na/./d/../e.jpg 1\na..jpg 0\n")
     assert list(read_list(list_file).names) == ["a/b.jpg", "a/c.jpg", "a/e.jpg", "a..jpg"]
     list_file.write_text("a.jpg 0\nb/../a.jpg 1\n")
-    with pytest.raises(ValueError, match="lists 'a.jpg' in line 1 and again in line 2"):
+    with pytest.raises(ValueError, match="lists 'a.jpg' in lines 1 and 2"):
         read_list(list_file)
     list_file.write_text("a.jpg 0\nb/../../c.jpg 1\n")
     with pytest.raises(ValueError, match=r"line 2 .*leads out of the images' folder"):
