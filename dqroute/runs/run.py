@@ -79,7 +79,8 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(request["seed"])
         model = method(problem, **request["options"])
-    model.precision = request["training"]["precision"]
+    # A training in bf16 may be opened where only slow emulation computes in it.
+    model.precision = "fp32" if request["training"]["precision"] == "fp32" else "auto"
     return model
 
 
