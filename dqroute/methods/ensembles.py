@@ -17,7 +17,7 @@ from dqroute.models.experts import COSINE_SCALE
 class RIDE(Method):
     """Three experts paid for disagreeing, mean of logits, in the manner of RIDE (Wang et al., 2021).
 
-    ``base`` is each expert's own loss, ``"logit-adjustment"`` or ``"ldam"``; ``diversity`` weighs the reward for
+    ``base`` is each expert's own loss, ``"logit-adjustment"`` or ``"ldam"``; ``diversity`` is δ, the reward for
     disagreeing. The authors' code has 0.2, with LDAM and a long schedule; in the short one of the preset ``laptop``
     0.05 is best on validation images. RIDE's second stage, a router that stops early to save work, is left out.
     """
