@@ -4,6 +4,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 BIN := .venv/bin
 NOTEBOOKS := $(wildcard book/*.ipynb)
+# Threads that spin while they wait for each other bring a training to a stand where cores are shared.
+export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
 .PHONY: help env run test check browser book lab bench clean

@@ -66,8 +66,8 @@ def build_book(output: Path = ROOT, *, everything: bool = False) -> int:
     command += ["-W", "--keep-going", "-n"] + ["--all"] * everything
     # Relative to the notebooks, which run in their own folder: the pages print it.
     environment = os.environ | {"DQROUTE_RUNS": "runs/chapters", "PYTHONUNBUFFERED": "1"}
-    # Threads that spin while they wait bring a build to a stand where cores are shared.
-    environment.setdefault("OMP_WAIT_POLICY", "passive")
+    # Threads that wait for each other bring a build to a stand where cores are shared; the networks are small.
+    environment.setdefault("OMP_NUM_THREADS", "1")
     # A backend chosen outside would take the notebooks' own place, and leave the pages without pictures.
     environment.pop("MPLBACKEND", None)
     build = output / "_build"
