@@ -30,8 +30,9 @@ def classify(
         batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
-        A row a file: ``file``; ``class``, the most probable one; its ``probability``, 0 to 1; ``answered``, whether
-        that is enough; ``problem``, empty unless the file cannot be read, which costs its own row alone.
+        A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
+        ``probability``, 0 to 1; ``answered``, whether that is enough; ``problem``, empty unless the file cannot be
+        read, which costs its own row alone.
     """
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     checked_range("answer_at", answer_at, 0, 1)
