@@ -72,7 +72,8 @@ def without_autocast(function: F) -> F:
 
     @wraps(function)
     def plainly(*args: Any, **kwargs: Any) -> Any:
-        device = next(value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        device = next((value.device.type for value in tensors), "cpu")
         with torch.autocast(device, enabled=False):
             return function(*args, **kwargs)
 

@@ -130,6 +130,8 @@ class DifficultyTracker(nn.Module):
         """
         # In 16 bits a small probability may have become zero, its logarithm -inf; p log p is 0 there.
         log_p = widened(log_probability)
+        if log_p.shape != (len(labels), len(self.weights)):
+            raise ValueError(f"log-probabilities are [{len(labels)}, {len(self.weights)}]; got {list(log_p.shape)}")
         log_p = log_p.clamp_min(torch.finfo(log_p.dtype).min)
         best = log_p.max(dim=1).indices
         # The softmax of log-probabilities is their exp, in a third of its time.

@@ -91,7 +91,7 @@ class DQRouteLoss(nn.Module):
         counts = torch.as_tensor(counts)
         if counts.ndim != 1 or len(counts) < 2 or counts.is_floating_point() or int(counts.min()) < 1:
             raise ValueError(
-                "counts are the training images of each class, whole numbers from 1, for 2 classes or more"
+                f"counts are each class's training images, whole numbers from 1, for 2 classes or more; got {counts}"
             )
         self.alpha, self.start = checked_range("alpha", alpha, 0, 1), checked_range("start", start, 0, 1)
         self.strength, self.tau = checked_range("strength", strength, 0), checked_range("tau", tau, 0)
@@ -101,8 +101,12 @@ class DQRouteLoss(nn.Module):
                 "with outsiders=0 an expert's logits outside its classes are untrained; use fusion='restricted'"
             )
         self.fusion, self.temperature = choose("fusion rule", fusion, FUSIONS), checked_temperature(temperature)
+        if not isinstance(prior_follows, bool):
+            raise ValueError(f"prior_follows is True or False; got {prior_follows!r}")
         self.prior_follows = prior_follows
         shots = shot_groups(counts, groups) if isinstance(groups, str) else groups
+        if shots.num_classes != len(counts):
+            raise ValueError(f"groups of {shots.num_classes} classes do not fit the counts of {len(counts)}")
         sets = nested_class_sets(shots, counts, experts)
         self.detectors = DetectorBank(detector, sets, len(counts), features)
         self.tracker = DifficultyTracker(len(counts), lam, gamma, smoothing, memory)
@@ -121,9 +125,9 @@ class DQRouteLoss(nn.Module):
             logits: of the experts, ``[K, B, C]``, any floating type; labels: int64 ``[B]``.
             features: ``[K, B, D]``, where the detectors read them.
         """
-        if logits.ndim != 3 or logits.shape[::2] != self.detectors.members.shape:
-            experts, classes = self.detectors.members.shape
-            raise ValueError(f"logits are [{experts} experts, batch, {classes} classes]; got {list(logits.shape)}")
+        self.check(logits)
+        if labels.dtype != torch.int64 or labels.shape != logits.shape[1:2]:
+            raise ValueError(f"labels are int64 [{logits.shape[1]}]; got {labels.dtype} {list(labels.shape)}")
         outputs = ExpertOutputs(widened(logits), features)
         each, terms = outputs.logits.unbind(), []
         priors = self.log_priors
@@ -150,8 +154,15 @@ class DQRouteLoss(nn.Module):
 
     def fuse(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Fusion:
         """One prediction from the experts, of their logits ``[K, B, C]``; see :mod:`dqroute.core.routing`."""
+        self.check(logits)
         log_odds = self.detectors(logits, features, ran)
         return fuse(self.fusion, logits, log_odds, self.detectors.members, self.temperature)
+
+    def check(self, logits: Tensor) -> None:
+        """Raise ValueError unless these are logits of these experts and classes."""
+        experts, classes = self.detectors.members.shape
+        if logits.ndim != 3 or logits.shape[::2] != (experts, classes):
+            raise ValueError(f"logits are [{experts} experts, batch, {classes} classes]; got {list(logits.shape)}")
 
     def end_epoch(self, progress: float = 1.0) -> None:
         """Turn what was counted into difficulties, and these into the class weights of the next epoch.
@@ -160,6 +171,7 @@ class DQRouteLoss(nn.Module):
             progress: share of the training that is done, 0 to 1; class weights count from ``start`` on. Left out, they
                 count from the second epoch on.
         """
+        checked_range("progress", progress, 0, 1)
         self.tracker.end_epoch()
         self.weigh(progress)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dqroute.core.checks import checked_whole
+
 GROUP_NAMES = ("many", "medium", "few")
 
 
@@ -128,9 +130,7 @@ def nested_class_sets(groups: ShotGroups, counts: Sequence[int] | Tensor, expert
     Raises:
         ValueError: if ``experts`` is below 1 or so large that a set would be empty.
     """
-    if experts < 1:
-        raise ValueError(f"at least one expert is needed; got {experts}")
-    n = torch.as_tensor(counts)
+    experts, n = checked_whole("experts", experts, 1), torch.as_tensor(counts)
     sets = [tuple(range(groups.num_classes)), tuple(sorted(groups.medium + groups.few)), groups.few]
     while len(sets) < experts:
         rarest_first = sorted(sets[-1], key=lambda c: (int(n[c]), -c))

@@ -1,4 +1,4 @@
-"""Image sets by name. May import core and models.
+"""Image sets by name. May import core (and models).
 
 ``image_set`` says what a set is, ``draw`` how it is thinned to a long tail, ``batches`` how training sees it; ``sets/``
 holds one file a data set, ``files/`` what reads pictures and lists, ``disk`` writes files that are never half done.

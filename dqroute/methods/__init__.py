@@ -1,12 +1,15 @@
 """The methods by name: each a network, a loss and a way to predict. May import ``core``, ``models`` and ``data``.
 
-``base`` says what a method is; a new one is a subclass with a ``loss`` and a line ``@register("name")``.
+``base`` says what a method is; a new one is a subclass with a ``loss`` and a line ``@register("name")`` in a file here.
 """
 
-from dqroute.methods import baselines as baselines  # the files that fill METHODS
-from dqroute.methods import dqroute as dqroute
-from dqroute.methods import ensembles as ensembles
+import importlib
+import pkgutil
+
 from dqroute.methods.base import METHODS, Method, Problem, method_options, register
 from dqroute.methods.prediction import Prediction
 
 __all__ = ["METHODS", "Method", "Prediction", "Problem", "method_options", "register"]
+
+for module in pkgutil.iter_modules(__path__, __name__ + "."):
+    importlib.import_module(module.name)  # which fills METHODS

@@ -141,7 +141,7 @@ class Method(nn.Module):
                 times as probable as the runner-up; from 1. None runs all experts for every image.
 
         Raises:
-            ValueError: if there are no images or they have another type, number of channels or size, one cannot be
+            ValueError: if nothing is given or images have another type, number of channels or size, one cannot be
                 read, or ``sure_at`` is out of range.
         """
         network = self.network_for_prediction()

@@ -78,9 +78,9 @@ def open_run(place: str | Path) -> Run:
 
     FileNotFoundError if there is no such place, ValueError if what is there is damaged or of another format.
     """
-    if (line := re.fullmatch(r"(.+\.jsonl)(?::(\d+))?", str(place))) is None:
+    if (line := re.fullmatch(r"(.+\.jsonl)(?::(.*))?", str(place))) is None:
         return Run(place)
-    runs, number = read_published(line[1]), int(line[2] or 0)
+    runs, number = read_published(line[1]), int(line[2]) if (line[2] or "").isdecimal() else 0
     if not 1 <= number <= len(runs):
         raise FileNotFoundError(f"which run? {line[1]} has the lines 1 to {len(runs)}, as in {line[1]}:1; got {place}")
     return runs[number - 1]

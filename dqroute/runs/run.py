@@ -26,7 +26,7 @@ from dqroute.runs.locking import only_process
 from dqroute.runs.report import Report
 
 FORMAT = 1
-# The files of a run folder. Their names stand here and nowhere else.
+# The files of a run folder. The names of what it keeps stand here and nowhere else.
 SETTINGS = "settings.json"  # what was asked: method, options, training settings, seed, data set, class counts
 PROVENANCE = "provenance.json"  # code, packages, machine, pixels' fingerprint; "finished" when the training is
 EPOCHS = "epochs.jsonl"  # a line an epoch: loss, accuracy, rate, seconds, what the method tells of itself

@@ -120,11 +120,11 @@ def data_entry(item: Any) -> Entry:
         raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
     # The notebook draws the training images from seed 0, so that all runs of a data set share them.
     meaning = all_options(kind, DATA_SETS[kind], given, "seed", *["root"] * bool(path))
-    checked_imbalance(meaning["imbalance"])
+    checked_imbalance(meaning.get("imbalance"))
     checked_val(meaning.get("val"))
     # Workers may run in another folder.
     paths = {option: absolute(given[option]) for option in ("root", "lists", "class_names") if option in given}
-    given = {"imbalance": meaning["imbalance"]} | given | paths
+    given = {"imbalance": meaning.get("imbalance")} | given | paths
     return Entry(f"{kind}:{absolute(path)}" if path else name, given, meaning | paths, label)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ def fit(
         OtherProcessFailed: if another of the processes that train together fails.
         SystemExit, KeyboardInterrupt: after SIGTERM and Ctrl-C, when the training is saved.
     """
+    if not isinstance(data, ImageSet):
+        raise ValueError(f"dq.fit takes a method's name, then an image set from dq.load; got {data!r} for the set")
     processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
     with processes.ending_together():
         where = resolve_device(device)
@@ -147,10 +150,12 @@ def divide_changes(method: str, preset: str, changes: Mapping[str, Any]) -> tupl
     own = method_options(method)
     training = {name: value for name, value in changes.items() if name in setting_names()}
     options = {name: value for name, value in changes.items() if name in own}
-    unknown = changes.keys() - training.keys() - options.keys()
+    unknown = sorted(changes.keys() - training.keys() - options.keys())
     if unknown:
+        close = get_close_matches(unknown[0], [*own, *setting_names()], n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise ValueError(
-            f"unknown setting {', '.join(sorted(unknown))}; training takes {', '.join(setting_names())}; "
+            f"unknown setting {', '.join(unknown)}{hint}; training takes {', '.join(setting_names())}; "
             f"{method} takes {', '.join(own) or 'no options'}"
         )
     return training_settings(preset, training), options

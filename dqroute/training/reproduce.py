@@ -4,7 +4,7 @@
 another folder and compares. ``RUN`` is a run folder, or a line of a published table; ``DATA`` is what
 :func:`dqroute.load` takes, with options in JSON where the settings cannot tell them:
 
-    python -m dqroute.training.reproduce book/results/cifar-100.jsonl:7 cifar100
+    python -m dqroute.training.reproduce book/results/glyphs.jsonl:1 glyphs
     python -m dqroute.training.reproduce runs/folder/ride-seed1-6bad1d6e9e folder:pictures '{"size": 64}'
 
 It ends with 0 if the numbers are identical or agree within the tolerance, and with 1 if they differ.
@@ -58,7 +58,11 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     Raises:
         ValueError: if what is loaded is not what the run was trained on.
     """
-    build = DATA_SETS.get(name.split(":", 1)[0])
+    given, wanted = name.split(":", 1)[0], run.settings["data"]["name"]
+    if given != wanted:
+        path = ":PATH" * (wanted in ("folder", "list"))
+        raise ValueError(f"{run.folder} was trained on {wanted!r}; give {wanted}{path} instead of {name}")
+    build = DATA_SETS.get(given)
     takes = inspect.signature(build).parameters if build else {}
     told = {key: value for key, value in run.settings["data"].items() if key in takes}
     data = load(name, **told | options)

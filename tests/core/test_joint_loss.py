@@ -216,7 +216,7 @@ def test_its_state_dict_is_all_of_its_state():
 
 @pytest.mark.parametrize("counts", [[5], [3, 0, 2], [1.5, 2.5], [[1, 2], [3, 4]]])
 def test_counts_that_are_none_are_refused(counts):
-    with pytest.raises(ValueError, match="counts are the training images of each class"):
+    with pytest.raises(ValueError, match="counts are each class's training images"):
         DQRouteLoss(counts)
 
 

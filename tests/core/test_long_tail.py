@@ -106,5 +106,5 @@ def test_nested_sets_are_never_empty():
     counts = torch.tensor([200, 150, 50])
     with pytest.raises(ValueError, match="expert 3 of 3 would have no class"):
         nested_class_sets(shot_groups(counts, "shots"), counts, 3)
-    with pytest.raises(ValueError, match="at least one expert"):
+    with pytest.raises(ValueError, match="experts must be a whole number of at least 1"):
         nested_class_sets(shot_groups(counts), counts, 0)

@@ -73,7 +73,7 @@ def test_a_run_published_again_is_replaced_where_it_stands(runs, file):
 
 def test_what_else_lies_in_a_folder_is_not_published(runs, tmp_path):
     folder = shutil.copytree(runs[0].folder, tmp_path / "run")
-    write_json(folder / "notes.json", {"where": "/home/somebody"})
+    write_json(folder / "notes.json", {"where": "/srv/somebody"})
     (line,) = publish([dq.Run(folder)], tmp_path / "table.jsonl")
     assert line.read("notes.json") is None and "somebody" not in (tmp_path / "table.jsonl").read_text()
 
