@@ -44,7 +44,8 @@ def checked_seed(seed: object) -> int:
 def checked_range(name: str, value: object, low: float, high: float = inf) -> float:
     """The value; ValueError naming it unless it is a number from ``low`` to ``high`` (NaN and infinity are not)."""
     # Written so that NaN, which compares false with everything, is refused too.
-    if not (isinstance(value, Real) and low <= float(value) <= high and float(value) != inf):
+    fits = isinstance(value, Real) and low <= float(value) <= high and float(value) != inf
+    if isinstance(value, bool) or not (fits and isinstance(value, Real)):
         bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
         raise ValueError(f"{name} must lie {bound}; got {value!r}")
     return float(value)

@@ -117,7 +117,7 @@ class LinearDetector(Detector):
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
         if outputs.features.ndim != 3:
             raise ValueError("linear detectors read what the experts' classifiers read: pass features=")
-        return self.score(widened(outputs.features[self.expert])).squeeze(1)
+        return widened(self.score(outputs.features[self.expert].to(self.score.weight.dtype)).squeeze(1))
 
 
 DETECTORS: dict[str, type[Detector]] = {

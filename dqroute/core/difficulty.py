@@ -59,8 +59,8 @@ def frequency_prior(counts: Tensor, kind: str = "inverse", beta: float = 0.9999)
     """
     n = counts.double()
     choose("frequency prior", kind, ("inverse", "effective"))
-    if not 0 <= beta < 1:
-        raise ValueError(f"beta of the effective number must lie in [0, 1); got {beta}")
+    if checked_range("beta", beta, 0, 1) == 1:
+        raise ValueError("beta of the effective number must lie in [0, 1)")
     prior = 1 / n if kind == "inverse" else (1 - beta) / (1 - beta**n)
     return (prior / prior.sum()).float()
 
@@ -110,11 +110,10 @@ class DifficultyTracker(nn.Module):
         self, num_classes: int, lam: float = 1.0, gamma: float = 1.0, smoothing: float = 0.7, memory: float = 0.5
     ) -> None:
         super().__init__()
-        checked_range("lam", lam, 0)
-        checked_range("gamma", gamma, 0)
-        checked_range("memory", memory, 0, 1)
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing must lie in [0, 1); got {smoothing}")
+        for name, value, most in (("lam", lam, 1000), ("gamma", gamma, 1000), ("memory", memory, 1)):
+            checked_range(name, value, 0, most)
+        if checked_range("smoothing", smoothing, 0, 1) == 1:
+            raise ValueError("smoothing must lie in [0, 1): at 1 no accuracy would ever count")
         self.lam, self.gamma, self.smoothing, self.memory = lam, gamma, smoothing, memory
         zeros = torch.zeros(num_classes)
         for name in ("entropy", "accuracy", "difficulty", "seen", "entropy_sum", "correct_sum", "image_count"):
@@ -137,8 +136,8 @@ class DifficultyTracker(nn.Module):
         # The softmax of log-probabilities is their exp, in a third of its time.
         entropy = -torch.linalg.vecdot(log_p.softmax(dim=1), log_p).to(self.entropy_sum.dtype)
         self.entropy_sum.index_add_(0, labels, entropy)
-        self.correct_sum.index_add_(0, labels, (best == labels).float())
-        self.image_count.index_add_(0, labels, torch.ones_like(labels, dtype=torch.float32))
+        self.correct_sum.index_add_(0, labels, (best == labels).to(self.correct_sum.dtype))
+        self.image_count.index_add_(0, labels, torch.ones_like(labels, dtype=self.image_count.dtype))
 
     @torch.no_grad()
     def end_epoch(self) -> None:

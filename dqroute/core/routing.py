@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from math import inf
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -45,7 +46,8 @@ def rule(name: str) -> Callable[[Rule], Rule]:
         @without_autocast
         @wraps(function)
         def fused(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float = 1.0) -> Fusion:
-            return function(widened(logits), widened(log_odds), members, checked_temperature(temperature))
+            z = widened(logits)
+            return function(z, log_odds.to(z.dtype), members, checked_temperature(temperature))
 
         FUSIONS[name] = fused
         return fused
@@ -66,7 +68,7 @@ def confidence_weights(log_odds: Tensor, temperature: float) -> Tensor:
 
 def equal_weights(log_odds: Tensor) -> Tensor:
     """The same weight for every expert that ran, ``[B, K]``."""
-    ran = (log_odds > -inf).float()
+    ran = (log_odds > -inf).to(log_odds.dtype)
     return (ran / ran.sum(dim=0)).T
 
 
@@ -165,6 +167,6 @@ def fuse(name: str, logits: Tensor, log_odds: Tensor, members: Tensor, temperatu
 
 def checked_temperature(temperature: float) -> float:
     """The temperature; ValueError unless it is positive and finite."""
-    if not 0 < temperature < inf:
+    if not (isinstance(temperature, Real) and 0 < temperature < inf):
         raise ValueError(f"the fusion temperature must be positive and finite; got {temperature}")
     return temperature

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 import sysconfig
 from collections.abc import Callable
@@ -29,7 +30,9 @@ def resolve_device(name: str | torch.device) -> torch.device:
     ValueError for an unknown device, or CUDA where there is none.
     """
     name = str(name)
-    choose("device", name.split(":")[0], ("auto", "cpu", "cuda"))
+    if not re.fullmatch(r"[a-z]+(:\d+)?", name):
+        raise ValueError(f"a device is 'auto', 'cpu', 'cuda' or 'cuda:1'; got {name!r}")
+    choose("device", name if name.startswith("auto") else name.split(":")[0], ("auto", "cpu", "cuda"))
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError("device='cuda' was asked for, but torch sees no CUDA GPU; use device='cpu' or 'auto'")
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
@@ -59,6 +62,7 @@ def precision_context(precision: str, device: torch.device) -> AbstractContextMa
 
 def uses_bf16(precision: str, device: torch.device) -> bool:
     """What a precision comes to on a device."""
+    choose("precision", precision, ("auto", "bf16", "fp32"))
     return precision == "bf16" or (precision == "auto" and computes_in_bf16(device))
 
 

@@ -23,7 +23,9 @@ class PublishedRun(Run):
     """
 
     def __init__(self, place: str, record: Any) -> None:
-        if not (isinstance(record, dict) and is_run(record.get(SETTINGS))):
+        asked = record.get(SETTINGS, {}) if isinstance(record, dict) else {}
+        known = {"digest", "method", "options", "training", "seed", "data", "problem", "class_names"}
+        if not (is_run(asked) and known <= asked.keys() and isinstance(record.get(EPOCHS, []), list)):
             raise ValueError(f"{place} holds no run of the format that this version reads")
         self.record = record
         super().__init__(place)
@@ -65,11 +67,13 @@ def without_classes(epochs: list[dict[str, Any]], classes: int) -> list[dict[str
 def read_published(path: str | Path) -> list[PublishedRun]:
     """The runs of a file that :func:`publish` wrote; ValueError names a line that holds none of this format."""
     runs = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    # Bytes, because text would be cut at more than line feeds.
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
         try:
-            runs.append(PublishedRun(f"{path}:{number}", json.loads(line)))
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}:{number} is not readable JSON ({error}); restore the file") from error
+        runs.append(PublishedRun(f"{path}:{number}", record))
     return runs
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 BYTES, DEPTH, LETTERS, NUMBER = 20_000, 10, 2_000, 2**63
 
@@ -22,7 +22,7 @@ def parse_document(text: str) -> Any:
         for event in YAML(typ="safe", pure=True).parse(text):
             depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
             for refused, why in (
-                (isinstance(event, AliasEvent), "a grid takes no aliases; write out what the * stands for"),
+                (getattr(event, "anchor", None), "a grid takes no & and no *; write out what they stand for"),
                 (depth > DEPTH, f"a grid is nested at most {DEPTH} deep"),
                 (len(getattr(event, "value", "")) > LETTERS, f"a value has at most {LETTERS:,} letters"),
             ):
@@ -42,7 +42,7 @@ def check_numbers(value: Any, name: object) -> None:
     """Raise ValueError for a number that is infinite, NaN or beyond 64 bits, naming its key."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            check_numbers(inner, key)
+            check_numbers(inner, key if str(key).isprintable() else repr(key))
     elif isinstance(value, list):
         for inner in value:
             check_numbers(inner, name)

@@ -134,7 +134,8 @@ def method_entry(item: Any) -> Entry:
     meaning = all_options(name, METHODS[choose("method", name, METHODS)].__init__, given)
     # A million experts would take minutes to build and refuse.
     for option, value in given.items():
-        checked_range(option, value if isinstance(value, int) else 0, -100, 100)
+        if isinstance(value, int) and not isinstance(value, bool):
+            checked_range(option, value, -100, 16 if option == "experts" else 100)
     # All shot groups, and classes enough for any number of experts: a value out of range is refused by this problem.
     counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
     with torch.random.fork_rng(devices=[]):

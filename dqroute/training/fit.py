@@ -75,6 +75,8 @@ def fit(
     with processes.ending_together():
         where = resolve_device(device)
         checked_range("checkpoint_minutes", checkpoint_minutes, 0)
+        if compile not in (None, True, False):
+            raise ValueError(f"compile is True, False or None; got {compile!r}")
         request, settings = request_of(
             method, data.identity, vars(data.augmentation), seed=seed, preset=preset, changes=changes, device=device
         )

@@ -19,7 +19,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -186,6 +186,16 @@ def alike(name: str, value: float, other: float, tolerance: float) -> bool:
     return abs(value - other) <= tolerance * (max(abs(value), abs(other)) if name.endswith("loss") else 1)
 
 
+def options_of(text: str) -> dict[str, Any]:
+    """Options of a data set; ArgumentTypeError unless they are a JSON object."""
+    options: Any = None
+    with suppress(ValueError):
+        options = json.loads(text)
+    if not isinstance(options, dict):
+        raise argparse.ArgumentTypeError(f"options are written as JSON, such as '{{\"size\": 64}}'; got {text}")
+    return options
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Reproduce the run that the command line names."""
     parser = argparse.ArgumentParser(
@@ -193,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("run", metavar="RUN", help="a run folder, or FILE.jsonl:LINE of a published table")
     parser.add_argument("data", metavar="DATA", help="as dqroute.load takes it: glyphs, cifar100, folder:PATH, …")
-    parser.add_argument("options", nargs="?", type=json.loads, default="{}", help="of the data set, in JSON")
+    parser.add_argument("options", nargs="?", type=options_of, default="{}", help="of the data set, in JSON")
     parser.add_argument("--runs-dir", type=Path, help="where the new run goes; by default it is not kept")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="default: %(default)s")
     parser.add_argument("--device", default="auto")

@@ -236,3 +236,31 @@ def test_every_detector_and_rule_by_its_name():
     assert set(DETECTORS) == {"energy", "consensus", "max-softmax", "linear"}
     for rule in FUSIONS:
         assert joint(*case(), fusion=rule).isfinite()
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_in_64_bits_it_computes_in_64_bits(fusion, detector):
+    loss = DQRouteLoss(COUNTS, GROUPS, fusion=fusion, detector=detector, features=4)
+    z, y = case()
+    features = torch.randn(3, 6, 4, dtype=torch.float64)
+    assert loss(z.double(), y, features).dtype == torch.float64
+    assert loss.fuse(z.double(), features).log_probability.dtype == torch.float64
+    loss.double()(z.double(), y, features)
+    loss.end_epoch()
+
+
+def test_what_is_none_of_its_kind_is_refused():
+    with pytest.raises(ValueError, match="groups of 3 classes do not fit the counts of 4"):
+        DQRouteLoss([9, 5, 3, 2], GROUPS)
+    for options in ({"prior_follows": "no"}, {"experts": 2.5}, {"alpha": True}, {"smoothing": "0.5"}, {"gamma": 1e300}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            DQRouteLoss(COUNTS, GROUPS, **options)
+    z, y = case()
+    for labels in (y.int(), y[:3], y.float(), y[:, None]):
+        with pytest.raises(ValueError, match="labels are int64"):
+            module()(z, labels)
+    with pytest.raises(ValueError, match="progress must lie between 0 and 1"):
+        module().end_epoch(30)
+    with pytest.raises(ValueError, match=r"logits are \[3 experts"):
+        module().fuse(z[:2])

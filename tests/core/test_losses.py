@@ -123,7 +123,7 @@ def test_diversity_moves_the_experts_and_not_their_mean():
 def test_focus_by_hand():
     """80, 16 and 4 images, outsiders ¼. Expert 1: 1 throughout. Expert 2: ¼, 1, 1 come to (20 + 16 + 4) / 100 = 0.4 an
     image, so 0.625, 2.5, 2.5. Expert 3: ¼, ¼, 1 to 0.28, so 1/1.12, 1/1.12, 1/0.28."""
-    members = DetectorBank("energy", SETS, 3, 4, 4).members
+    members = DetectorBank("energy", SETS, 3).members
     focus = losses.expert_focus(COUNTS, members, 0.25)
     expected = torch.tensor([[1.0, 1, 1], [0.625, 2.5, 2.5], [1 / 1.12, 1 / 1.12, 1 / 0.28]])
     torch.testing.assert_close(focus, expected)
