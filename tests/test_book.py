@@ -20,9 +20,6 @@ from browser import find_browser, on_build_server
 from bs4 import BeautifulSoup
 from build_book import RESULTS, ROOT
 
-# One process builds the book and looks at it, however many run tests.
-pytestmark = pytest.mark.xdist_group("book")
-
 PAGES = [f"{page}.html" for page in build_book.pages()]
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
 # Those that building runs.
