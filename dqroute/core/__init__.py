@@ -8,9 +8,9 @@ from dqroute.core.curves import coverage_curve, trade_off
 from dqroute.core.detectors import DETECTORS, DetectorBank
 from dqroute.core.difficulty import DifficultyTracker
 from dqroute.core.joint_loss import DQRouteLoss
-from dqroute.core.long_tail import ShotGroups, exponential_counts, shot_groups
+from dqroute.core.long_tail import ShotGroups, exponential_counts, nested_class_sets, shot_groups
 from dqroute.core.outputs import ExpertOutputs
-from dqroute.core.routing import FUSIONS, Fusion, fuse
+from dqroute.core.routing import FUSIONS, Fusion, fuse, rule
 
 __all__ = [
     "DETECTORS",
@@ -24,6 +24,8 @@ __all__ = [
     "coverage_curve",
     "exponential_counts",
     "fuse",
+    "nested_class_sets",
+    "rule",
     "shot_groups",
     "trade_off",
 ]

@@ -1,4 +1,5 @@
-"""Networks: backbones by name, cut into a trunk and a branch an expert, and the weights they start from.
+"""Networks, and where they compute. May import ``core``.
 
-May import ``core``.
+``backbones`` by name, cut into a trunk and a branch an expert by ``experts``; ``pretrained`` weights to start from;
+``folding`` for prediction; ``device``, precision and compiling; ``cost`` in parameters and operations.
 """

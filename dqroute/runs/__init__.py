@@ -1,5 +1,6 @@
-"""The run folder, and what is read out of it: reports and curves, explanations, tables, published runs.
+"""The run folder, and what is read out of it. May import ``core``, ``models``, ``data`` and ``methods``.
 
-A training writes into a run folder (``run.py`` names its files), and nothing here knows how to train. May import
-``core``, ``models``, ``data`` and ``methods``.
+A training writes into a ``run``'s folder, and nothing here knows how to train. ``evaluate`` makes its ``report`` and
+curves, ``explain`` and ``classify`` put it to work, ``tables`` set runs side by side, ``published`` has many in a file;
+``provenance`` tells where a run comes from, ``locking`` keeps two processes apart.
 """

@@ -1,4 +1,5 @@
-"""From a method and an image set to a finished run: settings, loop, checkpoint, several processes, and again.
+"""From a method and an image set to a finished run. May import every room but ``sweep`` and ``show``.
 
-May import every room but ``sweep`` and ``show``.
+``fit`` finds a run or begins it, ``loop`` trains it by ``settings`` with an ``optimizer``, ``checkpoint`` saves it;
+``distribution`` is for several processes, ``interruption`` and ``progress`` for who waits; ``reproduce`` repeats it.
 """
