@@ -366,6 +366,6 @@ def check_pointer(page, part) -> None:
         assert part.locator(".moving-drawing img").get_attribute("src") in picture
         assert int(part.locator("input").input_value()) == k
         mark = part.locator(".moving-mark").bounding_box()
-        assert abs(mark["x"] + mark["width"] / 2 - box["x"] - x * box["width"]) < 3
+        assert abs(mark["x"] + mark["width"] / 2 - box["x"] - x * box["width"]) < 1
     page.mouse.move(box["x"] + 2, box["y"] + 2)
     assert answer.inner_text() == table["frames"][alone[4]][1], "a corner without points leaves what was shown"
