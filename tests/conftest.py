@@ -12,9 +12,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from collections.abc import Iterator
 from pathlib import Path
 
+import build_book
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 from training import QUICK, make_tiny
 
 import dqroute as dq
@@ -96,3 +98,25 @@ def batch(tiny: ImageSet) -> tuple[torch.Tensor, torch.Tensor]:
     labels = tiny.train.labels
     index = torch.cat([(labels == c).nonzero().flatten()[:2] for c in range(10)])
     return tiny.train.images[index], labels[index]
+
+
+@pytest.fixture(scope="session")
+def html(testrun_uid) -> Path:
+    """The book's pages, a warning being an error: built once for all processes, where `make book` builds.
+
+    Notebooks are executed where their cells or the package changed, so that what one has executed the other finds.
+    """
+    mark = build_book.ROOT / "_build" / ".tested-in"
+    mark.parent.mkdir(exist_ok=True)
+    with FileLock(mark.with_suffix(".lock")):
+        if not (mark.is_file() and mark.read_text() == testrun_uid):
+            before = published()
+            assert build_book.build_book() == 0, "the book does not build; its log is above"
+            assert published() == before, "chapters train in a folder of their own; every run on a page is published"
+            mark.write_text(testrun_uid)
+    return mark.parent / "html"
+
+
+def published() -> dict[str, int]:
+    """The files in book/results and when they were written."""
+    return {str(path): path.stat().st_mtime_ns for path in build_book.RESULTS.rglob("*") if path.is_file()}
