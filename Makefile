@@ -36,7 +36,7 @@ browser: env  ## find a Chromium for the tests of the book, or install one
 	@$(BIN)/python tools/browser.py
 
 test: check browser  ## all checks, then all tests but the weekly workflow's, the slow ones too, in two processes
-	$(BIN)/python -m pytest -m "not weekly" -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not weekly" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 book: env  ## build the book into _build/html, warnings being errors
 	@$(BIN)/python tools/build_book.py
