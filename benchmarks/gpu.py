@@ -49,7 +49,8 @@ def steps_without_waiting(training: Training, steps: int = 20) -> float:
     started = time.perf_counter()
     try:
         for step in range(steps):
-            training.step(*batches[step % len(batches)], 1e-3)
+            images, labels = batches[step % len(batches)]
+            training.step(images, labels, 1e-3)
     finally:
         if training.device.type == "cuda":
             torch.cuda.set_sync_debug_mode("default")

@@ -51,6 +51,7 @@ def normalisation(mean: tuple[float, ...], std: tuple[float, ...]) -> list[Any]:
 def augmentation(data: ImageSet) -> list[Any]:
     """The set's random changes, in torchvision's words."""
     chosen = data.augmentation
+    assert chosen is not None
     crop: Any = (
         transforms.RandomResizedCrop(data.shape[1], chosen.scale, chosen.ratio)
         if isinstance(chosen, ResizedCrop)

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
-from torch.nn import functional as F
 
 from dqroute.data.sets import glyph_rendering as glyphs
 from dqroute.data.sets.glyph_rendering import CHARACTERS
+from dqroute.models.gradients import GradientHistograms
 
 COMMAND = "python tools/glyph_difficulty.py"
 FILE = Path(glyphs.__file__).with_name("glyph_difficulty.json")
@@ -40,28 +40,9 @@ def measure(train_per_class: int = 100, test_per_class: int = 400, size: int = 3
     return (predicted != test_labels).view(len(CHARACTERS), -1).double().mean(1)
 
 
-def gradient_histograms(images: Tensor, cell: int = 4, directions: int = 8) -> Tensor:
-    """Histograms of gradient directions over cells, after Dalal and Triggs (2005), without block normalisation.
-
-    Args:
-        images: uint8 ``[N, 1, H, W]``.
-
-    Returns:
-        float32 ``[N, directions * H/cell * W/cell]``, square roots of frequencies.
-    """
-    features = []
-    for part in images.split(2048):
-        smooth = F.avg_pool2d(part.float(), 3, stride=1, padding=1)
-        along_x = F.pad(smooth[..., 2:] - smooth[..., :-2], (1, 1))
-        along_y = F.pad(smooth[..., 2:, :] - smooth[..., :-2, :], (0, 0, 1, 1))
-        strength = torch.hypot(along_x, along_y)
-        turn = torch.atan2(along_y, along_x) / (2 * torch.pi) * directions
-        centres = torch.arange(directions).view(1, -1, 1, 1)
-        away = (turn - centres + directions / 2).remainder(directions) - directions / 2
-        votes = (1 - away.abs()).clamp_(min=0) * strength
-        histogram = F.avg_pool2d(votes, cell).flatten(1)
-        features.append((histogram / histogram.sum(1, keepdim=True)).sqrt())
-    return torch.cat(features)
+def gradient_histograms(images: Tensor) -> Tensor:
+    """Histograms of gradient directions, float32 ``[N, D]``, of uint8 ``[N, 1, H, W]``."""
+    return torch.cat([GradientHistograms()(part) for part in images.split(2048)])
 
 
 def document(errors: Tensor, train_per_class: int, test_per_class: int, size: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dqroute.sweep.worker import find, known_of
 @cache
 def loaded(arguments: str) -> ImageSet:
     """The image set that a grid's entry, as JSON, asks for; all its runs share it."""
-    return load(seed=0, **json.loads(arguments))
+    return load(**{"seed": 0} | json.loads(arguments))
 
 
 def finished_runs(grid: Path, runs_dir: Path) -> list[Run]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+LISTED = 60  # names that a message tells in full
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -26,7 +27,9 @@ def choose(kind: str, name: str, valid: Iterable[str]) -> str:
         return name
     close = get_close_matches(str(name), names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise ValueError(f"unknown {kind} {name!r}{hint}; the valid ones are {', '.join(names)}")
+    # A thousand names help nobody.
+    near = names if len(names) <= LISTED else [*get_close_matches(str(name), names, n=5, cutoff=0.4), "…"]
+    raise ValueError(f"unknown {kind} {name!r}{hint}; the valid ones are {', '.join(near)}")
 
 
 def plain(value: Any) -> Any:

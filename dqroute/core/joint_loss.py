@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dqroute.core.checks import checked_range, choose, widened, without_autocast
+from dqroute.core.checks import checked_range, checked_whole, choose, widened, without_autocast
 from dqroute.core.detectors import DetectorBank
 from dqroute.core.difficulty import DifficultyTracker, combine_weights, frequency_prior
 from dqroute.core.long_tail import ShotGroups, nested_class_sets, shot_groups
 from dqroute.core.losses import expert_focus, expert_priors, log_prior
 from dqroute.core.outputs import UNKNOWN, ExpertOutputs
+from dqroute.core.rings import RingFusion
 from dqroute.core.routing import FUSIONS, Fusion, checked_temperature, fuse
 
 
@@ -48,10 +49,15 @@ class DQRouteLoss(nn.Module):
         experts: ``K``, nested as :func:`~dqroute.core.long_tail.nested_class_sets` says.
         outsiders: o, 0 to 1, what an image of other classes counts for an expert beside one of its own; see
             :func:`~dqroute.core.losses.expert_focus`.
-        detector: a name from :data:`~dqroute.core.detectors.DETECTORS`; detector_weight: μ.
+        detector: a name from :data:`~dqroute.core.detectors.DETECTORS`; detector_weight: μ. With ``fusion="rings"``
+            neither counts.
         tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
-        fusion: a name from :data:`~dqroute.core.routing.FUSIONS`; temperature: of the detectors' confidences there.
+        fusion: a name from :data:`~dqroute.core.routing.FUSIONS`, or ``"rings"``, the plain mean until :meth:`settle`
+            has fitted it, its rings then being the detectors; see :class:`~dqroute.core.rings.RingFusion`.
+        temperature: of the detectors' confidences, with the rules of FUSIONS.
         features: ``D``, for the detectors that read features.
+        further: experts of another kind whose logits follow the nested ones'. They have all classes, are not trained
+            here, and are heard by ``"rings"`` alone.
 
     Raises:
         ValueError: for unknown names and values out of range.
@@ -86,6 +92,7 @@ class DQRouteLoss(nn.Module):
         fusion: str = "nested",
         temperature: float = 1.0,
         features: int = 0,
+        further: int = 0,
     ) -> None:
         super().__init__()
         counts = torch.as_tensor(counts)
@@ -100,7 +107,8 @@ class DQRouteLoss(nn.Module):
             raise ValueError(
                 "with outsiders=0 an expert's logits outside its classes are untrained; use fusion='restricted'"
             )
-        self.fusion, self.temperature = choose("fusion rule", fusion, FUSIONS), checked_temperature(temperature)
+        self.fusion = choose("fusion rule", fusion, [*FUSIONS, "rings"])
+        self.temperature = checked_temperature(temperature)
         if not isinstance(prior_follows, bool):
             raise ValueError(f"prior_follows is True or False; got {prior_follows!r}")
         self.prior_follows = prior_follows
@@ -109,6 +117,8 @@ class DQRouteLoss(nn.Module):
             raise ValueError(f"groups of {shots.num_classes} classes do not fit the counts of {len(counts)}")
         sets = nested_class_sets(shots, counts, experts)
         self.detectors = DetectorBank(detector, sets, len(counts), features)
+        self.further = checked_whole("further", further, 0)
+        self.rings = RingFusion(self.detectors.members, len(sets) + further) if fusion == "rings" else None
         self.tracker = DifficultyTracker(len(counts), lam, gamma, smoothing, memory)
         self.register_buffer("log_pi", log_prior(counts))
         self.register_buffer("focus", expert_focus(counts, self.detectors.members, outsiders))
@@ -118,14 +128,20 @@ class DQRouteLoss(nn.Module):
         self.register_buffer("image_weights", counts.float().mean() / counts.float())
 
     @without_autocast
-    def forward(self, logits: Tensor, labels: Tensor, features: Tensor = UNKNOWN) -> Tensor:
-        """The scalar to minimise for one batch; in training mode the batch is counted for the classes' difficulty.
+    def forward(
+        self, logits: Tensor, labels: Tensor, features: Tensor = UNKNOWN, *, count: bool | None = None
+    ) -> Tensor:
+        """The scalar to minimise for one batch.
 
         Args:
             logits: of the experts, ``[K, B, C]``, any floating type; labels: int64 ``[B]``.
             features: ``[K, B, D]``, where the detectors read them.
+            count: whether to count the batch for the classes' difficulty; None in training mode. Who has predictions
+                that are out of fold leaves it out here, and counts those by :meth:`observe`.
         """
         self.check(logits)
+        said = ExpertOutputs(logits, features)
+        logits = logits[: len(self.detectors.members)]
         if labels.dtype != torch.int64 or labels.shape != logits.shape[1:2]:
             raise ValueError(f"labels are int64 [{logits.shape[1]}]; got {labels.dtype} {list(labels.shape)}")
         outputs = ExpertOutputs(widened(logits), features)
@@ -142,10 +158,14 @@ class DQRouteLoss(nn.Module):
             target = torch.where(left_out[labels], v.argmax(), labels)
             losses = F.cross_entropy(adjusted, target, reduction="none")
             terms.append((losses * (v * self.class_weights)[labels]).mean())
-        detection = self.detectors.loss(self.detectors.learns(outputs, each), labels, self.image_weights)
-        if self.training:
-            self.observe(outputs, labels)
-        return torch.stack(terms).sum() + self.detector_weight * detection
+        loss = torch.stack(terms).sum()
+        # By rings, the detectors are fitted afterwards: there is nothing for them to learn here.
+        if self.detector_weight and self.rings is None:
+            detection = self.detectors.loss(self.detectors.learns(outputs, each), labels, self.image_weights)
+            loss = loss + self.detector_weight * detection
+        if self.training if count is None else count:
+            self.observe(said, labels)
+        return loss
 
     @torch.no_grad()
     def observe(self, outputs: ExpertOutputs, labels: Tensor) -> None:
@@ -155,12 +175,33 @@ class DQRouteLoss(nn.Module):
     def fuse(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Fusion:
         """One prediction from the experts, of their logits ``[K, B, C]``; see :mod:`dqroute.core.routing`."""
         self.check(logits)
-        log_odds = self.detectors(logits, features, ran)
-        return fuse(self.fusion, logits, log_odds, self.detectors.members, self.temperature)
+        if self.rings is not None:
+            return self.rings(logits)
+        nested = logits[: len(self.detectors.members)]
+        log_odds = self.detectors(nested, features, ran)
+        return fuse(self.fusion, nested, log_odds, self.detectors.members, self.temperature)
+
+    def log_odds(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Tensor:
+        """What each expert's detector says, ``[K, B]``, of logits ``[K, B, C]``."""
+        if self.rings is not None:
+            return self.rings.log_odds(logits)
+        return self.detectors(logits, features, ran)
+
+    def members(self) -> Tensor:
+        """The classes that each expert answers for, bool ``[K, C]``, further experts for all."""
+        nested = self.detectors.members
+        return torch.cat([nested, torch.ones_like(nested[:1]).expand(self.further, -1)])
+
+    def settle(self, logits: Tensor, labels: Tensor) -> None:
+        """Fit the fusion by rings, if it is that; best on logits ``[K, N, C]`` for images that did not train them."""
+        self.check(logits)
+        if self.rings is not None:
+            self.rings.fit(logits, labels)
 
     def check(self, logits: Tensor) -> None:
         """Raise ValueError unless these are logits of these experts and classes."""
         experts, classes = self.detectors.members.shape
+        experts += self.further
         if logits.ndim != 3 or logits.shape[::2] != (experts, classes):
             raise ValueError(f"logits are [{experts} experts, batch, {classes} classes]; got {list(logits.shape)}")
 

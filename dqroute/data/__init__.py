@@ -16,16 +16,29 @@ from typing import Any, Literal
 
 from dqroute.core.checks import checked_seed, choose, plain
 from dqroute.data.draw import checked_val
+from dqroute.data.features import features
 from dqroute.data.files.reading import read_images
 from dqroute.data.files.split import FileSplit
-from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
+from dqroute.data.image_set import Augmentation, FeatureSplit, ImageSet, ResizedCrop, Split
 from dqroute.data.sets.cifar import cifar10, cifar100
 from dqroute.data.sets.digits import digits
 from dqroute.data.sets.folder import folder
 from dqroute.data.sets.glyphs import glyphs
 from dqroute.data.sets.lists import imagenet_lt, list_set, places_lt
+from dqroute.data.sets.photographs import photographs
 
-__all__ = ["DATA_SETS", "Augmentation", "FileSplit", "ImageSet", "ResizedCrop", "Split", "load", "read_images"]
+__all__ = [
+    "DATA_SETS",
+    "Augmentation",
+    "FeatureSplit",
+    "FileSplit",
+    "ImageSet",
+    "ResizedCrop",
+    "Split",
+    "features",
+    "load",
+    "read_images",
+]
 
 DATA_SETS: dict[str, Callable[..., ImageSet]] = {
     "glyphs": glyphs,
@@ -36,6 +49,7 @@ DATA_SETS: dict[str, Callable[..., ImageSet]] = {
     "list": list_set,
     "imagenet-lt": imagenet_lt,
     "places-lt": places_lt,
+    "photographs": photographs,
 }
 
 
@@ -47,6 +61,7 @@ def load(
     root: str | os.PathLike[str] | None = None,
     groups: str = "auto",
     val: float | int | None = None,
+    backbone: str | None = None,
     **options: Any,
 ) -> ImageSet:
     """Load an image set and draw its long-tailed training split.
@@ -60,6 +75,8 @@ def load(
         root: where the set lies on disk, for sets that do.
         groups: ``"auto"``, ``"shots"``, ``"thirds"`` or ``"imbalance-100"``; see :class:`dqroute.data.draw.Draw`.
         val: validation images to hold out of training: a fraction of each class, or a number per class; see there.
+        backbone: a pretrained encoder, whose features of the pictures are then the set; see
+            :func:`dqroute.data.features`.
         **options: of the one set; its function documents them.
 
     Raises:
@@ -73,7 +90,7 @@ def load(
         root = path or None
     choose("data set", name, [*DATA_SETS, "folder:PATH"])
     options |= {} if root is None else {"root": root}
-    shared = ["imbalance", "seed", "groups", "val"]
+    shared = ["imbalance", "seed", "groups", "val", "backbone"]
     own = [option for option in inspect.signature(DATA_SETS[name]).parameters if option not in shared]
     if unknown := [option for option in options if option not in own]:
         raise TypeError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join(shared + own)}")
@@ -81,7 +98,8 @@ def load(
     options = {option: plain(value) for option, value in options.items()}
     if imbalance != "default":
         options["imbalance"] = checked_imbalance(imbalance)
-    return DATA_SETS[name](seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
+    data = DATA_SETS[name](seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
+    return data if backbone is None else features(data, backbone)
 
 
 def checked_imbalance(imbalance: object) -> float | None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from dqroute.data.files.cropping import random_crop
 from dqroute.data.files.reading import read_ahead
 from dqroute.data.files.split import FileSplit
-from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
+from dqroute.data.image_set import Augmentation, FeatureSplit, ImageSet, ResizedCrop, Split
 
 
 def share_of(part: Tensor, share: tuple[int, int]) -> Tensor:
@@ -55,7 +55,7 @@ class AnyBatches:
         """Batches an epoch."""
         return len(self.sizes)
 
-    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """One epoch, from its batch ``first`` on: uint8 ``[B, channels, H, W]`` (channels last) and labels ``[B]``.
 
         Order and augmentation depend on the seed alone, so an interrupted training goes on as if it had not been.
@@ -85,7 +85,7 @@ class Batches(AnyBatches):
         images[:, pad : pad + self.height, pad : pad + self.width] = self.split.images.permute(0, 2, 3, 1)
         self.images, self.labels = images.to(self.device), self.split.labels.to(self.device)
 
-    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, ...]]:
         generator = torch.Generator().manual_seed(seed)
         n, pad = len(self.labels), self.augmentation.padding
         # Drawn on the CPU for all images at once: the same numbers on every device, and one transfer each an epoch.
@@ -111,7 +111,7 @@ class StreamedBatches(AnyBatches):
     augmentation: ResizedCrop
     threads: int | None = None
 
-    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, ...]]:
         def cropped(file: Path, index: int) -> np.ndarray:
             # Random numbers of its own for each picture, so that no thread draws another's.
             return random_crop(file, split.size, self.augmentation, Random(seed << 64 | index))
@@ -125,8 +125,35 @@ class StreamedBatches(AnyBatches):
                 yield images.to(self.device, non_blocking=True), self.sent(split.labels[part])
 
 
-def batches_of(data: ImageSet, batch_size: int, device: torch.device, share: tuple[int, int] = (0, 1)) -> AnyBatches:
-    """The training batches of an image set, wherever its images are, or one process's share of them."""
+@dataclass
+class FeatureBatches(AnyBatches):
+    """Batches of features, all of which are kept on the device; with each image the fold that it is held out of."""
+
+    split: FeatureSplit
+    augmentation: None
+    fold: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fold = torch.full_like(self.split.labels, -1) if self.fold is None else self.fold
+        self.held = [x.to(self.device) for x in (self.split.features, self.split.labels, fold)]
+
+    def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        order = self.sent(torch.randperm(len(self.split), generator=torch.Generator().manual_seed(seed)))
+        for part in order.split(self.sizes)[first:]:
+            index = share_of(part, self.share)
+            yield tuple(held[index] for held in self.held)
+
+
+def batches_of(
+    data: ImageSet, batch_size: int, device: torch.device, share: tuple[int, int] = (0, 1), fold: Tensor | None = None
+) -> AnyBatches:
+    """The training batches of an image set, wherever its images are, or one process's share of them.
+
+    ``fold``, int64 ``[N]``, goes with features; see :func:`dqroute.core.judging.fold_of`.
+    """
+    if isinstance(data.train, FeatureSplit):
+        return FeatureBatches(data.train, None, batch_size, device, share, fold)
     if isinstance(data.train, FileSplit):
         assert isinstance(data.augmentation, ResizedCrop)  # the image set has seen to it
         return StreamedBatches(data.train, data.augmentation, batch_size, device, share)

@@ -16,7 +16,7 @@ from torch import Tensor
 AGAIN = "remove the run's folder to train it again"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, elsewhere: str = "choose another runs_dir") -> None:
     """Write beside the target, then rename: the target is the old file or the whole new one.
 
     OSError names the file and the remedy, when the folder cannot be written or the disk is full.
@@ -32,7 +32,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        wrong = f"cannot write {path} ({error.strerror}); free some space or choose another runs_dir"
+        wrong = f"cannot write {path} ({error.strerror}); free some space or {elsewhere}"
         raise OSError(error.errno, wrong) from error
     # Have the rename outlast a power cut, too, where folders can be synchronised (not on Windows and some networks).
     if hasattr(os, "O_DIRECTORY"):
@@ -74,9 +74,12 @@ def parsed(text: bytes, place: str) -> Any:
         raise ValueError(f"{place} is not readable JSON ({error}); {AGAIN}") from error
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors as safetensors, atomically."""
-    write_atomically(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata))
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], elsewhere: str = "choose another runs_dir"
+) -> None:
+    """Write tensors as safetensors, atomically; OSError names the file and where else it might go."""
+    content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
+    write_atomically(path, content, elsewhere)
 
 
 def read_tensors(path: Path, remedy: str = AGAIN) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -55,7 +55,82 @@ class Split:
         yield self.labels.contiguous().numpy().data
 
 
-AnySplit = Split | FileSplit
+@dataclass(frozen=True)
+class FeatureSplit:
+    """Pictures as a pretrained encoder sees them: float32 ``[N, D]``, and their classes, int64 ``[N]``.
+
+    ``pictures`` are those that the features were made of, where they are at hand.
+    """
+
+    features: Tensor
+    labels: Tensor
+    pictures: Split | FileSplit | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(D,)``."""
+        return tuple(self.features.shape[1:])
+
+    @property
+    def images(self) -> Tensor:
+        """Those of the pictures; the AttributeError says where there are none."""
+        return self._seen().images
+
+    def _seen(self) -> Split | FileSplit:
+        if self.pictures is None:
+            raise AttributeError("of these pictures only the features are here; predict takes the split itself")
+        return self.pictures
+
+    @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Nothing is left to be normalised: means of 0 and deviations of 1 for three channels."""
+        return (0.0,) * 3, (1.0,) * 3
+
+    def at(self, indices: Tensor) -> FeatureSplit:
+        """The split of some pictures."""
+        seen = None if self.pictures is None else self.pictures.at(indices)
+        return FeatureSplit(self.features[indices], self.labels[indices], seen)
+
+    def take(self, indices: Sequence[int] | Tensor) -> Tensor:
+        """Some of the pictures themselves, uint8."""
+        return self._seen().take(indices)
+
+    def chunks(self, number: int) -> Iterator[Tensor]:
+        """All features in order, ``number`` pictures at a time."""
+        return iter(self.features.split(number))
+
+    def content(self) -> Iterator[Any]:
+        """What a fingerprint is taken over: the pictures, or where they are not at hand their features."""
+        if self.pictures is not None:
+            yield from self.pictures.content()
+        else:
+            yield self.features.contiguous().numpy().reshape(-1).data
+            yield self.labels.contiguous().numpy().data
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a picture becomes the features of a set: ``(encoder(picture) - centre) / scale @ axes``.
+
+    Attributes:
+        backbone: the encoder's name; weights: their SHA-256.
+        size: side of the square that it sees, in pixels; interpolation: how a picture comes to it.
+        centre, scale: ``[D']``; axes: ``[D', D]``.
+    """
+
+    backbone: str
+    weights: str
+    size: int
+    interpolation: str
+    centre: Tensor = field(repr=False)
+    scale: Tensor = field(repr=False)
+    axes: Tensor = field(repr=False)
+
+
+AnySplit = Split | FileSplit | FeatureSplit
 
 
 @dataclass(frozen=True)
@@ -91,11 +166,13 @@ class ImageSet:
         class_names: ``C`` names, in label order.
         groups: shot groups by the counts before a validation split was held out, so that choices and final runs
             speak of the same groups.
-        augmentation: what training may do to images: :class:`Augmentation` in memory, :class:`ResizedCrop` in files.
+        augmentation: what training may do to images: :class:`Augmentation` in memory, :class:`ResizedCrop` in files;
+            nothing to features.
         identity: everything that decides which images these are, JSON-ready and free of machine paths. Files are
             told apart by name and size; :meth:`fingerprint` tells every pixel of a set in memory.
         true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be measured
             apart from rarity (see :mod:`dqroute.data.sets.glyphs`).
+        encoding: how a picture becomes features, in a set of features.
     """
 
     name: str
@@ -103,10 +180,11 @@ class ImageSet:
     test: AnySplit
     class_names: tuple[str, ...]
     groups: ShotGroups
-    augmentation: Augmentation | ResizedCrop
+    augmentation: Augmentation | ResizedCrop | None
     identity: dict[str, Any]
     val: AnySplit | None = None
     true_difficulty: Tensor | None = field(default=None, repr=False)
+    encoding: Encoding | None = None
 
     @classmethod
     def drawn(cls, draw: Draw, labels: Tensor, at: Callable[[Tensor], AnySplit], **others: Any) -> ImageSet:
@@ -122,9 +200,13 @@ class ImageSet:
                 raise ValueError(f"the name {ascii(name)} is not UTF-8, as all files here are; rename the folder")
         for part, split in self.splits.items():
             check_split(split, self.num_classes, part)
-        place, kind = ("files", ResizedCrop) if isinstance(self.train, FileSplit) else ("memory", Augmentation)
-        if not isinstance(self.augmentation, kind):
-            raise ValueError(f"training images in {place} take {kind.__name__}; got augmentation={self.augmentation}")
+        kinds = {FileSplit: ("files", ResizedCrop), Split: ("memory", Augmentation), FeatureSplit: ("features", None)}
+        place, kind = kinds[type(self.train)]
+        if not (self.augmentation is None if kind is None else isinstance(self.augmentation, kind)):
+            takes = "no augmentation" if kind is None else kind.__name__
+            raise ValueError(f"training images in {place} take {takes}; got augmentation={self.augmentation}")
+        if isinstance(self.train, FeatureSplit) != (self.encoding is not None):
+            raise ValueError("a set of features has an encoding, and no other set")
         if empty := [name for name, count in zip(self.class_names, self.counts.tolist(), strict=True) if count == 0]:
             wrong = f"no training image for class {listed(empty)}"
             raise ValueError(f"{self.name}: {wrong}; add images or remove the class")
@@ -145,9 +227,14 @@ class ImageSet:
         return torch.bincount(self.train.labels, minlength=self.num_classes)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
+    def shape(self) -> tuple[int, ...]:
+        """Channels, height, width; of features their number."""
         return self.train.shape
+
+    @property
+    def augmentation_told(self) -> dict[str, Any]:
+        """The augmentation, JSON-ready."""
+        return {} if self.augmentation is None else dict(vars(self.augmentation))
 
     @property
     def imbalance(self) -> float:
@@ -169,10 +256,14 @@ class ImageSet:
 
 def check_split(split: AnySplit, num_classes: int, part: str) -> None:
     """Raise ValueError unless images and labels fit each other and the classes."""
-    labels, number = split.labels, len(split.names if isinstance(split, FileSplit) else split.images)
+    labels = split.labels
+    rows = {FileSplit: "names", Split: "images", FeatureSplit: "features"}[type(split)]
+    number = len(getattr(split, rows))
     if isinstance(split, Split) and (split.images.dtype != torch.uint8 or split.images.ndim != 4):
         got = f"{split.images.dtype} {list(split.images.shape)}"
         raise ValueError(f"{part} images must be uint8 [N, channels, height, width]; got {got}")
+    if isinstance(split, FeatureSplit) and not (split.features.ndim == 2 and torch.isfinite(split.features).all()):
+        raise ValueError(f"{part} features must be finite numbers [N, D]; got {list(split.features.shape)} or NaN")
     if labels.dtype != torch.int64 or labels.shape != (number,):
         got = f"{labels.dtype} {list(labels.shape)}"
         raise ValueError(f"{part} labels must be int64 [{number}], one for each image; got {got}")

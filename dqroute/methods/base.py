@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
@@ -11,15 +12,36 @@ import torch
 from torch import Tensor, nn
 
 from dqroute.core.checks import checked_range, checked_whole, choose
+from dqroute.core.judging import Calibration, Judged
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.core.routing import Fusion, fuse
-from dqroute.data import FileSplit, Split
+from dqroute.core.worlds import Shares, balanced_shares, reweighed, shares_in
+from dqroute.data.features import as_wanted, projected
+from dqroute.data.image_set import AnySplit, Encoding
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
+from dqroute.models.encoders import loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.folding import Folded
+from dqroute.models.heads import Heads
+
+
+@dataclass(frozen=True)
+class EncoderNeeds:
+    """The encoder that a network's features come from; see :class:`dqroute.data.image_set.Encoding`.
+
+    Attributes:
+        weights: their SHA-256; size, interpolation: how it wants its pictures.
+        width: of its features; components: how many numbers the network reads of them.
+    """
+
+    weights: str
+    size: int
+    interpolation: str
+    width: int
+    components: int
 
 
 @dataclass(frozen=True)
@@ -32,6 +54,8 @@ class Problem:
         channels: of the images; mean, std: their pixels' mean and standard deviation by channel, in 0 to 255.
         backbone, shared_depth, branch_width: see :class:`~dqroute.models.experts.ExpertNetwork`.
         size: height and width of the images, which prediction asks for again; None takes any.
+        encoder: where the network reads the features of a pretrained encoder: what prediction from pictures needs.
+        folds: how many sets of heads there are beside the last, each of which never sees its fold; with features only.
     """
 
     counts: Tensor
@@ -42,16 +66,21 @@ class Problem:
     backbone: str = "resnet8"
     shared_depth: int = 1
     branch_width: float = 1.0
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
+    encoder: EncoderNeeds | None = None
+    folds: int = 0
 
 
 class Method(nn.Module):
     """Base of all methods: a network, the mean of its experts' logits as prediction, and no loss yet.
 
-    ``experts`` is ``K``, ``classifier`` is ``"linear"`` or ``"cosine"``.
+    ``experts`` is ``K``; ``classifier`` is ``"linear"``, ``"cosine"``, or ``"auto"``: cosine on features of a
+    pretrained encoder, else linear.
     """
 
     summary: ClassVar[str] = ""
+    # Whose predictions difficulty and fusion are learned from.
+    judge: str = "out-of-fold"
     # Raised whenever a change in the code changes a method's results, so that older runs are not taken for new ones;
     # here for a change that touches all methods, in a subclass for one of its own.
     revision: ClassVar[int] = 1
@@ -60,17 +89,27 @@ class Method(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, problem: Problem, *, experts: int = 1, classifier: str = "linear") -> None:
+    centre: Tensor
+    scale: Tensor
+    axes: Tensor
+    shares: Tensor
+    network: ExpertNetwork | Heads
+
+    def __init__(self, problem: Problem, *, experts: int = 1, classifier: str = "auto", gaussian: bool = False) -> None:
         super().__init__()
-        self.network = ExpertNetwork(
-            problem.backbone,
-            len(problem.counts),
-            problem.channels,
-            checked_whole("experts", experts, 1),
-            problem.shared_depth,
-            problem.branch_width,
-            classifier,
-        )
+        self.backbone, self.needs, needs = problem.backbone, problem.encoder, problem.encoder
+        kind = ("linear" if needs is None else "cosine") if classifier == "auto" else classifier
+        experts, classes = checked_whole("experts", experts, 1), len(problem.counts)
+        if needs is not None:
+            self.network = Heads(needs.components, classes, experts, problem.folds, kind, gaussian)
+            self.register_buffer("centre", torch.zeros(needs.width))
+            self.register_buffer("scale", torch.ones(needs.width))
+            self.register_buffer("axes", torch.zeros(needs.width, needs.components))
+        else:
+            self.network = ExpertNetwork(
+                *(problem.backbone, classes, problem.channels, experts),
+                *(problem.shared_depth, problem.branch_width, kind),
+            )
         self.register_buffer("counts", problem.counts.clone())
         self.register_buffer("log_pi", log_prior(problem.counts))
         self.register_buffer("mean", torch.tensor(problem.mean).view(1, -1, 1, 1))
@@ -80,10 +119,44 @@ class Method(nn.Module):
         # Set by the run to what its training was asked for; "auto" is settled by the machine that predicts.
         self.precision = "fp32"
         self._folded = Folded()
+        self.calibration = Calibration(problem.groups.of_class())
+        # How common the shot groups are where the model is used, once it was adapted.
+        self.register_buffer("shares", balanced_shares(self.calibration.rings), persistent=False)
+
+    @classmethod
+    def settled(cls, options: dict[str, Any], folds: int | None) -> dict[str, Any]:
+        """The options with what ``"auto"`` comes to; ``folds`` of features, None where training is end to end."""
+        if options.get("classifier") == "auto":
+            options = options | {"classifier": "linear" if folds is None else "cosine"}
+        return options
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 ``[B, channels, H, W]`` to float with mean 0 and deviation 1 by channel."""
-        return (images.float() - self.mean) / self.std
+        """uint8 ``[B, channels, H, W]`` to float with mean 0 and deviation 1 by channel; features stay as they are."""
+        return images if images.ndim == 2 else (images.float() - self.mean) / self.std
+
+    def look_through(self, encoding: Encoding) -> None:
+        """Take up how pictures become the features that are trained on."""
+        for name in ("centre", "scale", "axes"):
+            getattr(self, name).copy_(getattr(encoding, name))
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """The features that the network reads, ``[B, D]``, of uint8 pictures ``[B, 1 or 3, H, W]``.
+
+        ValueError if the encoder here is not the one that the network was trained behind.
+        """
+        assert self.needs is not None
+        encoder = loaded(self.backbone).to(self.mean.device)
+        if encoder.weights != self.needs.weights:
+            raise ValueError(
+                f"the weights of {self.backbone} here are not those that this model was trained behind; install them "
+                "again as they were, or train it anew"
+            )
+        rows = encoder(as_wanted(pictures, self.needs.size, self.needs.interpolation))
+        return projected(rows, self.centre, self.scale, self.axes)
+
+    def settle(self, judged: Judged) -> None:
+        """Told at the end what the experts say of training images, out of fold where there are folds."""
+        self.calibration.fit(judged.logits.mean(dim=0), judged.labels)
 
     def forward(self, images: Tensor) -> ExpertOutputs:
         """Run the network on uint8 images ``[B, channels, H, W]``."""
@@ -119,20 +192,44 @@ class Method(nn.Module):
         """One prediction from the experts; the mean of their logits unless a method says otherwise."""
         return fuse("mean", outputs.logits, self.log_odds(outputs), self.class_sets())
 
-    def network_for_prediction(self) -> ExpertNetwork:
+    def adapt(self, images: Tensor | AnySplit | Iterable[Tensor] | None, batch_size: int = 256) -> Shares:
+        """Predict from now on for the world that these unlabelled images come from, as for :meth:`predict`.
+
+        How common the shot groups are there is estimated from what the model says of them
+        (:func:`dqroute.core.worlds.ring_shares`); None goes back to balanced classes. Where the estimate is unsure, a
+        warning says so, and nothing is changed.
+        """
+        balanced = balanced_shares(self.calibration.rings)
+        self.shares.copy_(balanced)
+        if images is None:
+            return Shares(balanced, torch.zeros_like(balanced))
+        found = shares_in(self.predict(images, batch_size).probabilities.log(), self.calibration.rings.cpu())
+        if found.sure:
+            self.shares.copy_(found.share)
+        else:
+            error = ", ".join(f"±{100 * e:.0f}" for e in found.error)
+            told = f"these images tell the shares of the groups to {error} points only: nothing is adapted; give more"
+            warnings.warn(told, stacklevel=2)
+        return found
+
+    def network_for_prediction(self) -> ExpertNetwork | Heads:
         """The network folded and in its ``precision``, as this machine has it; anew when its weights have changed."""
         keep_freed_memory()
+        if isinstance(self.network, Heads):
+            return self.network
         return self._folded(self.network, uses_bf16(self.precision, self.mean.device))
 
     @torch.no_grad()
     def predict(
         self,
-        images: Tensor | Split | FileSplit | Iterable[Tensor],
+        images: Tensor | AnySplit | Iterable[Tensor],
         batch_size: int = 256,
         *,
         sure_at: float | None = None,
     ) -> Prediction:
         """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
+
+        Behind a pretrained encoder pictures may have any size; what is known of them, features ``[N, D]``, will do too.
 
         Args:
             images: a tensor, tensors one after the other, or a split, whose files are read along the way.
@@ -152,7 +249,7 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def outputs(
-        self, images: Tensor, sure_at: float | None = None, network: ExpertNetwork | None = None
+        self, images: Tensor, sure_at: float | None = None, network: ExpertNetwork | Heads | None = None
     ) -> ExpertOutputs:
         """What the experts say of uint8 images ``[B, channels, H, W]``; arguments and errors as for :meth:`predict`.
 
@@ -160,18 +257,23 @@ class Method(nn.Module):
         """
         if sure_at is not None:
             checked_range("sure_at", sure_at, 1)
+        if self.needs is not None and images.ndim == 2 and images.shape[1] == self.needs.components:
+            return self.network(images.to(self.mean.device).float())
         if images.ndim == 4 and self.size is not None and tuple(images.shape[2:]) != tuple(self.size):
             height, width = self.size
             raise ValueError(
                 f"the model was trained on {height}x{width} images; got {list(images.shape)}; resize them first"
             )
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != self.mean.shape[1]:
+        channels = [self.mean.shape[1]] if self.needs is None else [1, 3]
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in channels:
             raise ValueError(
-                f"predict takes uint8 images [N, {self.mean.shape[1]}, height, width]; "
+                f"predict takes uint8 images [N, {channels[-1]}, height, width]; "
                 f"got {str(images.dtype).removeprefix('torch.')} {list(images.shape)}"
                 f"{'; put one image in a batch: image[None]' if images.ndim == 3 else ''}"
             )
         network = network or self.network_for_prediction()
+        if isinstance(network, Heads):
+            return network(self.encode(images))
         # In the network's layout from the start: a convolution would otherwise run in its input's.
         images = images.to(self.mean.device).contiguous(memory_format=torch.channels_last)
         return network(self.normalise(images).to(next(network.trunk.parameters()).dtype), sure_at)
@@ -179,20 +281,24 @@ class Method(nn.Module):
     def answers(self, outputs: ExpertOutputs) -> Prediction:
         """What the outputs of a batch come to."""
         fusion = self.fuse(outputs)
-        probabilities = fusion.log_probability.exp()
+        probabilities = reweighed(fusion.log_probability, self.calibration.rings, self.shares).exp()
         probability, label = probabilities.max(dim=1)
         # In float64 a sigmoid still tells log-odds of 20 and 30 apart; detectors are ranked by it.
         confidence = self.log_odds(outputs).double().sigmoid().T
-        alone, together = outputs.logits.argmax(dim=2).T, mean_logits(outputs).argmax(dim=1)
+        alone, mean = outputs.logits.argmax(dim=2).T, mean_logits(outputs)
+        together, calibrated = mean.argmax(dim=1), self.calibration(mean).argmax(dim=1)
         ran = torch.ones_like(alone, dtype=torch.bool) if outputs.ran is None else outputs.ran.T
         alone = alone.masked_fill(~ran, -1)
-        return Prediction(label, probability, fusion.expert_weights, confidence, probabilities, alone, together, ran)
+        return Prediction(
+            *(label, probability, fusion.expert_weights, confidence, probabilities),
+            *(alone, together, calibrated, ran),
+        )
 
 
-def in_batches(images: Tensor | Split | FileSplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
+def in_batches(images: Tensor | AnySplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
     """What :meth:`dqroute.Method.predict` is given, ``batch_size`` images at a time."""
     checked_whole("batch_size", batch_size, 1)
-    if isinstance(images, (Split, FileSplit)):
+    if isinstance(images, AnySplit):
         yield from images.chunks(batch_size)
     else:
         for chunk in [images] if isinstance(images, Tensor) else images:

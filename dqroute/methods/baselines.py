@@ -19,7 +19,7 @@ from dqroute.models.experts import COSINE_SCALE
 class CrossEntropy(Method):
     """Plain cross-entropy, blind to the imbalance."""
 
-    def __init__(self, problem: Problem, *, classifier: str = "linear") -> None:
+    def __init__(self, problem: Problem, *, classifier: str = "auto") -> None:
         super().__init__(problem, classifier=classifier)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class Deferred(Method):
 
     drw_weights: Tensor
 
-    def __init__(self, problem: Problem, *, start: float, beta: float, classifier: str = "linear") -> None:
+    def __init__(self, problem: Problem, *, start: float, beta: float, classifier: str = "auto") -> None:
         super().__init__(problem, classifier=classifier)
         self.start = checked_range("start", start, 0, 1)
         self.register_buffer("drw_weights", frequency_prior(problem.counts, "effective", beta) * len(problem.counts))
@@ -77,7 +77,7 @@ class LDAM(Deferred):
 class LogitAdjustment(Method):
     """Logit-adjusted cross-entropy (Menon et al., 2021), one expert."""
 
-    def __init__(self, problem: Problem, *, tau: float = 1.0, classifier: str = "linear") -> None:
+    def __init__(self, problem: Problem, *, tau: float = 1.0, classifier: str = "auto") -> None:
         super().__init__(problem, classifier=classifier)
         self.tau = checked_range("tau", tau, 0)
 
@@ -98,7 +98,7 @@ class Weighted(Method):
     focus: Tensor
     log_prior: Tensor
 
-    def __init__(self, problem: Problem, *, rarity: float = 0.25, classifier: str = "linear") -> None:
+    def __init__(self, problem: Problem, *, rarity: float = 0.25, classifier: str = "auto") -> None:
         super().__init__(problem, classifier=classifier)
         focus = losses.rarity_focus(problem.counts, checked_range("rarity", rarity, 0, 1))
         self.register_buffer("focus", focus)
@@ -120,9 +120,7 @@ class Focused(Method):
     focus: Tensor
     log_prior: Tensor
 
-    def __init__(
-        self, problem: Problem, *, outsiders: float = 0.2, tau: float = 1.0, classifier: str = "linear"
-    ) -> None:
+    def __init__(self, problem: Problem, *, outsiders: float = 0.2, tau: float = 1.0, classifier: str = "auto") -> None:
         super().__init__(problem, classifier=classifier)
         # At 0 the other classes would be left out of the only softmax there is.
         self.tau, outsiders = checked_range("tau", tau, 0), checked_range("outsiders", outsiders, 1e-6, 1)

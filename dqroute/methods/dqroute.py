@@ -6,17 +6,26 @@ from typing import Any
 
 from torch import Tensor
 
+from dqroute.core.checks import choose
 from dqroute.core.joint_loss import DQRouteLoss
+from dqroute.core.judging import Judged
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.routing import Fusion
 from dqroute.methods.base import Method, Problem, register
+from dqroute.models.heads import Heads
 
 
 @register("dqroute")
 class DQRoute(Method):
     """Difficulty-aware class weights and three nested experts, fused by their detectors (Wei et al., 2025).
 
-    All options but ``classifier`` are those of :class:`~dqroute.core.joint_loss.DQRouteLoss`, here ``criterion``.
+    All options but these are those of :class:`~dqroute.core.joint_loss.DQRouteLoss`, here ``criterion``.
+
+    ``judge`` says what difficulty and fusion are learned from: ``"out-of-fold"``, predictions of heads that never saw
+    the image, for which the network has to read features of a pretrained encoder; ``"training"``, predictions for
+    images that were trained on; ``"auto"``: out of fold where there are folds. ``fusion="auto"`` is ``"rings"`` on
+    features and ``"nested"`` end to end; ``gaussian``, whether there is a further expert of another kind
+    (:meth:`dqroute.models.heads.Heads.meet`), which None leaves to whether the fusion is by rings, on features.
     """
 
     def __init__(
@@ -37,11 +46,26 @@ class DQRoute(Method):
         detector: str = "consensus",
         detector_weight: float = 1 / 3,
         tau: float = 1.0,
-        fusion: str = "nested",
+        fusion: str = "auto",
         temperature: float = 1.0,
-        classifier: str = "linear",
+        classifier: str = "auto",
+        judge: str = "auto",
+        gaussian: bool | None = None,
     ) -> None:
-        super().__init__(problem, experts=experts, classifier=classifier)
+        on_features = problem.encoder is not None
+        if fusion == "auto":
+            fusion = "rings" if on_features else "nested"
+        gaussian = (on_features and fusion == "rings") if gaussian is None else gaussian
+        if gaussian and not (on_features and fusion == "rings"):
+            raise ValueError("a Gaussian expert reads features of a pretrained encoder, and wants fusion='rings'")
+        super().__init__(problem, experts=experts, classifier=classifier, gaussian=gaussian)
+        choose("judge", judge, ("auto", "out-of-fold", "training"))
+        if judge == "out-of-fold" and not problem.folds:
+            raise ValueError(
+                "judging out of fold needs folds of features: load the set with backbone='efficientnet-lite0', say, or "
+                "use judge='training'"
+            )
+        self.judge = judge if judge != "auto" else "out-of-fold" if problem.folds else "training"
         self.criterion = DQRouteLoss(
             problem.counts,
             problem.groups,
@@ -62,15 +86,42 @@ class DQRoute(Method):
             fusion=fusion,
             temperature=temperature,
             features=self.network.features,
+            further=int(gaussian),
         )
+
+    @classmethod
+    def settled(cls, options: dict[str, Any], folds: int | None) -> dict[str, Any]:
+        options = super().settled(options, folds)
+        if options.get("fusion") == "auto":
+            options["fusion"] = "nested" if folds is None else "rings"
+        if options.get("judge") == "auto":
+            options["judge"] = "out-of-fold" if folds else "training"
+        if "gaussian" in options and options["gaussian"] is None:
+            options["gaussian"] = folds is not None and options["fusion"] == "rings"
+        # End to end there is no choice, and runs from before there was one are found.
+        only = {"judge": "training", "gaussian": False} if folds is None else {}
+        return {name: value for name, value in options.items() if (name, value) not in only.items()}
 
     def start_epoch(self, progress: float) -> None:
         super().start_epoch(progress)
         self.criterion.weigh(progress)
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
-        """See :class:`~dqroute.core.joint_loss.DQRouteLoss`; in training it counts the batch for the difficulties."""
-        return self.criterion(outputs.logits, labels, outputs.features)
+        """See :class:`~dqroute.core.joint_loss.DQRouteLoss`.
+
+        Where there are several sets of heads it does not count the batch: :meth:`observe` is told who may judge.
+        """
+        nested = outputs.features[: len(self.criterion.focus)]
+        count = False if isinstance(self.network, Heads) else None
+        return self.criterion(outputs.logits, labels, nested, count=count)
+
+    def observe(self, outputs: ExpertOutputs, labels: Tensor) -> None:
+        if isinstance(self.network, Heads):
+            self.criterion.observe(outputs, labels)
+
+    def settle(self, judged: Judged) -> None:
+        super().settle(judged)
+        self.criterion.settle(*judged)
 
     def end_epoch(self) -> None:
         self.criterion.tracker.end_epoch()
@@ -82,10 +133,44 @@ class DQRoute(Method):
         return {name: [float(f"{v:.5g}") for v in value.tolist()] for name, value in values.items()}
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
-        return self.criterion.detectors(*outputs)
+        return self.criterion.log_odds(*outputs)
 
     def class_sets(self) -> Tensor:
-        return self.criterion.detectors.members
+        return self.criterion.members()
 
     def fuse(self, outputs: ExpertOutputs) -> Fusion:
         return self.criterion.fuse(*outputs)
+
+
+@register("dqroute-published")
+class DQRoutePublished(DQRoute):
+    """DQRoute to the letter of what is published: judged on the images it trains on.
+
+    Difficulty weights that accumulate, each expert's softmax over its own classes, a detector that reads features, and
+    predictions mixed by the detectors' confidences. What the text leaves open is as in ``dqroute``.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        alpha: float = 0.5,
+        lam: float = 1.0,
+        gamma: float = 1.0,
+        smoothing: float = 0.7,
+        classifier: str = "auto",
+    ) -> None:
+        super().__init__(
+            problem,
+            alpha=alpha,
+            lam=lam,
+            gamma=gamma,
+            smoothing=smoothing,
+            memory=1.0,
+            start=0.0,
+            outsiders=0.0,
+            detector="linear",
+            fusion="restricted",
+            classifier=classifier,
+            judge="training",
+        )

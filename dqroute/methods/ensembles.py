@@ -32,7 +32,7 @@ class RIDE(Method):
         experts: int = 3,
         base: str = "logit-adjustment",
         diversity: float = 0.05,
-        classifier: str = "linear",
+        classifier: str = "auto",
     ) -> None:
         super().__init__(problem, experts=experts, classifier=classifier)
         self.base = choose("base loss", base, ("logit-adjustment", "ldam"))
@@ -57,7 +57,7 @@ class SADE(Method):
     The mean of their logits predicts; SADE's aggregation at test time, for other distributions, is left out.
     """
 
-    def __init__(self, problem: Problem, *, tau: float = 2.0, classifier: str = "linear") -> None:
+    def __init__(self, problem: Problem, *, tau: float = 2.0, classifier: str = "auto") -> None:
         super().__init__(problem, experts=3, classifier=classifier)
         self.tau = checked_range("tau", tau, 0)
 

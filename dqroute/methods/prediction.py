@@ -19,6 +19,7 @@ class Prediction(NamedTuple):
         probabilities: ``[N, C]``, of all classes.
         expert_labels: int64 ``[N, K]``, what each expert would have said alone; -1 where it was skipped.
         mean_label: int64 ``[N]``, what the plain mean of the logits of the experts that ran would have said.
+        calibrated_label: int64 ``[N]``, the same after the method's calibration (:mod:`dqroute.core.judging`).
         ran: bool ``[N, K]``, false where an expert was skipped.
     """
 
@@ -29,4 +30,5 @@ class Prediction(NamedTuple):
     probabilities: Tensor
     expert_labels: Tensor
     mean_label: Tensor
+    calibrated_label: Tensor
     ran: Tensor

@@ -12,7 +12,7 @@ def parameter_count(model: nn.Module) -> int:
 
 
 @torch.no_grad()
-def operations(network: nn.Module, shape: tuple[int, int, int]) -> int:
+def operations(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Operations of the forward pass of one float image ``[1, *shape]``, a multiply-add being two, by torch's count."""
     # Here, because it takes longer to import than all else together.
     from torch.utils.flop_counter import FlopCounterMode

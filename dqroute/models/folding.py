@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import copy
-from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dqroute.models.experts import ExpertNetwork
+
+
+@torch.no_grad()
+def fold_batch_norms(module: nn.Module) -> nn.Module:
+    """Have each convolution do what the batch norm after it does, in place: in evaluation a fixed scale and shift.
+
+    A batch norm is taken to follow the convolution that its parent registered just before, if their channels agree.
+    The activation that some networks keep in their batch norms stays where it was.
+    """
+    last: nn.Conv2d | None = None
+    for name, child in list(module.named_children()):
+        if last is not None and isinstance(child, nn.BatchNorm2d) and child.num_features == last.out_channels:
+            mean, variance = child.running_mean, child.running_var
+            assert mean is not None and variance is not None
+            last.weight, bias = fuse_conv_bn_weights(
+                last.weight, last.bias, mean, variance, child.eps, child.weight, child.bias
+            )
+            last.bias = bias.requires_grad_(last.weight.requires_grad)
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+        last = child if isinstance(child, nn.Conv2d) else None
+        fold_batch_norms(child)
+    return module
 
 
 def for_prediction(network: ExpertNetwork, bf16: bool) -> ExpertNetwork:
@@ -18,12 +40,8 @@ def for_prediction(network: ExpertNetwork, bf16: bool) -> ExpertNetwork:
     activations then pass through memory half as often. With ``bf16``, trunk and branches compute in bfloat16; features
     and classifiers stay in float32.
     """
-    # Here, because it takes a second to import and a training that never predicts does without.
-    from torch.fx.experimental.optimization import fuse as fold_batch_norms
-
     folded = copy.deepcopy(network).eval().requires_grad_(False)
-    folded.trunk = cast(nn.Sequential, fold_batch_norms(folded.trunk))
-    folded.branches = nn.ModuleList(fold_batch_norms(branch) for branch in folded.branches)
+    fold_batch_norms(folded)
     if bf16:
         for part in (folded.trunk, folded.branches):
             part.to(torch.bfloat16)

@@ -11,6 +11,7 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.data.features import features
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
@@ -31,7 +32,9 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     if (known := run.report(split)) is not None:
         return known
     model, images, groups = at_work(run, data, split, device)
-    report = score(model.predict(images), images, groups, model.class_sets().cpu(), split)
+    known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
+    memorised = None if honest is None else known - honest
+    report = score(model.predict(images), images, groups, model.class_sets().cpu(), split, memorised)
     run.keep(REPORT.format(split=split), report.to_json())
     return report
 
@@ -41,19 +44,21 @@ def trade_off_of(
 ) -> dict[str, list[Point]]:
     """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; asked for like a report.
 
-    Returns the points of ``"routed"``, the run's own prediction, and of ``"plain mean"``, its experts' mean logits.
+    Returns the points of ``"routed"``, the run's own prediction, of ``"plain mean"``, its experts' mean logits, and of
+    ``"calibrated"``, these after the method's calibration.
     """
     data, file = checked_data(run, data, split), TRADE_OFF.format(split=split)
     if (known := run.read(file)) is not None:
         # JSON knows no NaN.
         return {name: [Point(*(nan if x is None else x for x in p)) for p in points] for name, points in known.items()}
     model, images, groups = at_work(run, data, split, device)
-    log_p: dict[str, list[Tensor]] = {"routed": [], "plain mean": []}
+    log_p: dict[str, list[Tensor]] = {"routed": [], "plain mean": [], "calibrated": []}
     with torch.no_grad():
         for batch in images.chunks(256):
             outputs = model.outputs(batch)
             log_p["routed"].append(model.fuse(outputs).log_probability.cpu())
             log_p["plain mean"].append(outputs.logits.mean(dim=0).cpu())
+            log_p["calibrated"].append(model.calibration(outputs.logits.mean(dim=0)).cpu())
     log_pi = model.log_pi.cpu()
     curves = {name: trade_off(torch.cat(rows), images.labels, groups, log_pi) for name, rows in log_p.items()}
     # Six digits tell a hundred thousand images apart.
@@ -66,6 +71,9 @@ def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None
     """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
     choose("split", split, ("test", "val"))
     if (data := data or run.data) is not None:
+        if data.encoding is None and "features" in run.settings["data"]:
+            told = run.settings["data"]["features"]
+            data = features(data, told["backbone"], components=told["components"])
         if data.identity != run.settings["data"]:
             raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
         run.warn_of_other_images(data)
@@ -88,29 +96,52 @@ def differences(data: ImageSet, run: Run) -> str:
     return ", ".join(f"{k} is {data.identity.get(k)!r}, was {wanted.get(k)!r}" for k in keys)
 
 
-def score(prediction: Prediction, split: AnySplit, groups: ShotGroups, class_sets: Tensor, name: str) -> Report:
+def score(
+    prediction: Prediction,
+    split: AnySplit,
+    groups: ShotGroups,
+    class_sets: Tensor,
+    name: str,
+    memorised: float | None = None,
+) -> Report:
     """Compare the prediction for a split with its labels; class_sets: bool ``[K, C]``; name: of the split."""
     labels, p = split.labels, prediction.probabilities
-    right, group = prediction.label == labels, groups.of_class()[labels]
-    images, hits = (torch.bincount(those, minlength=p.shape[1]).tolist() for those in (labels, labels[right]))
-    per_class = [hit / n if n else None for hit, n in zip(hits, images, strict=True)]
-    present = [accuracy for accuracy in per_class if accuracy is not None]
-    shots = {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
-    everywhere = {"overall": torch.ones_like(right)} | shots
+    group, images = groups.of_class()[labels], labels.bincount(minlength=p.shape[1])
+    hits = labels[prediction.label == labels].bincount(minlength=p.shape[1])
+    inside = {"overall": torch.ones_like(labels, dtype=torch.bool)}
+    inside |= {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
     return Report(
         split=name,
         images=len(labels),
-        overall=mean(right),
-        balanced=sum(present) / len(present),
-        **{shot: mean(right[inside]) for shot, inside in shots.items()},
+        **measures(prediction.label, labels, groups),
         groups=groups.description,
-        per_class=per_class,
-        plain_mean={shot: mean((prediction.mean_label == labels)[inside]) for shot, inside in everywhere.items()},
+        per_class=[hit / n if n else None for hit, n in zip(hits.tolist(), images.tolist(), strict=True)],
+        plain_mean=measures(prediction.mean_label, labels, groups),
         per_expert=mean(prediction.expert_labels == labels[:, None]),
-        calibration={shot: calibration_error(p[inside], labels[inside]) for shot, inside in everywhere.items()},
-        expert_weights={shot: mean(prediction.expert_weights[inside]) for shot, inside in shots.items()},
+        calibration={shot: calibration_error(p[those], labels[those]) for shot, those in inside.items()},
+        expert_weights={shot: mean(prediction.expert_weights[inside[shot]]) for shot in GROUP_NAMES},
         detectors=detector_quality(prediction.confidence, class_sets, labels),
+        imbalance=(images[images > 0].max() / images[images > 0].min()).item(),
+        calibrated=measures(prediction.calibrated_label, labels, groups),
+        memorised=memorised,
     )
+
+
+def measures(predicted: Tensor, labels: Tensor, groups: ShotGroups) -> dict[str, Any]:
+    """All measures of accuracy that a :class:`~dqroute.runs.report.Report` has, of classes ``[N]`` said and true."""
+    number, right, group = groups.num_classes, predicted == labels, groups.of_class()[labels]
+    images, said = (of.bincount(minlength=number).double() for of in (labels, predicted))
+    hits, held = labels[right].bincount(minlength=number).double(), images > 0
+    accuracy = (hits / images)[held]
+    fifth = accuracy.sort().values[: max(1, len(accuracy) // 5)]
+    return {
+        "overall": mean(right),
+        "balanced": accuracy.mean().item(),
+        **{shot: mean(right[group == index]) for index, shot in enumerate(GROUP_NAMES)},
+        "worst": fifth.mean().item(),
+        "harmonic": 1 / (images[held] / hits[held].clamp_min(0.5)).mean().item(),
+        "macro_f1": (2 * hits / (images + said))[held].mean().item(),
+    }
 
 
 def mean(rows: Tensor) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
+
+UNBALANCED = 1.5  # a split whose largest class has more than so many times the images of its smallest is called so
 
 
 @dataclass(frozen=True)
@@ -14,8 +16,13 @@ class Report:
         split: ``"test"`` or ``"val"``; images: how many it has; groups: the rule behind its shot groups, in words.
         overall, many, medium, few: share of all images, and of those of each shot group, classified correctly.
         balanced: mean of the classes' accuracies; equals overall where every class has the same number of images.
+        imbalance: images of the largest class of the split over those of its smallest.
+        worst: mean accuracy of the worst fifth of the classes. harmonic: harmonic mean of the classes' accuracies, a
+            class that is never right counting as half an image right. macro_f1: mean of the classes' F1.
+        memorised: accuracy on training images less that out of fold, where heads were judged so.
         per_class: accuracy of each class, ``[C]``; per_expert: of each expert alone, ``[K]``.
-        plain_mean: what the mean of the experts' logits, without routing, would reach, overall and by shot group.
+        plain_mean: what the mean of the experts' logits, without routing, would reach: all measures of accuracy.
+        calibrated: the same of that mean with one temperature and a shift for each shot group, fitted out of fold.
         calibration: expected calibration error (15 equal bins), overall and by shot group.
         expert_weights: by shot group, the experts' mean weights, ``[K]``, for its images.
         detectors: for each expert that has outsiders: ``expert`` (from 1), ``classes`` (size of its class set),
@@ -36,6 +43,13 @@ class Report:
     calibration: dict[str, float | None]
     expert_weights: dict[str, list[float] | None]
     detectors: list[dict[str, Any]]
+    # What older reports do not tell.
+    worst: float | None = None
+    harmonic: float | None = None
+    macro_f1: float | None = None
+    imbalance: float | None = None
+    calibrated: dict[str, float | None] | None = None
+    memorised: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -44,12 +58,25 @@ class Report:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
         """Rebuild a report; raises ValueError if fields are missing or unknown."""
-        names = {field.name for field in fields(cls)}
-        if set(value) != names:
-            raise ValueError(f"not a report of this version; fields that differ: {sorted(set(value) ^ names)}")
+        names = {field.name: field.default is MISSING for field in fields(cls)}
+        needed = {name for name, must in names.items() if must}
+        if wrong := (value.keys() - names.keys()) | (needed - value.keys()):
+            raise ValueError(f"not a report of this version; fields that differ: {sorted(wrong)}")
         return cls(**value)
 
     def __str__(self) -> str:
-        shares = {name: getattr(self, name) for name in ("overall", "many", "medium", "few")}
-        said = ", ".join(f"{name} {'–' if share is None else f'{100 * share:.1f} %'}" for name, share in shares.items())
-        return f"{self.split}, {self.images} images: {said}\ngroups: {self.groups}"
+        unbalanced = self.imbalance is not None and self.imbalance > UNBALANCED
+        names = ["overall", "many", "medium", "few"] + ["worst"] * (self.worst is not None)
+        shares = {name: getattr(self, name) for name in ["balanced"] * unbalanced + names}
+        called = {"worst": "worst fifth of the classes", "balanced": "mean of the classes"}
+        said = ", ".join(
+            f"{called.get(name, name)} {'–' if share is None else f'{100 * share:.1f} %'}"
+            for name, share in shares.items()
+        )
+        set_is = f" (unbalanced: its largest class has {self.imbalance:.0f} times its smallest)" if unbalanced else ""
+        lines = [f"{self.split}, {self.images} images{set_is}: {said}", f"groups: {self.groups}"]
+        if self.memorised is not None:
+            lines.append(
+                f"memorised: {100 * self.memorised:.0f} points more are right on training images than out of fold"
+            )
+        return "\n".join(lines)

@@ -21,7 +21,7 @@ from dqroute.core.checks import choose, one_line
 from dqroute.core.long_tail import ShotGroups
 from dqroute.data.disk import keep_json, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.image_set import ImageSet, Split
-from dqroute.methods.base import METHODS, Method, Problem
+from dqroute.methods.base import METHODS, EncoderNeeds, Method, Problem
 from dqroute.runs.locking import only_process
 from dqroute.runs.report import Report
 
@@ -33,6 +33,7 @@ EPOCHS = "epochs.jsonl"  # a line an epoch: loss, accuracy, rate, seconds, what 
 CHECKPOINT = "checkpoint.safetensors"  # the latest state of the training, until it is finished
 WEIGHTS = "weights.safetensors"  # the trained network
 REPORT = "report-{split}.json"  # the evaluation
+JUDGED = "judged.safetensors"  # what the experts said of training images out of fold: logits, labels, which images
 TRADE_OFF = "tradeoff-{split}.json"  # the curves of overall against few-shot accuracy
 
 
@@ -48,8 +49,9 @@ def problem_to_json(problem: Problem) -> dict[str, Any]:
 
 def problem_from_json(value: dict[str, Any]) -> Problem:
     """The inverse of :func:`problem_to_json`."""
-    groups = ShotGroups(**with_tuples(value["groups"]))
-    return Problem(**(with_tuples(value) | {"counts": torch.tensor(value["counts"]), "groups": groups}))
+    groups, encoder = ShotGroups(**with_tuples(value["groups"])), value.get("encoder")
+    parts = {"counts": torch.tensor(value["counts"]), "groups": groups}
+    return Problem(**(with_tuples(value) | parts | {"encoder": encoder and EncoderNeeds(**encoder)}))
 
 
 def with_tuples(value: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask scheduler, such as tcp://10.0.0.1:8786")
     where.add_argument("--workers", type=int, metavar="N", help="processes on this machine")
+    where.add_argument("--here", action="store_true", help="train in this process, without notebooks: for short runs")
     parser.add_argument("--runs-dir", type=Path, help="where run folders and executed notebooks go")
     parser.add_argument("--notebook", type=Path, default=NOTEBOOK)
     chosen = parser.parse_args(arguments)

@@ -7,6 +7,7 @@
     seeds: [0, 1, 2]                                    # may be left out, as all that follows
     settings: [{epochs: 12}, {epochs: 30, lr: 0.05}]    # preset, epochs, lr, ...
     split: test                                         # or val, to choose a setting by
+    draws: one                                          # or seed: each seed draws training images of its own
 
 Every data set is combined with every method, seed and entry of the settings.
 """
@@ -32,6 +33,7 @@ from dqroute.core.long_tail import shot_groups
 from dqroute.data import DATA_SETS, checked_imbalance, checked_val
 from dqroute.methods.base import METHODS, Problem
 from dqroute.models.backbones import backbone_names
+from dqroute.models.encoders import encoder_names, is_encoder
 from dqroute.models.pretrained import IMAGENET
 from dqroute.runs.run import canonical
 from dqroute.sweep.document import parse_document, read_document
@@ -68,7 +70,7 @@ class Task:
         options, settings = dict(self.load), dict(self.fit)
         given = {"dataset": options.pop("name"), "root": options.pop("root", None)}
         given |= {"imbalance": options.pop("imbalance"), "options": options, "methods": [self.method]}
-        given |= {"preset": settings.pop("preset", "laptop"), "epochs": settings.pop("epochs", None)}
+        given |= {"preset": settings.pop("preset", None), "epochs": settings.pop("epochs", None)}
         return given | {"seeds": [self.seed], "split": self.split, "settings": settings}
 
     @property
@@ -119,7 +121,12 @@ def data_entry(item: Any) -> Entry:
     if path and "root" not in inspect.signature(DATA_SETS[kind]).parameters:
         raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
     # The notebook draws the training images from seed 0, so that all runs of a data set share them.
-    meaning = all_options(kind, DATA_SETS[kind], given, "seed", *["root"] * bool(path))
+    own = {option: value for option, value in given.items() if option != "backbone"}
+    meaning = all_options(kind, DATA_SETS[kind], own, "seed", *["root"] * bool(path))
+    if "backbone" in given:
+        if not (isinstance(given["backbone"], str) and is_encoder(given["backbone"])):
+            choose("pretrained backbone", str(given["backbone"]), encoder_names())
+        meaning["backbone"] = given["backbone"]
     checked_imbalance(meaning.get("imbalance"))
     checked_val(meaning.get("val"))
     # Workers may run in another folder.
@@ -153,7 +160,9 @@ def settings_entry(item: Any) -> Entry:
     if item.get("pretrained") not in (None, "", IMAGENET):
         given["pretrained"] = absolute(item["pretrained"])
     changes = {name: value for name, value in given.items() if name != "preset"}
-    training = training_settings(given.get("preset", "laptop"), changes)
+    training = training_settings(given.get("preset") or "laptop", changes)
+    if is_encoder(training.backbone):
+        raise ValueError(f"a pretrained backbone belongs to the data, as in glyphs: {{backbone: {training.backbone}}}")
     choose("backbone", training.backbone, backbone_names())
     return Entry("", given, training.decisive(), ", ".join(f"{name}={value}" for name, value in item.items()))
 
@@ -199,6 +208,7 @@ class Grid(BaseModel):
     seeds: Seeds = Field([0], description=A_LIST + "[0, 1, 2], whole numbers from 0 and below 2**63")
     settings: Entries = Field([settings_entry({})], description=A_LIST + "[{epochs: 12}, {epochs: 30}]")
     split: Literal["test", "val"] = "test"
+    draws: Literal["one", "seed"] = "one"
 
 
 def parse_grid(text: str) -> list[Task]:
@@ -213,6 +223,7 @@ def parse_grid(text: str) -> list[Task]:
     for image_set, seed, method, setting in product(grid.data, grid.seeds, grid.methods, grid.settings):
         row = f"{method.label}, {setting.label}" if len(grid.settings) > 1 and setting.label else method.label
         load, fit = {"name": image_set.name} | image_set.given, method.given | setting.given
+        load |= {"seed": seed} if grid.draws == "seed" else {}
         tasks.append(Task(image_set.label, row, load, method.name, seed, fit, grid.split))
     return tasks
 

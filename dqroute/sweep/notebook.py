@@ -19,7 +19,7 @@ from typing import Any
 
 NOTEBOOK = Path("book/benchmark.ipynb")
 # As measured; it is a multiple where other work has the cores.
-DURATION = ": three trainings, some 6 minutes where two processor cores are idle"
+DURATION = ": four trainings on photographs, about a minute where two processor cores are idle"
 # For the processes that we start: no spinning threads where cores are shared, and no talk of debuggers.
 QUIET = {"OMP_WAIT_POLICY": "passive", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 

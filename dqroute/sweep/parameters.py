@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from dqroute.core.checks import choose
+from dqroute.methods.base import method_options
 
 
 def refuse_unknown(namespace: Mapping[str, Any]) -> None:
@@ -35,6 +36,25 @@ def as_list(value: Any) -> list[Any]:
     with suppress(ValueError):
         return json.loads(f"[{inner}]")
     return [part.strip() for part in inner.split(",") if part.strip()]
+
+
+def as_method(text: str) -> tuple[str, dict[str, Any]]:
+    """``"dqroute alpha=0.3 judge=training"`` as a method's name and options, values in JSON or plain text.
+
+    ValueError for a name or an option that there is not, naming the valid ones.
+    """
+    name, *pairs = text.split() or [""]
+    known, options = method_options(name), {}
+    for pair in pairs:
+        option, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"options of a method are written name=value, as in 'dqroute alpha=0.3'; got {text!r}")
+        choose(f"option of {name}", option, known)
+        try:
+            options[option] = json.loads(value)
+        except ValueError:
+            options[option] = value
+    return name, options
 
 
 def distinct(what: str, values: list[Any]) -> list[Any]:

@@ -27,10 +27,12 @@ from distributed import Client, LocalCluster, as_completed
 from dqroute.core.checks import one_line
 from dqroute.data import load
 from dqroute.runs import tables
+from dqroute.runs.evaluate import evaluate
 from dqroute.runs.run import Run, default_runs_dir
 from dqroute.sweep.grid import Task, read_grid
 from dqroute.sweep.notebook import NOTEBOOK, QUIET, end_kernels
 from dqroute.sweep.worker import TOPIC, Known, carry_out, known_of
+from dqroute.training.fit import fit
 
 # A task goes to a worker that is free, not before: another may be free earlier. A killed worker starts anew; on a busy
 # machine that takes longer than Dask's 15 s, after which the new one would be closed with a run in its hands.
@@ -93,6 +95,7 @@ def sweep(
     workers: int | None = None,
     runs_dir: str | os.PathLike[str] | None = None,
     notebook: str | os.PathLike[str] = NOTEBOOK,
+    here: bool = False,
 ) -> Sweep:
     """Run a grid and print a line for each thing that happens.
 
@@ -103,9 +106,13 @@ def sweep(
         workers: how many of those, from 1; None takes one a processor core, or one in all where there is a GPU.
         runs_dir: where run folders and ``notebooks``, the executed ones, go; by default ``$DQROUTE_RUNS``, or ``runs``.
         notebook: the benchmark notebook.
+        here: train in this process, one run after the other and without notebooks: where a run takes seconds, as on
+            features, a notebook would take longer.
     """
     tasks = read_grid(grid)
     where = Path(runs_dir or default_runs_dir()).expanduser().resolve()
+    if here:
+        return gathered(tasks, carried_out_here(tasks, where))
     template = Path(notebook).expanduser().resolve()
     if not template.is_file():
         raise FileNotFoundError(f"there is no notebook {notebook}; run this from the repository's root")
@@ -163,11 +170,12 @@ def carried_out(client: Client, tasks: Sequence[Task], notebook: Path, runs_dir:
 
     client.subscribe_topic(TOPIC, note_start)
     # One set after the other, before anything trains: two workers must not download into one folder.
-    known = {name: know(name, task.load) for name, task in {task.data: task for task in tasks}.items()}
+    draws = {json.dumps(task.load, sort_keys=True): task for task in tasks}
+    known = {draw: know(task.data, task.load) for draw, task in draws.items()}
     futures = {}
     for task in tasks:
         output = runs_dir / "notebooks" / f"{task.name}.ipynb"
-        given = (task, known[task.data], notebook, output, runs_dir)
+        given = (task, known[json.dumps(task.load, sort_keys=True)], notebook, output, runs_dir)
         futures[client.submit(carry_out, *given, key=("run", task.name))] = task, output
     for future in as_completed(futures):
         task, output = futures[future]
@@ -182,12 +190,31 @@ def carried_out(client: Client, tasks: Sequence[Task], notebook: Path, runs_dir:
     return done
 
 
+def carried_out_here(tasks: Sequence[Task], runs_dir: Path) -> dict[str, Run | Failure]:
+    """The same in this process, without notebooks."""
+    done, data, loaded = dict[str, Run | Failure](), None, None
+    # One set after the other, so that each is loaded once.
+    for task in sorted(tasks, key=lambda task: json.dumps(task.load, sort_keys=True)):
+        try:
+            if task.load != loaded:
+                data, loaded = load(**{"seed": 0} | task.load), task.load
+            assert data is not None
+            run = fit(task.method, data, seed=task.seed, runs_dir=runs_dir, progress=False, **task.fit)
+            evaluate(run, split=task.split)
+            done[task.name], said = run, f"{run.seconds:.0f} s of training"
+        except (ValueError, OSError, ArithmeticError) as error:
+            again = f"dq.fit({task.method!r}, dq.load(**{task.load}), seed={task.seed}, **{task.fit})"
+            done[task.name], said = Failure(task, one_line(error) or repr(error), None, again), f"failed: {error}"
+        print(f"[{len(done)}/{len(tasks)}] {task}: {said}", flush=True)
+    return done
+
+
 def know(name: str, load_arguments: dict[str, Any]) -> Known | None:
     """Load an image set as the notebook does, to tell its runs by; None if it cannot be loaded."""
     print(f"loading {name}", flush=True)
     # The notebook meets the same error, and keeps it where it can be read.
     with suppress(Exception):
-        return known_of(load(seed=0, **load_arguments))
+        return known_of(load(**{"seed": 0} | load_arguments))
     return None
 
 

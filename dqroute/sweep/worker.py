@@ -29,12 +29,12 @@ class Known(NamedTuple):
 
 def known_of(data: ImageSet) -> Known:
     """What tells the runs on an image set."""
-    return Known(data.name, data.identity, vars(data.augmentation).copy())
+    return Known(data.name, data.identity, data.augmentation_told)
 
 
 def find(task: Task, known: Known, runs_dir: Path) -> Run | None:
     """The task's run, if it is finished and evaluated."""
-    changes = {"preset": "laptop"} | task.fit
+    changes = {"preset": None} | task.fit
     asked = {"preset": changes.pop("preset"), "changes": changes, "seed": task.seed, "device": "auto"}
     request, _ = request_of(task.method, known.identity, known.augmentation, **asked)
     folder = folder_of(runs_dir, request, known.name)

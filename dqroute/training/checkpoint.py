@@ -16,7 +16,7 @@ from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.methods.base import Method
 from dqroute.training.optimizer import Updates
 
-FORMAT = "3"
+FORMAT = "4"
 
 
 @dataclass

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from dqroute.core.checks import checked_range, checked_seed, plain
+from dqroute.data.features import features
 from dqroute.data.image_set import ImageSet
-from dqroute.methods.base import METHODS, Problem, method_options
+from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
 from dqroute.models.device import resolve_device, uses_bf16
+from dqroute.models.encoders import is_encoder
+from dqroute.models.experts import ExpertNetwork
 from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.runs.locking import LOCK
 from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
@@ -28,7 +31,7 @@ def fit(
     *,
     seed: int = 0,
     epochs: int | None = None,
-    preset: str = "laptop",
+    preset: str | None = None,
     runs_dir: str | os.PathLike[str] | None = None,
     device: str = "auto",
     compile: bool | None = None,
@@ -45,11 +48,12 @@ def fit(
 
     Args:
         method: a name from :data:`dqroute.methods.base.METHODS`.
-        data: from :func:`dqroute.load`.
+        data: from :func:`dqroute.load`. With ``backbone=`` a pretrained encoder (:mod:`dqroute.models.encoders`) its
+            features are computed, or read where they were computed before, and heads trained on them.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
-        preset: ``"laptop"``, ``"short"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see
-            :data:`dqroute.training.settings.PRESETS`.
+        preset: ``"features"``, ``"laptop"``, ``"short"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see
+            :data:`dqroute.training.settings.PRESETS`. By default the first on features, else the second.
         runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: whether to compile network and loss; None compiles where the training is long enough to repay it, see
@@ -74,24 +78,28 @@ def fit(
     processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
     with processes.ending_together():
         where = resolve_device(device)
+        if isinstance(backbone := changes.get("backbone"), str) and is_encoder(backbone):
+            changes.pop("backbone")
+            with processes.main_first():
+                data = features(checked_pictures(data, backbone), backbone, device=device, progress=progress)
         checked_range("checkpoint_minutes", checkpoint_minutes, 0)
         if compile not in (None, True, False):
             raise ValueError(f"compile is True, False or None; got {compile!r}")
         request, settings = request_of(
-            method, data.identity, vars(data.augmentation), seed=seed, preset=preset, changes=changes, device=device
+            method, data.identity, data.augmentation_told, seed=seed, preset=preset, changes=changes, device=device
         )
         if settings.batch_size < processes.count:
             many = f"{processes.count} processes"
             raise ValueError(f"batch_size {settings.batch_size} does not go round {many}; enlarge it")
         base = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
-        folder, (mean, std) = folder_of(base, request, data.name), data.train.statistics
-        network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
-        problem = Problem(data.counts, data.groups, data.shape[0], mean, std, **network, size=data.shape[1:])
+        folder, problem = folder_of(base, request, data.name), problem_of(data, settings)
         model = None
         # Before there is a folder, because the method may refuse its options.
         if not processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished):
             model = build(request, problem)
-            if settings.pretrained:
+            if data.encoding is not None:
+                model.look_through(data.encoding)
+            if settings.pretrained and isinstance(model.network, ExpertNetwork):
                 start_from(model.network, read_pretrained(settings.pretrained, settings.backbone, data.shape[0]))
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)
@@ -110,13 +118,34 @@ def fit(
     return run
 
 
+def checked_pictures(data: ImageSet, backbone: str) -> ImageSet:
+    """The set, if it is of pictures, or of features of this very backbone; ValueError if of another's."""
+    if data.encoding is not None and data.encoding.backbone != backbone:
+        raise ValueError(
+            f"{data.name} is a set of features of {data.encoding.backbone}; leave backbone={backbone!r} out, or load "
+            "the pictures themselves"
+        )
+    return data
+
+
+def problem_of(data: ImageSet, settings: Settings) -> Problem:
+    """What a method has to know of an image set, and of the network that is asked for."""
+    mean, std = data.train.statistics
+    if (encoding := data.encoding) is not None:
+        needs = EncoderNeeds(encoding.weights, encoding.size, encoding.interpolation, *encoding.axes.shape)
+        seen = Problem(data.counts, data.groups, 3, mean, std, encoding.backbone)
+        return replace(seen, encoder=needs, folds=settings.folds)
+    network = settings.backbone, settings.shared_depth, settings.branch_width
+    return Problem(data.counts, data.groups, data.shape[0], mean, std, *network, size=data.shape[1:])
+
+
 def request_of(
     method: str,
     identity: Mapping[str, Any],
     augmentation: Mapping[str, Any],
     *,
     seed: int,
-    preset: str,
+    preset: str | None,
     changes: Mapping[str, Any],
     device: str,
 ) -> tuple[dict[str, Any], Settings]:
@@ -130,15 +159,23 @@ def request_of(
         device: where it would be trained; ``precision="auto"`` comes to what that computes in.
     """
     changes = {name: plain(value) for name, value in changes.items()}
-    settings, options = divide_changes(method, preset, changes)
-    bf16 = uses_bf16(settings.precision, resolve_device(device))
+    on_features = "features" in identity
+    settings, options = divide_changes(method, preset or ("features" if on_features else "laptop"), changes)
+    if settings.folds and not on_features:
+        raise ValueError("folds are of features; load the set with backbone='efficientnet-lite0', say, or leave it out")
+    if on_features and (named := {"backbone", "pretrained"} & {n for n, v in changes.items() if v is not None}):
+        raise ValueError(
+            f"{named.pop()} is settled in a set of features; leave it out, or load the pictures themselves"
+        )
+    # Heads are a sliver of work, and their logits want their last digits.
+    bf16 = not on_features and uses_bf16(settings.precision, resolve_device(device))
     settings = replace(settings, precision="bf16" if bf16 else "fp32")
     # What the weights to start from are, not where they lie.
     started_from = {"pretrained": identity_of(settings.pretrained, settings.backbone)} if settings.pretrained else {}
     request = {
         "method": method,
         "revision": METHODS[method].revision,
-        "options": method_options(method) | options,
+        "options": METHODS[method].settled(method_options(method) | options, settings.folds if on_features else None),
         "training": settings.decisive() | started_from,
         "seed": checked_seed(seed),
         "data": dict(identity),

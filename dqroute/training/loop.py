@@ -14,16 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqroute.core.judging import Judged, fold_of
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.data.batches import batches_of
 from dqroute.data.disk import write_atomically, write_json, write_tensors
-from dqroute.data.image_set import ImageSet
+from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.base import Method
 from dqroute.models.cost import operations
 from dqroute.models.device import compiled, keep_freed_memory, precision_context, worth_compiling
+from dqroute.models.heads import Heads
 from dqroute.runs.evaluate import score
 from dqroute.runs.provenance import now, provenance
-from dqroute.runs.run import EPOCHS, PROVENANCE, Run
+from dqroute.runs.run import EPOCHS, JUDGED, PROVENANCE, Run
 from dqroute.training.checkpoint import Part, read_checkpoint, write_checkpoint
 from dqroute.training.distribution import Processes, average_gradients, over_all_processes, whole, whole_outputs
 from dqroute.training.interruption import told_to_end
@@ -70,7 +72,16 @@ class Training:
         keep_freed_memory()
         self.model: Method = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.updates = Updates(self.model, settings)
-        self.batches = batches_of(data, settings.batch_size, device, (processes.rank, processes.count))
+        heads, self.fold = self.model.network, None
+        if isinstance(heads, Heads):
+            if heads.folds:
+                self.fold = fold_of(data.train.labels, heads.folds, seed=run.seed)
+            if not run.checkpoint_file.is_file():
+                assert isinstance(data.train, FeatureSplit)
+                fold = self.fold_of_each(data.train.labels).to(device)
+                heads.meet(data.train.features.to(device), data.train.labels.to(device), fold)
+        share = processes.rank, processes.count
+        self.batches = batches_of(data, settings.batch_size, device, share, self.fold)
         self.records: list[dict[str, Any]] = []
         self.part = Part.empty(device)
         self.told_to_end: Callable[[], BaseException | None] = lambda: None
@@ -86,6 +97,8 @@ class Training:
             # A process killed while writing leaves its half-written file.
             for partial in run.folder.glob(".*.partial"):
                 partial.unlink()
+        if isinstance(heads, Heads):
+            compile = False  # one product of matrices
         if compile is None:
             # A backward pass counts as two forward passes.
             total = 3 * operations(self.model.network, data.shape) * settings.epochs * len(data.train)
@@ -149,10 +162,43 @@ class Training:
     def finish(self) -> None:
         """Leave the weights, and what belongs to a finished run."""
         self.write_records()
+        judged = self.judge()
         write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
-        finished = {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
+        finished = judged | {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
         write_json(self.run.folder / PROVENANCE, self.run.provenance | finished)
         self.run.checkpoint_file.unlink(missing_ok=True)
+
+    @torch.no_grad()
+    def judge(self) -> dict[str, Any]:
+        """Have the method settle what it learns of training images; returns what provenance tells of it.
+
+        With heads on features by those that never saw an image, and what they said is left in the run folder.
+        """
+        model, heads, train = self.model.eval(), self.model.network, self.data.train
+        if not isinstance(heads, Heads):
+            return {}
+        assert isinstance(train, FeatureSplit)
+        parts = zip(train.features.split(1024), self.fold_of_each(train.labels).split(1024), strict=True)
+        said = [(heads.of_sets(x.to(self.device)), fold.to(self.device)) for x, fold in parts]
+        own = torch.cat([logits[:, -1].movedim(1, 0) for logits, _ in said], dim=1).cpu()
+        apart = torch.cat([heads.out_of_fold(z, fold) for z, fold in said], dim=1).cpu()
+        known = self.fold_of_each(train.labels) >= 0
+        honest = model.judge == "out-of-fold" and heads.folds
+        taken = Judged(apart[:, known], train.labels[known]) if honest else Judged(own, train.labels)
+        model.cpu().settle(taken)
+        model.to(self.device)
+        accuracy = [(z.mean(dim=0).argmax(dim=1) == y).float().mean().item() for z, y in ((own, train.labels), taken)]
+        if honest:
+            kept = {"logits": taken.logits.half(), "labels": taken.labels, "images": known.nonzero().flatten()}
+            write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
+        told = {"judge": model.judge if honest else "training", "training_accuracy": round(accuracy[0], 4)}
+        return told | (
+            {"out_of_fold_accuracy": round(accuracy[1], 4), "not_judged": int((~known).sum())} if honest else {}
+        )
+
+    def fold_of_each(self, labels: Tensor) -> Tensor:
+        """The fold of each training image, -1 for none."""
+        return torch.full_like(labels, -1) if self.fold is None else self.fold
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its record."""
@@ -162,14 +208,14 @@ class Training:
         model.start_epoch(epoch / settings.epochs)
         # One seed for an epoch, far from those of the same run's other epochs and of other runs.
         seed = (self.run.seed * 1_000_003 + epoch) % 2**63
-        for images, labels in self.batches.epoch(seed, part.step):
+        for images, labels, *fold in self.batches.epoch(seed, part.step):
             for buffers, before in self.buffers:
                 torch._foreach_copy_(before, buffers)
             self.stage = "computing"
             # For methods that draw from the global generators: an interrupted run then draws the same numbers again.
             torch.manual_seed((seed * 1_000_003 + part.step) % 2**63)
             share = settings.share(epoch + (part.step + 1) / len(self.batches))
-            loss, hits = self.step(images, labels, share)
+            loss, hits = self.step(images, labels, share, *fold)
             # Summed on the device: reading a number off it every step would make it wait.
             part.loss_sum += loss * self.batches.sizes[part.step]
             part.right += hits
@@ -195,8 +241,13 @@ class Training:
         }
         return record | self.validation() | model.diagnostics()
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[ExpertOutputs, Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, labels: Tensor, fold: Tensor | None = None
+    ) -> tuple[ExpertOutputs, Tensor, Tensor]:
         """Outputs, labels and loss of a batch; of the whole batch, where each process has a share of it."""
+        if isinstance(self.model.network, Heads):
+            assert fold is not None
+            return self.by_fold(self.model.network, images, labels, fold)
         with precision_context(self.settings.precision, self.device):
             outputs = self.network(self.model.normalise(images))
         if self.processes.count > 1:
@@ -204,11 +255,33 @@ class Training:
             outputs, labels = whole_outputs(outputs, total), whole(labels, total)
         return outputs, labels, self.model.loss(outputs, labels)
 
-    def step(self, images: Tensor, labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    def by_fold(
+        self, heads: Heads, features: Tensor, labels: Tensor, fold: Tensor
+    ) -> tuple[ExpertOutputs, Tensor, Tensor]:
+        """The same of heads on features ``[B, D]``, the sets that leave out a fold trained beside the last.
+
+        The outputs are those to judge by: out of fold, or the last set's, as the method has it.
+        """
+        logits = heads.of_sets(features)
+        if self.processes.count > 1:
+            total = self.batches.sizes[self.part.step]
+            logits, features, labels, fold = (whole(x, total) for x in (logits, features, labels, fold))
+        rows, their_labels = heads.rows(logits, features, labels, fold)
+        # A mean over all sets' images, times the sets: each learns as fast as it would alone.
+        loss = self.model.loss(rows, their_labels) * (len(their_labels) / len(labels))
+        if heads.folds and self.model.judge == "out-of-fold":
+            known = fold >= 0
+            logits, features, labels, fold = logits[known], features[known], labels[known], fold[known]
+        else:
+            fold = torch.full_like(fold, -1)
+        return ExpertOutputs(heads.out_of_fold(logits.detach(), fold), heads.read(features)), labels, loss
+
+    def step(self, images: Tensor, labels: Tensor, share: float, fold: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step of the optimizer, at a share of the peak rates; nothing in it waits for a GPU.
 
         Args:
-            images: uint8 ``[B, channels, H, W]``; labels: ``[B]``, this process's share of the batch.
+            images: uint8 ``[B, channels, H, W]``, or features ``[B, D]``; labels: ``[B]``, this process's share of the
+                batch; fold: of each image, with features.
 
         Returns:
             The loss, and how many images the mean of the experts had right, both left on the device.
@@ -218,7 +291,7 @@ class Training:
         # A compiled step writes its outputs where those of the one before were: they are used up by then.
         torch.compiler.cudagraph_mark_step_begin()
         forward = self.whole_batch if len(labels) == self.settings.batch_size else self.forward
-        outputs, labels, loss = forward(images, labels)
+        outputs, labels, loss = forward(images, labels) if fold is None else forward(images, labels, fold)
         loss.backward()
         if self.processes.count > 1:
             average_gradients(model.parameters())

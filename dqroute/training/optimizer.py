@@ -1,4 +1,4 @@
-"""How the weights are changed: SGD with Nesterov momentum for all, or Muon for the convolutions' kernels beside it."""
+"""How the weights are changed: SGD with Nesterov momentum or AdamW for all, or Muon for the kernels beside SGD."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class Updates:
         by_muon = settings.optimizer == "muon"
         self.kernels = {n: p for n, p in model.named_parameters() if by_muon and p.ndim == 4}
         self.others = {n: p for n, p in model.named_parameters() if n not in self.kernels}
-        self.sgd = torch.optim.SGD(
-            by_rate(self.others, settings.trunk_lr),
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            nesterov=settings.momentum > 0,
-            fused=True,
+        groups = by_rate(self.others, settings.trunk_lr)
+        rate, decay, momentum = settings.lr, settings.weight_decay, settings.momentum
+        self.main: torch.optim.Optimizer = (
+            torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+            if settings.optimizer == "adamw"
+            else torch.optim.SGD(
+                groups, lr=rate, momentum=momentum, weight_decay=decay, nesterov=momentum > 0, fused=True
+            )
         )
         # Each shares its kernel's memory, so that what Muon does to the matrix is done to the kernel.
         self.matrices = {n: as_matrix(p.detach()) for n, p in self.kernels.items()}
@@ -49,9 +50,9 @@ class Updates:
 
     def step(self, share: float) -> None:
         """Take one step down the gradients, at a share of the peak rates."""
-        for group in self.sgd.param_groups:
+        for group in self.main.param_groups:
             group["lr"] = self.settings.lr * share * group["factor"]
-        self.sgd.step()
+        self.main.step()
         if self.muon is not None:
             for name, kernel in self.kernels.items():
                 self.matrices[name].grad = None if kernel.grad is None else as_matrix(kernel.grad)
@@ -60,25 +61,24 @@ class Updates:
             self.muon.step()
 
     def momenta(self) -> dict[str, Tensor]:
-        """The momentum of each parameter that has one yet, by its name: what a checkpoint has to hold."""
-        found = {}
-        for name in (*self.others, *self.kernels):
-            held = self._state(name).get("momentum_buffer")
-            if held is not None:
-                found[name] = held
-        return found
+        """What the optimizers remember of each parameter, such as ``momentum_buffer.NAME``: a checkpoint's part."""
+        names = (*self.others, *self.kernels)
+        held = {name: self._state(name) for name in names}
+        return {f"{what}.{name}": v for name in names for what, v in held[name].items() if isinstance(v, Tensor)}
 
     def resume(self, momenta: dict[str, Tensor]) -> None:
         """Take up the momenta of a checkpoint."""
-        for name, held in momenta.items():
-            # Strides as the parameter's: the fused optimizer would otherwise sum in another order.
+        for key, held in momenta.items():
+            what, _, name = key.partition(".")
             like = self.matrices[name] if name in self.kernels else self.others[name]
-            self._state(name)["momentum_buffer"] = torch.empty_like(like).copy_(held)
+            # Strides as the parameter's: the fused optimizer would otherwise sum in another order.
+            same = held.shape == like.shape
+            self._state(name)[what] = torch.empty_like(like).copy_(held) if same else held.to(like.device)
 
     def _state(self, name: str) -> dict[str, Tensor]:
         if name in self.kernels and self.muon is not None:
             return self.muon.state[self.matrices[name]]
-        return self.sgd.state[self.others[name]]
+        return self.main.state[self.others[name]]
 
 
 def by_rate(tensors: Mapping[str, Tensor], trunk_lr: float) -> list[dict[str, Any]]:

@@ -69,6 +69,8 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     if data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
     # A set's identity does not tell what training may do to its images.
+    if data.augmentation is None:
+        return data
     may, kind = run.settings["augmentation"], type(data.augmentation)
     # Older runs name what no set allows any more.
     told = {field.name: may[field.name] for field in fields(kind) if field.name in may}

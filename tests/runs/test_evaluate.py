@@ -18,12 +18,13 @@ from dqroute.core.routing import fuse
 from dqroute.data import disk
 from dqroute.data.image_set import Split
 from dqroute.methods.prediction import Prediction
-from dqroute.runs.evaluate import calibration_error, detector_quality, score, trade_off_of
+from dqroute.runs.evaluate import calibration_error, detector_quality, measures, score, trade_off_of
 from dqroute.runs.report import Report
 
 # By import_module, because the package's attribute of that name is the function.
 module = import_module("dqroute.runs.evaluate")
 GROUPS = ShotGroups((0, 1), (2,), (3,), "thirds")
+ALL = torch.ones(1, 4, dtype=torch.bool)
 
 
 def prediction_of(probabilities, experts=1, **changes):
@@ -38,6 +39,7 @@ def prediction_of(probabilities, experts=1, **changes):
         "probabilities": probabilities,
         "expert_labels": best.indices[:, None].expand(n, experts),
         "mean_label": best.indices,
+        "calibrated_label": best.indices,
         "ran": torch.ones(n, experts, dtype=torch.bool),
     }
     return Prediction(**(given_ | changes))
@@ -75,7 +77,8 @@ def test_the_plain_mean_is_scored_beside_the_fused_prediction():
     prediction = prediction_of(sure_of([0, 2, 3]), mean_label=torch.tensor([0, 1, 3]))
     report = score(prediction, split_of([0, 2, 3]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test")
     assert report.overall == 1
-    assert report.plain_mean == pytest.approx({"overall": 2 / 3, "many": 1, "medium": 0, "few": 1})
+    groups = {name: report.plain_mean[name] for name in ("overall", "many", "medium", "few")}
+    assert groups == pytest.approx({"overall": 2 / 3, "many": 1, "medium": 0, "few": 1})
 
 
 def test_a_group_or_class_without_images_is_none_not_zero():
@@ -356,3 +359,39 @@ def test_of_processes_that_train_together_one_writes(run, tiny, monkeypatch):
     assert run.report("val") is None
     monkeypatch.setattr(dist, "get_rank", lambda: 0)
     assert dq.evaluate(run, tiny, split="val", device="cpu") == run.report("val") == other
+
+
+def test_measures_by_hand():
+    """Five classes of 4, 4, 4, 2 and 2 images: right 4, 2, 0, 2 and 1 times; who is wrong says class 0."""
+    labels = torch.arange(5).repeat_interleave(torch.tensor([4, 4, 4, 2, 2]))
+    said = torch.tensor([0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 3, 3, 4, 0])
+    found = measures(said, labels, ShotGroups((0, 1), (2,), (3, 4), "thirds"))
+    assert found["overall"] == pytest.approx(9 / 16)
+    assert found["balanced"] == pytest.approx((1 + 0.5 + 0 + 1 + 0.5) / 5)
+    assert found["worst"] == 0
+    # The class that is never right counts as half an image of its four.
+    assert found["harmonic"] == pytest.approx(5 / (1 + 2 + 8 + 1 + 2))
+    # F1 is twice the hits over images and answers: 8/15, 4/6, 0, 1, 2/3.
+    assert found["macro_f1"] == pytest.approx((8 / 15 + 4 / 6 + 0 + 1 + 2 / 3) / 5)
+
+
+def test_an_unbalanced_set_is_called_so_and_the_mean_of_the_classes_comes_first():
+    labels = torch.tensor([0] * 8 + [1] * 2 + [2, 3])
+    p = torch.nn.functional.one_hot(labels, 4).float()
+    p[8] = torch.tensor([1.0, 0, 0, 0])
+    report = score(prediction_of(p), Split(torch.zeros(12, 1, 1, 1, dtype=torch.uint8), labels), GROUPS, ALL, "test")
+    assert report.imbalance == 8
+    assert "unbalanced: its largest class has 8 times its smallest): mean of the classes 87.5 %, overall 91.7 %" in str(
+        report
+    )
+
+
+def test_a_report_from_before_the_newer_measures_is_read():
+    labels = torch.tensor([0, 1, 2, 3])
+    p = torch.nn.functional.one_hot(labels, 4).float()
+    value = score(
+        prediction_of(p), Split(torch.zeros(4, 1, 1, 1, dtype=torch.uint8), labels), GROUPS, ALL, "test"
+    ).to_json()
+    for name in ("worst", "harmonic", "macro_f1", "imbalance", "calibrated", "memorised"):
+        del value[name]
+    assert Report.from_json(value).worst is None and str(Report.from_json(value)).startswith("test, 4 images: overall")

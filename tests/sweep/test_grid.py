@@ -46,7 +46,7 @@ def test_every_combination_is_one_task():
         "seeds": [3],
         "split": "test",
         "settings": {"alpha": 1, "lr": 0.01},
-        "preset": "laptop",
+        "preset": None,
         "epochs": 2,
     }
 
@@ -90,7 +90,7 @@ def test_as_many_experts_as_a_method_takes():
 
 
 WRONG = {
-    "": "a grid has the keys data, methods, seeds, settings, split; got None",
+    "": "a grid has the keys data, methods, seeds, settings, split, draws; got None",
     "- digits": "a grid has the keys",
     "data: [digits": "not readable as a grid \\(line 1: ",
     "data: [digits]\nmethods: [ride]\ndata: [glyphs]": 'line 3: found duplicate key "data"',

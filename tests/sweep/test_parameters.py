@@ -2,7 +2,7 @@
 
 import pytest
 
-from dqroute.sweep.parameters import as_list, as_options, distinct, refuse_unknown
+from dqroute.sweep.parameters import as_list, as_method, as_options, distinct, refuse_unknown
 
 SET = 'dataset = "glyphs"  # a name\nepochs = None'
 
@@ -57,3 +57,22 @@ def test_options_are_a_dictionary_or_its_json():
     for wrong in ("size=64", "[64]", 64, None):
         with pytest.raises(ValueError, match="options are written as JSON"):
             as_options(wrong)
+
+
+def test_a_method_with_options():
+    assert as_method("dqroute alpha=0.3 judge=training") == ("dqroute", {"alpha": 0.3, "judge": "training"})
+    assert as_method("ride") == ("ride", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dqroutes", "unknown method 'dqroutes' .did you mean 'dqroute'"),
+        ("dqroute alfa=1", "unknown option of dqroute 'alfa' .did you mean 'alpha'"),
+        ("dqroute alpha", "written name=value"),
+        ("", "unknown method ''"),
+    ],
+)
+def test_a_method_that_is_not_there_is_named(text, said):
+    with pytest.raises(ValueError, match=said):
+        as_method(text)

@@ -71,7 +71,7 @@ def test_the_printed_command_asks_for_the_same_run(tmp_path):
     given = dict(parse_parameter(word) for word in words[3 : words.index("--notebook")])
     assert given.pop("runs_dir") == str(tmp_path / "runs")
     # What is left out is the notebook's own value.
-    assert {"root": None, "epochs": None} | given == task.parameters
+    assert {"root": None, "epochs": None, "preset": None} | given == task.parameters
 
 
 def test_results_are_gathered_in_the_order_of_the_grid_row_by_row(trained):

@@ -20,10 +20,11 @@ class OtherSizeError(Exception):
     """An image is not of the size that all images were expected to have."""
 
 
-def read_rgb(file: Path, side: int, *, exact: bool = False) -> np.ndarray:
+def read_rgb(file: Path, side: int, *, exact: bool = False, kind: str = "bicubic") -> np.ndarray:
     """An image's (first) frame, upright, cropped to a centred square and resized: uint8 ``[side, side, 3]``.
 
-    A damaged file raises almost anything; with ``exact``, OtherSizeError is for one that would have to be resized.
+    ``kind`` is the interpolation, ``"bicubic"`` or ``"bilinear"``. A damaged file raises almost anything; with
+    ``exact``, OtherSizeError is for one that would have to be resized.
     """
     with Image.open(file) as image:
         if exact and image.size != (side, side):
@@ -32,7 +33,7 @@ def read_rgb(file: Path, side: int, *, exact: bool = False) -> np.ndarray:
         image.draft(None, (2 * side, 2 * side))
         rgb = upright_rgb(image)
     if rgb.size != (side, side):
-        rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling.BICUBIC)
+        rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling[kind.upper()])
     return np.array(rgb)
 
 

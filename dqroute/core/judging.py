@@ -1,0 +1,154 @@
+"""Judging out of fold: every statement about an image comes from heads that were not trained on it.
+
+A network that knows its five images of a class by heart calls the class easy, its detectors sure, its tail expert
+right. So the images are divided into folds; beside the heads that will predict, each fold has heads that never saw it,
+and what they say of its images is what difficulty, detectors, fusion and calibration are made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dqroute.core.checks import checked_whole, widened, without_autocast
+
+
+class Judged(NamedTuple):
+    """What the experts say of images with known classes, none of which trained those who speak.
+
+    Attributes:
+        logits: ``[K, N, C]``; labels: int64 ``[N]``.
+    """
+
+    logits: Tensor
+    labels: Tensor
+
+
+def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int = 0) -> Tensor:
+    """The fold of each image, int64 ``[N]``: 0 to ``folds - 1``, or -1 for an image that no fold can judge.
+
+    Each class is spread over the folds as evenly as it goes, its images in an order that the seed decides; the folds
+    end up of equal size to one image. A class with fewer images than folds lies in as many folds as it has images.
+    Where all of a class lies together, as a class of one image does, nobody without its images would know it: they are
+    left out of the judging, and all heads train on them.
+
+    Args:
+        labels: int64 ``[N]``; folds: from 2.
+        groups: int64 ``[N]``, images that belong together (a burst, a patient) having the same number: they share a
+            fold. None where each stands alone.
+
+    Raises:
+        ValueError: for fewer than 2 folds, more folds than images, or groups that do not fit the labels.
+    """
+    checked_whole("folds", folds, 2)
+    if folds > len(labels):
+        raise ValueError(f"{folds} folds need at least as many images; there are {len(labels)}")
+    if groups is not None and groups.shape != labels.shape:
+        raise ValueError(f"groups are int64 [{len(labels)}], one for each image; got {list(groups.shape)}")
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    fold = torch.empty_like(labels)
+    if groups is None:
+        # One class after the other, dealt like cards: each next image to the next fold.
+        dealt = shuffled[labels[shuffled].argsort(stable=True)]
+        fold[dealt] = torch.arange(len(labels)) % folds
+    else:
+        fold = dealt_together(labels, groups, shuffled, folds)
+    num_classes = int(labels.max()) + 1
+    spread = torch.zeros(num_classes, folds).index_put_((labels, fold), torch.ones(())).sum(dim=1)
+    return fold.masked_fill(spread[labels] < 2, -1)
+
+
+def dealt_together(labels: Tensor, groups: Tensor, shuffled: Tensor, folds: int) -> Tensor:
+    """Folds that keep groups whole: each group, the largest first, to where its rarest class is scarcest."""
+    members = groups[shuffled].unique(return_inverse=True)[1]
+    number, sizes = int(members.max()) + 1, members.bincount()
+    counts, held = labels.bincount(), torch.zeros(folds, int(labels.max()) + 1)
+    by_group = shuffled[members.argsort(stable=True)].split(sizes.tolist())
+    fold = torch.empty_like(labels)
+    for index in sizes.argsort(descending=True, stable=True).tolist():
+        images = by_group[index]
+        rarest = labels[images][counts[labels[images]].argmin()]
+        # The fold with fewest images of that class; of those the smallest.
+        scarce = held[:, rarest] + held.sum(dim=1) / (1 + held.sum()) / number
+        fold[images] = chosen = scarce.argmin()
+        held[chosen].index_add_(0, labels[images], torch.ones(len(images)))
+    return fold
+
+
+def balanced_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """A weight for each image, ``[N]``, such that all classes that are there count alike; they sum to 1."""
+    counts = labels.bincount(minlength=num_classes).double()
+    return 1 / (counts[labels] * (counts > 0).sum())
+
+
+def first_of_each(labels: Tensor, number: int) -> Tensor:
+    """The first images of each class, at most so many, int64: indices in order."""
+    order = labels.argsort(stable=True)
+    begins = labels.bincount().cumsum(dim=0) - labels.bincount()
+    rank = torch.empty_like(labels)
+    rank[order] = torch.arange(len(labels), device=labels.device) - begins[labels[order]]
+    return (rank < number).nonzero().flatten()
+
+
+def minimised(loss: Callable[[Tensor], Tensor], start: Tensor, steps: int = 200) -> Tensor:
+    """Where a smooth function of a few numbers is least, by L-BFGS from ``start``; ``start`` where that fails."""
+    at = start.double().clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([at], max_iter=steps, line_search_fn="strong_wolfe", tolerance_grad=1e-6)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(at)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return at.detach() if torch.isfinite(at).all() else start.double()
+
+
+class Calibration(nn.Module):
+    """One temperature and one shift a ring of classes: the operating point of any method, found without a test set.
+
+    ``p(c|x) = softmax(z(x) / T + b_{ring of c})_c``, T and b fitted by class-balanced NLL. Unfitted it changes nothing.
+
+    Args:
+        rings: int64 ``[C]``, the ring of each class, 0 to ``J - 1``.
+    """
+
+    rings: Tensor
+    scale: Tensor
+    shifts: Tensor
+
+    def __init__(self, rings: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("rings", rings)
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("shifts", torch.zeros(int(rings.max()) + 1))
+
+    @without_autocast
+    def forward(self, logits: Tensor) -> Tensor:
+        """Log-probabilities ``[B, C]`` of logits ``[B, C]``."""
+        return (widened(logits) * self.scale + self.shifts[self.rings]).log_softmax(dim=1)
+
+    @torch.no_grad()
+    def fit(self, logits: Tensor, labels: Tensor, shrink: float = 1e-3) -> None:
+        """From logits ``[N, C]`` of images that those who speak were not trained on; ``shrink`` ties b to 0."""
+        weights, z = balanced_weights(labels, logits.shape[1]), widened(logits)
+
+        def loss(at: Tensor) -> Tensor:
+            at = at.to(z.dtype)
+            log_p = (z * at[0].exp() + at[1:][self.rings]).log_softmax(dim=1)
+            return -(weights @ picked(log_p, labels).double()) + shrink * at[1:].square().sum().double()
+
+        at = minimised(loss, torch.cat([self.scale.log()[None], self.shifts]))
+        self.scale.copy_(at[0].exp())
+        self.shifts.copy_(at[1:] - at[1:].mean())
+
+
+def picked(log_p: Tensor, labels: Tensor) -> Tensor:
+    """The log-probability of each image's own class, ``[N]``."""
+    return log_p.gather(1, labels[:, None]).squeeze(1)

@@ -1,0 +1,138 @@
+"""Routing by rings of classes: which ring an image is of, and which class of the ring, each said by all the experts.
+
+The nested class sets ``S_1 ⊃ S_2 ⊃ …`` cut the classes into rings ``R_k = S_k`` without ``S_{k+1}``: many, medium, few.
+What every expert's word counts for a ring is fitted, best on predictions for images that the experts were not trained
+on (:mod:`dqroute.core.judging`). The probabilities of the rings are then the experts' detectors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dqroute.core.checks import without_autocast
+from dqroute.core.judging import balanced_weights, first_of_each, minimised, picked
+from dqroute.core.routing import BARRED, Fusion
+
+SHRINK = 1e-3  # how strongly what counts for a ring is tied to the plain mean
+CLASS_SHRINK = 1e-3  # how strongly a class's own shift is tied to its ring's
+ENOUGH = 100  # images of a class that are looked at: more say little, and cost time
+
+
+def ring_of(members: Tensor) -> Tensor:
+    """The ring of each class, int64 ``[C]``, of nested sets ``S_k``, bool ``[K, C]``: how many of the sets hold it."""
+    return members.sum(dim=0) - 1
+
+
+class RingFusion(nn.Module):
+    """The experts weighed anew for each ring of classes.
+
+    ``p(R_j | x) = softmax_j(log Σ_{c∈R_j} exp Σ_k a_jk z_kc(x) + b_j)``, and within a ring
+    ``p(c | x, R_j) = softmax_{c∈R_j}(Σ_k v_jk z_kc(x) + d_c)``. Unfitted, ``a = v = 1/K`` and ``b = d = 0``: the plain
+    mean of the logits, to which fitting shrinks them.
+
+    Args:
+        members: bool ``[J, C]``, nested sets from all classes down.
+        experts: ``K``, ``J`` or more: those beyond have all classes.
+    """
+
+    rings: Tensor
+    between: Tensor
+    bias: Tensor
+    within: Tensor
+    shifts: Tensor
+
+    def __init__(self, members: Tensor, experts: int) -> None:
+        super().__init__()
+        self.experts, number = experts, len(members)
+        self.register_buffer("rings", ring_of(members))
+        self.sizes = self.rings.bincount(minlength=number).tolist()
+        self.register_buffer("between", torch.full((number, experts), 1 / experts))
+        self.register_buffer("bias", torch.zeros(number))
+        self.register_buffer("within", torch.full((number, experts), 1 / experts))
+        self.register_buffer("shifts", torch.zeros(members.shape[1]))
+
+    def _log_p(self, z: Tensor, between: Tensor, bias: Tensor, within: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the rings, ``[B, J]``, and of each class within its ring, ``[B, C]``."""
+        among = torch.einsum("kbc,ck->bc", z, between[self.rings])
+        inside = torch.einsum("kbc,ck->bc", z, within[self.rings]) + shifts
+        ring, norm = (self._by_ring(values) for values in (among, inside))
+        return (ring + bias).log_softmax(dim=1), inside - norm[:, self.rings]
+
+    def _by_ring(self, values: Tensor) -> Tensor:
+        """``log Σ_{c∈R_j} exp v_c`` of values ``[B, C]``, ``[B, J]``."""
+        rings = values[:, self.rings.argsort(stable=True)].split(self.sizes, dim=1)
+        none = torch.full_like(values[:, 0], BARRED)
+        return torch.stack([ring.logsumexp(dim=1) if ring.shape[1] else none for ring in rings], dim=1)
+
+    @without_autocast
+    def log_rings(self, logits: Tensor) -> Tensor:
+        """Log-probabilities of the rings, ``[B, J]``."""
+        return self._log_p(logits.float(), self.between, self.bias, self.within, self.shifts)[0]
+
+    @without_autocast
+    def forward(self, logits: Tensor) -> Fusion:
+        """One prediction from the experts' logits ``[K, B, C]``."""
+        z = logits.float()
+        ring, inside = self._log_p(z, self.between, self.bias, self.within, self.shifts)
+        counts = self.within.abs()
+        say = ring.exp() @ (counts / counts.sum(dim=1, keepdim=True))
+        return Fusion((ring[:, self.rings] + inside).log_softmax(dim=1), say / say.sum(dim=1, keepdim=True))
+
+    @without_autocast
+    def log_odds(self, logits: Tensor) -> Tensor:
+        """The detectors, ``[K, B]``: log-odds that an image is of ``S_k``; ``+inf`` for experts of all classes."""
+        ring = self.log_rings(logits)
+        everything = torch.full_like(ring[:, 0], torch.inf)
+        rows = [everything] * self.experts
+        for k in range(1, ring.shape[1]):
+            rows[k] = ring[:, k:].logsumexp(dim=1) - ring[:, :k].logsumexp(dim=1)
+        return torch.stack(rows)
+
+    @torch.no_grad()
+    def fit(self, logits: Tensor, labels: Tensor) -> None:
+        """Fit ``a``, ``b``, ``v`` and ``d`` by class-balanced NLL, from logits ``[K, N, C]`` and labels ``[N]``.
+
+        ``log p(y | x) = log p(R_y | x) + log p(y | x, R_y)``: the first term has ``a`` and ``b`` alone, the second,
+        ring by ring, ``v`` and ``d``. Of no class more than its first :data:`ENOUGH` images are taken.
+        """
+        few = first_of_each(labels, ENOUGH)
+        z, labels, mean = logits.float()[:, few], labels[few], 1 / self.experts
+        weights, ring = balanced_weights(labels, logits.shape[2]), self.rings[labels]
+        classes = [(self.rings == j).nonzero().flatten() for j in range(len(self.bias))]
+        by_ring = [z[:, :, members] for members in classes]
+
+        def of_rings(at: Tensor) -> Tensor:
+            a, b = at[: self.between.numel()].view_as(self.between), at[self.between.numel() :]
+            sums = [torch.einsum("k,knc->nc", one.to(z.dtype), part) for one, part in zip(a, by_ring, strict=True)]
+            scores = (
+                torch.stack([part.logsumexp(dim=1) if part.shape[1] else BARRED + 0 * ring for part in sums], dim=1) + b
+            )
+            nll = -(weights @ picked(scores.log_softmax(dim=1), ring))
+            return nll + SHRINK * ((a - mean).square().sum() + b.square().sum())
+
+        found = minimised(of_rings, torch.cat([torch.full_like(self.between, mean).flatten(), 0 * self.bias]))
+        self.between.copy_(found[: self.between.numel()].view_as(self.between))
+        self.bias.copy_(found[self.between.numel() :])
+        place = torch.empty_like(self.rings)  # of each class within its ring
+        for members in classes:
+            place[members] = torch.arange(len(members), device=members.device)
+        for j, members in enumerate(classes):
+            if not len(members):
+                continue
+            inside = ring == j
+            part, own, weight = by_ring[j][:, inside], place[labels[inside]], weights[inside]
+
+            def of_classes(at: Tensor, part: Tensor = part, own: Tensor = own, weight: Tensor = weight) -> Tensor:
+                v, d = at[: self.experts], at[self.experts :]
+                log_p = (torch.einsum("k,knc->nc", v.to(z.dtype), part) + d).log_softmax(dim=1)
+                return (
+                    -(weight @ picked(log_p, own))
+                    + SHRINK * (v - mean).square().sum()
+                    + CLASS_SHRINK * d.square().sum()
+                )
+
+            start = torch.cat([torch.full_like(self.within[j], mean), torch.zeros_like(self.shifts[members])])
+            found = minimised(of_classes, start)
+            self.within[j].copy_(found[: self.experts])
+            self.shifts[members] = found[self.experts :].to(self.shifts.dtype)

@@ -1,0 +1,80 @@
+"""Other worlds: how common each ring of classes is where unlabelled images come from, and predictions for there.
+
+Training images are long-tailed, a prediction is made for balanced classes, and the place of use is neither. Where
+probabilities are calibrated, those of its images tell how common each ring is; three numbers are enough to re-weigh.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+UNSURE = 0.1  # standard error of a share, beyond which it says too little to act on
+
+
+class Shares(NamedTuple):
+    """How common each ring of classes is in a world.
+
+    Attributes:
+        share: ``[J]``, summing to 1; error: its standard error, ``[J]``.
+    """
+
+    share: Tensor
+    error: Tensor
+
+    @property
+    def sure(self) -> bool:
+        """Whether all shares are known to 10 points or better."""
+        return bool((self.error <= UNSURE).all())
+
+
+def balanced_shares(rings: Tensor) -> Tensor:
+    """The share of each ring where all classes are equally frequent, ``[J]``, of the ring of each class, ``[C]``."""
+    return rings.bincount().float() / len(rings)
+
+
+def reweighed(log_p: Tensor, rings: Tensor, shares: Tensor) -> Tensor:
+    """Log-probabilities ``[N, C]`` for balanced classes, for a world in which the rings have these ``shares`` instead.
+
+    ``p'(c|x) ∝ p(c|x) π_{ring of c} / q_{ring of c}``, q the balanced shares.
+    """
+    # A ring without classes has no share to change.
+    ratio = (shares / balanced_shares(rings)).nan_to_num(1)
+    return (log_p + ratio.log()[rings]).log_softmax(dim=1)
+
+
+def shares_in(log_p: Tensor, rings: Tensor) -> Shares:
+    """The shares of the rings in the world that unlabelled images come from, of their log-probabilities ``[N, C]``."""
+    prior = balanced_shares(rings)
+    held = (prior > 0).nonzero().flatten()
+    sums = torch.stack([log_p[:, rings == j].logsumexp(dim=1) for j in held], dim=1)
+    whole = Shares(prior.clone(), torch.zeros_like(prior))
+    for values, found in zip(whole, ring_shares(sums, prior[held]), strict=True):
+        values[held] = found
+    return whole
+
+
+def ring_shares(log_rings: Tensor, prior: Tensor, pseudo: float = 1.0, steps: int = 1000) -> Shares:
+    """The shares of rings in unlabelled images, by expectation-maximisation (Saerens et al., 2002).
+
+    ``π_j ← (Σ_i p'_ij + m q_j) / (N + m)``, ``p'_ij ∝ p(R_j | x_i) π_j / q_j``, from ``π = q``.
+
+    Args:
+        log_rings: log-probabilities ``[N, J]`` under the shares ``prior``, q, ``[J]``.
+        pseudo: m, images of the prior's shares that are added, so that no ring vanishes.
+    """
+    p, share = (log_rings.double() - prior.double().log()).exp(), prior.double()
+    for _ in range(steps):
+        posterior = p * share
+        mean = (posterior / posterior.sum(dim=1, keepdim=True)).sum(dim=0)
+        before, share = share, (mean + pseudo * prior) / (len(p) + pseudo)
+        if (share - before).abs().max() < 1e-7:
+            break
+    # The observed information of the shares, within the plane in which they sum to 1.
+    slope = p / (p @ share)[:, None]
+    plane = torch.linalg.qr(torch.eye(len(share), dtype=torch.float64) - 1 / len(share)).Q[:, :-1]
+    information = plane.T @ (slope.T @ slope) @ plane
+    error = (plane @ torch.linalg.pinv(information) @ plane.T).diagonal().clamp_min(0).sqrt()
+    return Shares(share.float(), error.float())

@@ -1,0 +1,177 @@
+"""Feature sets: what a pretrained encoder makes of an image set, computed once, then trained on in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from dqroute.core.checks import checked_whole
+from dqroute.data.feature_cache import ROWS, FeatureCache, default_cache, key_of
+from dqroute.data.files.decoding import read_rgb
+from dqroute.data.files.reading import cores, named, read_ahead
+from dqroute.data.files.split import FileSplit
+from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet, Split
+from dqroute.models.device import resolve_device, uses_bf16
+from dqroute.models.encoders import BUNDLED, Encoder, loaded
+
+COMPONENTS = 256
+BATCH = 64  # pictures that go through an encoder at a time
+
+
+def features(
+    data: ImageSet,
+    backbone: str = BUNDLED,
+    *,
+    components: int = COMPONENTS,
+    cache: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> ImageSet:
+    """The same set as features of a pretrained backbone: each picture one vector, for all methods to train on.
+
+    What was computed before is read from the cache; what is new is computed picture by picture and kept as it goes, so
+    that after an interruption it goes on from there. The vectors are then standardised and turned to their principal
+    components, both by the training images.
+
+    Args:
+        data: an image set; one of features is given back as it is.
+        backbone: a name, see :mod:`dqroute.models.encoders`.
+        components: how many principal components to keep at most. 256 of 1,280 cost nothing measurable.
+        cache: where features are kept; by default ``$DQROUTE_CACHE``, or ``~/.cache/dqroute``.
+        device: where to compute; progress: whether to show how far it is.
+
+    Raises:
+        ValueError: naming pictures that cannot be read or a backbone that cannot be used.
+        FileNotFoundError: if the backbone's weights cannot be had. OSError: if the cache cannot be written.
+    """
+    if isinstance(data.train, FeatureSplit):
+        return data
+    checked_whole("components", components, 1)
+    encoder = loaded(backbone).to(resolve_device(device))
+    store = cache_of(encoder, Path(cache).expanduser() if cache else default_cache())
+    raw = {part: encoded(split, encoder, store, f"{data.name} {part}", progress) for part, split in data.splits.items()}
+    centre, scale, axes = principal(raw["train"], components)
+    parts: dict[str, Any] = {}
+    for part, rows in raw.items():
+        pictures = data.splits[part]
+        assert not isinstance(pictures, FeatureSplit)
+        parts[part] = FeatureSplit(projected(rows, centre, scale, axes), pictures.labels, pictures)
+    wanted = encoder.preprocessing
+    encoding = Encoding(backbone, encoder.weights, wanted.size, wanted.interpolation, centre, scale, axes)
+    told = {"backbone": backbone, "weights": encoder.weights, "size": wanted.size, "components": axes.shape[1]}
+    identity = data.identity | {"features": told}
+    return replace(data, **parts, augmentation=None, identity=identity, encoding=encoding)
+
+
+def cache_of(encoder: Encoder, base: Path) -> FeatureCache:
+    """The cache for one encoder, as it computes on this machine."""
+    precision = "bf16" if uses_bf16("auto", encoder.mean.device) else "fp32"
+    what = f"{encoder.weights} {encoder.preprocessing} {precision}"
+    name = f"{encoder.name.replace(':', '-').replace('/', '-')}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
+    return FeatureCache(base / "features" / name, encoder.width)
+
+
+def encoded(split: AnySplit, encoder: Encoder, store: FeatureCache, name: str, progress: bool) -> Tensor:
+    """The features of a split's pictures, float32 ``[N, D]``, out of the cache, computing those that are new."""
+    assert not isinstance(split, FeatureSplit)
+    keys = content_keys(split)
+    first = {key: index for index, key in reversed(list(enumerate(keys)))}
+    new = sorted(index for key, index in first.items() if key not in store)
+    kept: list[Tensor] = []
+    done = 0
+    with tqdm(
+        total=len(keys), initial=len(keys) - len(new), desc=name, unit="img", disable=not (progress and new)
+    ) as bar:
+        for pictures in batches(split, new, encoder):
+            kept.append(encoder(pictures).cpu())
+            bar.update(len(pictures))
+            if sum(map(len, kept)) >= ROWS or done + sum(map(len, kept)) == len(new):
+                rows = torch.cat(kept)
+                store.add([keys[index] for index in new[done : done + len(rows)]], rows)
+                done, kept = done + len(rows), []
+    return store.read(keys)
+
+
+def content_keys(split: Split | FileSplit) -> list[bytes]:
+    """What tells each picture from others: its pixels in memory, or its file's bytes."""
+    if isinstance(split, Split):
+        shape = f"{list(split.images.shape[1:])}".encode()
+        return [key_of(shape + image.contiguous().numpy().tobytes()) for image in split.images]
+
+    def of_files(part: Sequence[str]) -> list[bytes | Exception]:
+        found: list[bytes | Exception] = []
+        for file in part:
+            try:
+                found.append(key_of((split.base / file).read_bytes()))
+            except OSError as error:
+                found.append(error)
+        return found
+
+    pieces = [split.names[start : start + 256] for start in range(0, len(split), 256)]
+    with ThreadPoolExecutor(cores()) as pool:
+        found = [key for piece in pool.map(of_files, pieces) for key in piece]
+    if bad := [(name, key) for name, key in zip(split.names, found, strict=True) if isinstance(key, Exception)]:
+        raise ValueError(f"cannot read {named(bad)}; restore such files, or load the set again")
+    return [key for key in found if isinstance(key, bytes)]
+
+
+def batches(split: Split | FileSplit, indices: Sequence[int], encoder: Encoder) -> Iterator[Tensor]:
+    """Some pictures as the encoder takes them, uint8 ``[B, 3, size, size]``, in batches."""
+    size, kind = encoder.preprocessing.size, encoder.preprocessing.interpolation
+    parts = torch.tensor(indices, dtype=torch.int64).split(BATCH) if indices else ()
+    if isinstance(split, FileSplit):
+        yield from read_ahead(
+            parts, split.names, split.base, lambda file, _: read_rgb(file, size, kind=kind), size, threads=cores()
+        )
+    else:
+        for part in parts:
+            yield as_wanted(split.images[part], size, kind)
+
+
+def as_wanted(images: Tensor, size: int, kind: str) -> Tensor:
+    """Pictures in memory, uint8 ``[B, channels, H, W]``, as an encoder takes them: centred squares in three channels.
+
+    ValueError for two channels, or more than three.
+    """
+    channels, height, width = images.shape[1:]
+    if channels not in (1, 3):
+        raise ValueError(f"a pretrained backbone takes grey or colour pictures; these have {channels} channels")
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = images[:, :, top : top + side, left : left + side].expand(-1, 3, -1, -1)
+    if side == size:
+        return square
+    resized = F.interpolate(square.float(), (size, size), mode=kind, antialias=True)
+    return resized.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def principal(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean ``[D]`` and deviation ``[D]`` of features ``[N, D]``, and the first principal axes ``[D, components]``.
+
+    The axes are those of the standardised features, the largest entry of each positive. There are no more of them than
+    features, or than images.
+    """
+    centre = rows.mean(dim=0, dtype=torch.float64)
+    scale = (rows.double().square().mean(dim=0) - centre.square()).clamp_min(0).sqrt().clamp_min(1e-6)
+    covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
+    for part in rows.split(4096):
+        standard = (part - centre) / scale
+        covariance += standard.T @ standard
+    axes = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, : min(components, *rows.shape)]
+    sign = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
+    return centre.float(), scale.float(), (axes * sign).float().contiguous()
+
+
+def projected(rows: Tensor, centre: Tensor, scale: Tensor, axes: Tensor) -> Tensor:
+    """Features ``[N, D]`` in terms of principal axes: ``(x - centre) / scale @ axes``."""
+    return torch.cat([((part - centre) / scale) @ axes for part in rows.split(4096)])

