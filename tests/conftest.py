@@ -1,6 +1,7 @@
 """What the tests share: a real image set that trains in a fraction of a second, and runs of it."""
 
 import os
+import shutil
 import sys
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -122,3 +123,17 @@ def html(testrun_uid) -> Path:
 def published() -> dict[str, int]:
     """The files in book/results and when they were written."""
     return {str(path): path.stat().st_mtime_ns for path in build_book.RESULTS.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of features of this test run's own."""
+    place = tmp_path_factory.mktemp("cache")
+    os.environ["DQROUTE_CACHE"] = str(place)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def no_features_left(feature_cache: Path) -> None:
+    """Each test begins with an empty one."""
+    shutil.rmtree(feature_cache, ignore_errors=True)

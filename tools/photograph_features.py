@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dqroute import load
 from dqroute.data.disk import write_tensors
-from dqroute.data.features import features
+from dqroute.data.feature_set import features
 from dqroute.data.image_set import FeatureSplit
 from dqroute.data.sets.photographs import FILE
 

@@ -29,6 +29,14 @@ class Shares(NamedTuple):
         """Whether all shares are known to 10 points or better."""
         return bool((self.error <= UNSURE).all())
 
+    @property
+    def doubt(self) -> str:
+        """What to say where they are not."""
+        error = ", ".join(f"±{100 * error:.0f}" for error in self.error.tolist())
+        return (
+            f"these images tell the shares of the groups to {error} points only: nothing is adapted; give more of them"
+        )
+
 
 def balanced_shares(rings: Tensor) -> Tensor:
     """The share of each ring where all classes are equally frequent, ``[J]``, of the ring of each class, ``[C]``."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from dqroute.core.checks import checked_seed, choose, plain
 from dqroute.data.draw import checked_val
-from dqroute.data.features import features
+from dqroute.data.feature_set import features
 from dqroute.data.files.reading import read_images
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, FeatureSplit, ImageSet, ResizedCrop, Split

@@ -18,7 +18,7 @@ from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.core.routing import Fusion, fuse
 from dqroute.core.worlds import Shares, balanced_shares, reweighed, shares_in
-from dqroute.data.features import as_wanted, projected
+from dqroute.data.feature_set import as_wanted, projected
 from dqroute.data.image_set import AnySplit, Encoding
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
@@ -207,9 +207,7 @@ class Method(nn.Module):
         if found.sure:
             self.shares.copy_(found.share)
         else:
-            error = ", ".join(f"±{100 * e:.0f}" for e in found.error)
-            told = f"these images tell the shares of the groups to {error} points only: nothing is adapted; give more"
-            warnings.warn(told, stacklevel=2)
+            warnings.warn(found.doubt, stacklevel=2)
         return found
 
     def network_for_prediction(self) -> ExpertNetwork | Heads:

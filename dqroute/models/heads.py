@@ -108,7 +108,7 @@ class Heads(nn.Module):
             means = x.new_zeros(self.num_classes, self.features).index_add_(0, y, x) / counts[:, None]
             apart = x - means[y]
             covariance = apart.T @ apart / max(1, len(x) - self.num_classes)
-            within = ridge * covariance.diagonal().mean()
+            within = ridge * covariance.diagonal().mean() + 1e-6  # which vanishes where no class has two images
             covariance = (1 - ridge) * covariance + within * torch.eye(self.features, dtype=x.dtype, device=x.device)
             weight = torch.linalg.solve(covariance, means.T).T
             bias = -0.5 * (weight * means).sum(dim=1)

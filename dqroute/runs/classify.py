@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from math import nan
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dqroute.core.checks import checked_range, checked_whole
+from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
 from dqroute.models.device import resolve_device
 from dqroute.runs.run import Run
@@ -19,14 +21,23 @@ Picture = str | os.PathLike[str]
 
 
 def classify(
-    run: Run, files: Sequence[Picture] | Picture, *, answer_at: float = 0.0, batch_size: int = 256, device: str = "auto"
+    run: Run,
+    files: Sequence[Picture] | Picture,
+    *,
+    answer_at: float = 0.0,
+    adapt: bool = False,
+    batch_size: int = 256,
+    device: str = "auto",
 ) -> pd.DataFrame:
     """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
 
     Args:
-        run: a finished run that was trained on square colour pictures; its settings and weights are enough.
+        run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; its settings
+            and weights are enough.
         files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains.
+        adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
+            (:mod:`dqroute.core.worlds`); a warning says where they are too few to tell, and nothing is adapted then.
         batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
@@ -38,21 +49,36 @@ def classify(
     checked_range("answer_at", answer_at, 0, 1)
     checked_whole("batch_size", batch_size, 1)
     files = [files] if isinstance(files, (str, os.PathLike)) else files
-    channels = model.mean.shape[1]
-    if model.size is None or model.size[0] != model.size[1] or channels != 3:
+    channels, size = model.mean.shape[1], model.size or (0, 1)
+    if model.needs is not None:
+        size = (model.needs.size, model.needs.size)
+    if size[0] != size[1] or channels != 3:
         takes = f"this model takes {channels} channel(s) of size {model.size}"
         remedy = "make its images yourself and call run.model.predict"
         raise ValueError(f"files are read as square colour pictures; {takes}; {remedy}")
-    rows = []
+    problems: list[str] = []
+    said = [torch.empty(0, len(names))]
     for start in range(0, len(files), batch_size):
-        asked = files[start : start + batch_size]
-        images, problems = read_what_can_be(asked, model.size[0])
-        prediction = model.predict(images)
-        answers = zip((names[c] for c in prediction.label), prediction.probability.tolist(), strict=True)
-        for file, problem in zip(asked, problems, strict=True):
-            name, p = (None, nan) if problem else next(answers)
-            rows.append((os.fspath(file), name, p, p >= answer_at, problem))
+        images, wrong = read_what_can_be(files[start : start + batch_size], size[0])
+        problems += wrong
+        said += [model.predict(images).probabilities] if len(images) else []
+    log_p = torch.cat(said).log()
+    if adapt and len(log_p):
+        log_p = adapted(log_p, model.calibration.rings.cpu())
+    rows, answers = [], zip(*(column.tolist() for column in log_p.exp().max(dim=1)), strict=True)
+    for file, problem in zip(files, problems, strict=True):
+        p, label = (nan, None) if problem else next(answers)
+        rows.append((os.fspath(file), None if label is None else names[label], p, p >= answer_at, problem))
     return pd.DataFrame(rows, columns=["file", "class", "probability", "answered", "problem"])
+
+
+def adapted(log_p: Tensor, rings: Tensor) -> Tensor:
+    """Log-probabilities ``[N, C]`` for the world that the images come from; as they are, with a warning, if unsure."""
+    shares = shares_in(log_p, rings)
+    if not shares.sure:
+        warnings.warn(shares.doubt, stacklevel=3)
+        return log_p
+    return reweighed(log_p, rings, shares.share)
 
 
 def read_what_can_be(files: Sequence[Picture], size: int) -> tuple[Tensor, list[str]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
-from dqroute.data.features import features
+from dqroute.data.feature_set import features
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction

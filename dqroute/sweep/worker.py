@@ -25,18 +25,19 @@ class Known(NamedTuple):
     name: str
     identity: dict[str, Any]
     augmentation: dict[str, Any]
+    images: int
 
 
 def known_of(data: ImageSet) -> Known:
     """What tells the runs on an image set."""
-    return Known(data.name, data.identity, data.augmentation_told)
+    return Known(data.name, data.identity, data.augmentation_told, len(data.train))
 
 
 def find(task: Task, known: Known, runs_dir: Path) -> Run | None:
     """The task's run, if it is finished and evaluated."""
     changes = {"preset": None} | task.fit
     asked = {"preset": changes.pop("preset"), "changes": changes, "seed": task.seed, "device": "auto"}
-    request, _ = request_of(task.method, known.identity, known.augmentation, **asked)
+    request, _ = request_of(task.method, known.identity, known.augmentation, known.images, **asked)
     folder = folder_of(runs_dir, request, known.name)
     run = Run(folder) if (folder / SETTINGS).is_file() else None
     return run if run and run.finished and run.report(task.split) else None

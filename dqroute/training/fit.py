@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dqroute.core.checks import checked_range, checked_seed, plain
-from dqroute.data.features import features
+from dqroute.data.feature_set import features
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
 from dqroute.models.device import resolve_device, uses_bf16
@@ -22,7 +22,7 @@ from dqroute.runs.locking import LOCK
 from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
 from dqroute.training.distribution import joined
 from dqroute.training.loop import Training
-from dqroute.training.settings import Settings, setting_names, training_settings
+from dqroute.training.settings import Settings, enough_steps, setting_names, training_settings
 
 
 def fit(
@@ -86,7 +86,11 @@ def fit(
         if compile not in (None, True, False):
             raise ValueError(f"compile is True, False or None; got {compile!r}")
         request, settings = request_of(
-            method, data.identity, data.augmentation_told, seed=seed, preset=preset, changes=changes, device=device
+            *(method, data.identity, data.augmentation_told, len(data.train)),
+            seed=seed,
+            preset=preset,
+            changes=changes,
+            device=device,
         )
         if settings.batch_size < processes.count:
             many = f"{processes.count} processes"
@@ -143,6 +147,7 @@ def request_of(
     method: str,
     identity: Mapping[str, Any],
     augmentation: Mapping[str, Any],
+    images: int,
     *,
     seed: int,
     preset: str | None,
@@ -154,12 +159,14 @@ def request_of(
     The request's digest names the run folder. Errors are those of :func:`fit`.
 
     Args:
-        identity, augmentation: of the :class:`~dqroute.data.ImageSet`.
+        identity, augmentation: of the :class:`~dqroute.data.ImageSet`; images: how many it trains on.
         changes: of the preset's settings and of the method's options, as :func:`fit` takes them.
         device: where it would be trained; ``precision="auto"`` comes to what that computes in.
     """
     changes = {name: plain(value) for name, value in changes.items()}
     on_features = "features" in identity
+    if on_features and preset is None:
+        changes = enough_steps(images) | {name: value for name, value in changes.items() if value is not None}
     settings, options = divide_changes(method, preset or ("features" if on_features else "laptop"), changes)
     if settings.folds and not on_features:
         raise ValueError("folds are of features; load the set with backbone='efficientnet-lite0', say, or leave it out")

@@ -128,6 +128,12 @@ PRESETS = {
 }
 
 
+def enough_steps(images: int) -> dict[str, Any]:
+    """Batch and epochs of the preset for features, for so many images: 400 steps or more, of 32 images or more."""
+    batch = min(512, max(32, 2 ** (max(images, 1) // 16).bit_length() // 2))
+    return {"batch_size": batch, "epochs": max(20, -(-400 // -(-images // batch)))}
+
+
 def training_settings(preset: str, changes: Mapping[str, Any]) -> Settings:
     """A preset with some settings changed, None being as the preset has it; ValueError as :func:`checked`.
 

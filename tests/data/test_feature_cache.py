@@ -1,0 +1,59 @@
+"""The cache of features: what is in it is found again, what is damaged is said and computed anew."""
+
+import os
+
+import pytest
+import torch
+
+from dqroute.data.feature_cache import FeatureCache, key_of
+
+KEYS = [key_of(bytes([number])) for number in range(5)]
+ROWS = torch.arange(15.0).view(5, 3)
+
+
+def test_what_is_kept_is_found_again_in_any_order(tmp_path):
+    cache = FeatureCache(tmp_path, 3)
+    cache.add(KEYS[:3], ROWS[:3])
+    cache.add(KEYS[3:], ROWS[3:])
+    for opened in (cache, FeatureCache(tmp_path, 3)):
+        assert KEYS[4] in opened and key_of(b"other") not in opened
+        assert torch.equal(opened.read([KEYS[4], KEYS[0], KEYS[4]]), ROWS[[4, 0, 4]])
+
+
+def test_large_numbers_are_kept_too(tmp_path):
+    cache = FeatureCache(tmp_path, 1)
+    cache.add(KEYS[:1], torch.tensor([[1e6]]))
+    assert FeatureCache(tmp_path, 1).read(KEYS[:1]).item() == 1e6
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:50], lambda whole: b"", lambda whole: b"x" * len(whole)])
+def test_a_damaged_file_is_said_and_forgotten(tmp_path, damage):
+    FeatureCache(tmp_path, 3).add(KEYS, ROWS)
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.warns(UserWarning, match="is damaged .*; its features are computed again"):
+        cache = FeatureCache(tmp_path, 3)
+    assert KEYS[0] not in cache
+    cache.add(KEYS, ROWS)
+    assert torch.equal(FeatureCache(tmp_path, 3).read(KEYS), ROWS)
+
+
+def test_features_of_another_width_are_not_taken(tmp_path):
+    FeatureCache(tmp_path, 3).add(KEYS, ROWS)
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert KEYS[0] not in FeatureCache(tmp_path, 4)
+
+
+@pytest.mark.posix
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_names_the_place_and_the_remedy(tmp_path, monkeypatch):
+    cache = FeatureCache(tmp_path, 3)
+    cache.add(KEYS[:2], ROWS[:2])
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space left.*free some space or set DQROUTE_CACHE to another place"):
+        cache.add(KEYS[2:], ROWS[2:])
+    monkeypatch.undo()
+    # What was kept before is kept, and nothing else.
+    again = FeatureCache(tmp_path, 3)
+    assert KEYS[1] in again and KEYS[2] not in again
+    assert [file.suffix for file in tmp_path.iterdir()] == [".safetensors"]

@@ -1,0 +1,165 @@
+"""Feature sets: computed once, by content; turned to their principal components; the same from files and memory."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+import dqroute as dq
+from dqroute.data import FeatureSplit, features
+from dqroute.data.feature_set import as_wanted, principal, projected
+from dqroute.data.image_set import Split
+from dqroute.models import encoders
+
+HISTOGRAMS = "gradient-histograms"
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How many pictures went through the encoder."""
+    seen = []
+    forward = encoders.Encoder.forward
+
+    def counting(self, pictures):
+        seen.append(len(pictures))
+        return forward(self, pictures)
+
+    monkeypatch.setattr(encoders.Encoder, "forward", counting)
+    return seen
+
+
+def quietly(data, **more):
+    return features(data, HISTOGRAMS, progress=False, device="cpu", **more)
+
+
+def test_every_split_becomes_features_and_keeps_its_labels_and_pictures(tiny):
+    seen = quietly(tiny)
+    assert set(seen.splits) == {"train", "test", "val"} and seen.counts.equal(tiny.counts)
+    for part, split in seen.splits.items():
+        assert isinstance(split, FeatureSplit)
+        assert split.labels.equal(tiny.splits[part].labels) and split.images is tiny.splits[part].images
+    assert seen.identity["features"]["backbone"] == HISTOGRAMS
+    assert seen.fingerprint() == tiny.fingerprint()
+    assert quietly(seen) is seen
+
+
+def test_each_picture_is_computed_once_whatever_the_draw(tiny, counted):
+    first = quietly(tiny)
+    distinct = {bytes(image.numpy().tobytes()) for split in tiny.splits.values() for image in split.images}
+    assert sum(counted) == len(distinct)
+    counted.clear()
+    # Another draw of the same pictures: nothing is new.
+    fewer = replace(tiny, train=tiny.train.at(torch.arange(0, len(tiny.train), 2)))
+    again = quietly(fewer)
+    assert not counted
+    changed = tiny.train.images.clone()
+    changed[0, 0, 0, 0] += 1
+    quietly(replace(tiny, train=Split(changed, tiny.train.labels)))
+    assert sum(counted) == 1
+    assert first.train.features.shape[1] > again.train.features.shape[1] * 0.9
+
+
+def test_principal_components_by_hand():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(500, 2, generator=generator) * torch.tensor([3.0, 1.0])
+    rows = torch.cat([rows, rows[:, :1] * 2 + 7], dim=1)  # the third says what the first does
+    centre, scale, axes = principal(rows, 2)
+    assert centre[2].item() == pytest.approx(2 * centre[0].item() + 7, abs=1e-4)
+    turned = projected(rows, centre, scale, axes)
+    torch.testing.assert_close(turned.mean(dim=0), torch.zeros(2), atol=1e-4, rtol=0)
+    # Of three standardised features of which two are one, the first component has nearly two thirds of the variance.
+    variance = turned.var(dim=0)
+    assert variance[0].item() == pytest.approx(2, abs=0.1) and variance.sum().item() == pytest.approx(3, abs=0.1)
+    torch.testing.assert_close(axes.T @ axes, torch.eye(2), atol=1e-5, rtol=0)
+
+
+def test_no_more_components_than_images_or_features():
+    assert principal(torch.randn(4, 9), 256)[2].shape == (9, 4)
+    assert principal(torch.ones(8, 3), 256)[2].shape == (3, 3)  # a feature that never changes is no trouble
+
+
+def test_grey_and_oblong_pictures_are_taken():
+    grey = torch.randint(0, 256, (2, 1, 8, 12), dtype=torch.uint8)
+    same = as_wanted(grey, 8, "bicubic")
+    assert same.shape == (2, 3, 8, 8) and same[:, 0].equal(grey[:, 0, :, 2:10]) and same[:, 2].equal(same[:, 0])
+    assert as_wanted(grey, 32, "bicubic").shape == (2, 3, 32, 32)
+    with pytest.raises(ValueError, match="these have 4 channels"):
+        as_wanted(torch.zeros(1, 4, 8, 8, dtype=torch.uint8), 8, "bicubic")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes of PNG files of different sizes."""
+    generator = torch.Generator().manual_seed(0)
+    for part, each in (("train", 12), ("test", 4)):
+        for c, name in enumerate(("ant", "bee", "cow")):
+            place = tmp_path / "set" / part / name
+            place.mkdir(parents=True)
+            for number in range(each):
+                pixels = torch.randint(0, 60 + 90 * c, (40 + number, 50, 3), dtype=torch.uint8, generator=generator)
+                Image.fromarray(pixels.numpy()).save(place / f"{number}.png")
+    return tmp_path / "set"
+
+
+def test_streamed_files_are_read_at_the_encoders_size(folder, counted):
+    data = dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds")
+    seen = quietly(data)
+    assert seen.train.features.shape == (36, 36) and sum(counted) == 48
+    counted.clear()
+    # A copy under another name is the same picture.
+    shutil.copy(folder / "train/ant/0.png", folder / "train/ant/copy.png")
+    assert len(quietly(dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds")).train) == 37
+    assert not counted
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_kept(folder, counted):
+    (folder / "test/bee/1.png").write_bytes(b"no picture")
+    data = dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds")
+    with pytest.raises(ValueError, match="cannot read test/bee/1.png"):
+        quietly(data)
+    counted.clear()
+    shutil.copy(folder / "test/bee/0.png", folder / "test/bee/1.png")
+    quietly(dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds"))
+    assert sum(counted) <= 12  # the training pictures were kept
+
+
+def test_load_takes_a_backbone(tiny):
+    data = dq.load("digits", imbalance=10, backbone=HISTOGRAMS)
+    assert isinstance(data.train, FeatureSplit)
+    with pytest.raises(ValueError, match="unknown pretrained backbone 'histograms'"):
+        dq.load("digits", imbalance=10, backbone="histograms")
+
+
+@pytest.mark.posix
+@pytest.mark.slow
+def test_a_killed_extraction_goes_on(tmp_path):
+    """The second process computes only what the first had not yet written."""
+    code = """
+import sys, dqroute as dq, dqroute.data.feature_set as f, dqroute.models.encoders as e
+f.ROWS = 64
+forward, seen = e.Encoder.forward, []
+def counting(self, pictures):
+    seen.append(len(pictures))
+    print("computed", sum(seen), flush=True)
+    return forward(self, pictures)
+e.Encoder.forward = counting
+data = dq.load("glyphs", imbalance=10, n_max=50)
+f.features(data, "gradient-histograms", cache=sys.argv[1], progress=False)
+print("done", sum(seen), flush=True)
+"""
+    start = [sys.executable, "-c", code, str(tmp_path / "cache")]
+    first = subprocess.Popen(start, stdout=subprocess.PIPE, text=True)
+    for line in first.stdout:
+        if int(line.split()[1]) >= 512:
+            first.send_signal(signal.SIGKILL)
+            break
+    first.wait()
+    second = subprocess.run(start, capture_output=True, text=True, check=True)
+    total = int(second.stdout.split()[-1])
+    whole = subprocess.run([*start[:-1], str(tmp_path / "other")], capture_output=True, text=True, check=True)
+    assert total <= int(whole.stdout.split()[-1]) - 384

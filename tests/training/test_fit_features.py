@@ -1,0 +1,195 @@
+"""Training on features: every method, judged by who never saw the image, found again, and put to work on pictures."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+import dqroute as dq
+from dqroute.core.judging import fold_of
+from dqroute.data import FeatureSplit, features
+from dqroute.methods.base import METHODS
+from dqroute.models.heads import Heads
+from dqroute.runs.run import JUDGED
+from dqroute.training.loop import Training
+
+HISTOGRAMS = "gradient-histograms"
+QUIET = {"progress": False, "device": "cpu"}
+
+
+@pytest.fixture
+def seen(tiny):
+    return features(tiny, HISTOGRAMS, **QUIET)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_trains_on_features_and_tells_what_is_memorised(method, seen, runs_dir):
+    run = dq.fit(method, seen, runs_dir=runs_dir, epochs=15, **QUIET)
+    report = dq.evaluate(run)
+    assert report.overall > 0.3 and report.calibrated["overall"] > 0.3
+    assert run.provenance["training_accuracy"] > 0.5
+    published = method == "dqroute-published"
+    assert run.provenance["judge"] == ("training" if published else "out-of-fold")
+    assert (report.memorised is None) == published
+    assert published or f"memorised: {100 * report.memorised:.0f} points" in str(report)
+    # Opened from its folder, it says the same of the pictures themselves.
+    again = dq.Run(run.folder).model.predict(seen.test.images)
+    torch.testing.assert_close(again.probabilities, run.model.predict(seen.test).probabilities, atol=1e-3, rtol=0)
+
+
+def test_backbone_in_fit_is_the_same_as_a_set_of_features(tiny, seen, runs_dir):
+    run = dq.fit("logit-adjustment", tiny, backbone=HISTOGRAMS, epochs=2, runs_dir=runs_dir, **QUIET)
+    assert dq.fit("logit-adjustment", seen, epochs=2, runs_dir=runs_dir, **QUIET).folder == run.folder
+    assert isinstance(run.data.train, FeatureSplit)
+    # And the pictures will do to evaluate it.
+    assert dq.evaluate(dq.Run(run.folder), tiny).images == len(tiny.test)
+
+
+def test_who_judges_an_image_never_saw_it(seen, runs_dir, monkeypatch):
+    """Another label for the images of one fold changes nothing of what is said of them; others' words do change."""
+    fold = fold_of(seen.train.labels, 5, seed=0)
+    monkeypatch.setattr("dqroute.training.loop.fold_of", lambda *_, **__: fold)
+    labels = seen.train.labels.clone()
+    first = fold == 0
+    labels[first] = labels[first].flip(0)
+    others = replace(seen, train=replace(seen.train, labels=labels), identity=seen.identity | {"labels": "mixed up"})
+    heads = []
+    for data in (seen, others):
+        run = dq.fit("cross-entropy", data, runs_dir=runs_dir, folds=5, epochs=8, **QUIET)
+        heads.append(run.model.network.of_sets(seen.train.features)[first])
+    torch.testing.assert_close(heads[0][:, 0], heads[1][:, 0])
+    assert (heads[0][:, 5] - heads[1][:, 5]).abs().max() > 1
+
+
+def test_difficulty_is_judged_out_of_fold(seen, runs_dir):
+    """Images with random labels: learned by heart they look easy, out of fold nobody can guess them."""
+    generator = torch.Generator().manual_seed(0)
+    labels, noise = seen.train.labels.clone(), seen.train.features.clone()
+    hard = labels < 2
+    noise[hard] = torch.randn(int(hard.sum()), noise.shape[1], generator=generator) * noise.std()
+    data = replace(seen, train=replace(seen.train, features=noise), identity=seen.identity | {"noise": 1})
+    difficulty = {}
+    for judge in ("out-of-fold", "training"):
+        run = dq.fit("dqroute", data, judge=judge, runs_dir=runs_dir, epochs=30, **QUIET)
+        difficulty[judge] = torch.tensor(run.epochs[-1]["difficulty"])
+    apart = {judge: (d[:2].mean() - d[2:6].mean()).item() for judge, d in difficulty.items()}
+    assert apart["out-of-fold"] > apart["training"] + 0.2 and apart["out-of-fold"] > 0.3
+
+
+def test_what_was_said_out_of_fold_is_left_in_the_run_folder(seen, runs_dir):
+    from dqroute.data.disk import read_tensors
+
+    run = dq.fit("dqroute", seen, runs_dir=runs_dir, epochs=3, **QUIET)
+    kept, _ = read_tensors(run.folder / JUDGED)
+    assert kept["logits"].shape == (4, len(seen.train), 10) and kept["labels"].equal(seen.train.labels)
+    right = (kept["logits"].float().mean(dim=0).argmax(dim=1) == kept["labels"]).float().mean()
+    assert right.item() == pytest.approx(run.provenance["out_of_fold_accuracy"], abs=0.02)
+
+
+def test_a_class_of_one_image_trains_and_is_left_out_of_the_judging(seen, runs_dir):
+    keep = torch.cat([(seen.train.labels != 9).nonzero()[:, 0], (seen.train.labels == 9).nonzero()[:1, 0]])
+    data = replace(seen, train=seen.train.at(keep.sort().values), identity=seen.identity | {"of nine": 1})
+    run = dq.fit("dqroute", data, runs_dir=runs_dir, epochs=3, **QUIET)
+    assert run.provenance["not_judged"] == 1
+    assert dq.evaluate(run).per_class[9] is not None
+
+
+@pytest.mark.parametrize("steps", [1, 7, 15])
+def test_a_training_cut_off_goes_on_to_the_last_bit(seen, runs_dir, tmp_path, monkeypatch, steps):
+    whole = dq.fit("dqroute", seen, runs_dir=tmp_path / "whole", epochs=4, **QUIET)
+    step, done = Training.step, []
+
+    def failing(self, *arguments):
+        done.append(1)
+        if len(done) > steps:
+            raise RuntimeError("the machine went away")
+        return step(self, *arguments)
+
+    monkeypatch.setattr(Training, "step", failing)
+    with pytest.raises(RuntimeError, match="went away"):
+        dq.fit("dqroute", seen, runs_dir=runs_dir, epochs=4, checkpoint_minutes=0, **QUIET)
+    monkeypatch.undo()
+    resumed = dq.fit("dqroute", seen, runs_dir=runs_dir, epochs=4, **QUIET)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def test_files_are_named_by_a_model_behind_an_encoder(seen, runs_dir, tmp_path):
+    run = dq.fit("dqroute", seen, runs_dir=runs_dir, epochs=15, **QUIET)
+    files = []
+    for index in range(0, 200, 5):
+        files.append(tmp_path / f"{index}.png")
+        pixels = seen.test.images[index].expand(3, -1, -1).permute(1, 2, 0)
+        Image.fromarray(pixels.numpy()).resize((64, 64)).save(files[-1])
+    files.append(tmp_path / "none.png")
+    table = dq.classify(dq.Run(run.folder), files)
+    truth = [str(seen.test.labels[index].item()) for index in range(0, 200, 5)]
+    assert (table["class"][:-1] == truth).mean() > 0.6 and table["problem"].iloc[-1]
+    with pytest.warns(UserWarning, match="points only: nothing is adapted; give more"):
+        unsure = dq.classify(dq.Run(run.folder), files[:3], adapt=True)
+    assert unsure["probability"].tolist() == pytest.approx(table["probability"][:3].tolist())
+    assert dq.explain(run, seen.test.images[0]).experts[3].classes == 10
+    assert dq.nearest(run, seen.test.images[:2], seen.train, k=3).indices.shape == (2, 3)
+
+
+def test_a_model_adapts_to_where_it_is_used_and_comes_back(seen, runs_dir):
+    run = dq.fit("dqroute", seen, runs_dir=runs_dir, **QUIET)
+    rare = (seen.test.labels >= 7).nonzero()[:, 0]
+    world = torch.cat([rare, rare, rare, (seen.test.labels < 7).nonzero()[::14, 0]])
+    images, labels = seen.test.features[world], seen.test.labels[world]
+    before = run.model.predict(images)
+    shares = run.model.adapt(images)
+    assert shares.sure and shares.share[2] > 0.6
+    after = run.model.predict(images)
+    assert (after.label == labels).float().mean() >= (before.label == labels).float().mean()
+    run.model.adapt(None)
+    assert torch.equal(run.model.predict(images).probabilities, before.probabilities)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"backbone": "resnet8"}, "backbone is settled in a set of features"),
+        ({"backbone": "efficientnet-lite0"}, "is a set of features of gradient-histograms"),
+        ({"folds": 1}, "folds must be 2 or more, or 0"),
+        ({"folds": 100}, "100 folds need at least as many images|a whole number"),
+        ({"judge": "out-of-fold", "folds": 0}, "needs folds"),
+        ({"judge": "myself"}, "unknown judge 'myself'"),
+        ({"fusion": "nested", "gaussian": True}, "wants fusion='rings'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(asked, said, seen, runs_dir):
+    small = replace(seen, train=seen.train.at(torch.arange(0, len(seen.train), 2)))
+    with pytest.raises(ValueError, match=said):
+        dq.fit("dqroute", small, runs_dir=runs_dir, **asked, **QUIET)
+
+
+@pytest.mark.parametrize("asked", [{"folds": 5}, {"judge": "out-of-fold"}, {"gaussian": True}])
+def test_end_to_end_there_are_no_folds(asked, tiny, runs_dir):
+    with pytest.raises(ValueError, match="features"):
+        dq.fit("dqroute", tiny, runs_dir=runs_dir, **asked, **QUIET)
+
+
+def test_without_folds_all_judging_is_by_training_images(seen, runs_dir):
+    run = dq.fit("dqroute", seen, folds=0, epochs=3, runs_dir=runs_dir, **QUIET)
+    assert isinstance(run.model.network, Heads) and run.model.network.folds == 0
+    assert run.provenance["judge"] == "training" and not (run.folder / JUDGED).exists()
+
+
+def test_other_weights_of_the_encoder_are_refused(seen, runs_dir):
+    run = dq.fit("cross-entropy", seen, epochs=1, runs_dir=runs_dir, **QUIET)
+    file = run.folder / "settings.json"
+    settings = json.loads(file.read_text())
+    settings["problem"]["encoder"]["weights"] = "0" * 64
+    file.write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="weights of gradient-histograms here are not those"):
+        dq.Run(run.folder).model.predict(seen.test.images[:1])
+
+
+def test_features_that_are_no_numbers_are_refused(seen):
+    damaged = seen.train.features.clone()
+    damaged[3, 4] = torch.nan
+    with pytest.raises(ValueError, match="train features must be finite"):
+        replace(seen, train=replace(seen.train, features=damaged))
