@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import encoding
 import photographs
 import torch
 from ceiling import ceiling
@@ -155,7 +156,9 @@ def main() -> None:
     chosen = parser.parse_args()
     if chosen.worker:
         side, case, job = chosen.worker
-        if case == photographs.CASE:
+        if case == encoding.CASE:
+            print(json.dumps(encoding.measure(side, chosen.photographs, chosen.images)))
+        elif case == photographs.CASE:
             print(json.dumps(photographs.measure(side, job, chosen.photographs, chosen.images)))
         else:
             print(json.dumps(measure(side, case, job, chosen.images)))
@@ -179,6 +182,8 @@ def main() -> None:
     print(photographs.in_words(made["photographs"][0]))
     for row in made["photographs"][1:]:
         print(in_words(row))
+    made["encoding"] = encoding.row(chosen.photographs, ceiling(CPU))
+    print(encoding.in_words(made["encoding"]))
     write_json(chosen.output, made | provenance(CPU))
     unfinished.unlink()
 

@@ -14,6 +14,7 @@ from dqroute.data import ImageSet, load
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import publish
 from dqroute.runs.run import Run, default_runs_dir
+from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
 from dqroute.sweep.worker import find, known_of
 
@@ -32,6 +33,8 @@ def finished_runs(grid: Path, runs_dir: Path) -> list[Run]:
         run = find(task, known_of(data), runs_dir)
         if run is not None:
             trade_off_of(run, data, split=task.split)
+            if data.encoding is not None:
+                worlds_of(run, data, split=task.split)
             runs.append(run)
     return runs
 

@@ -34,6 +34,7 @@ CHECKPOINT = "checkpoint.safetensors"  # the latest state of the training, until
 WEIGHTS = "weights.safetensors"  # the trained network
 REPORT = "report-{split}.json"  # the evaluation
 JUDGED = "judged.safetensors"  # what the experts said of training images out of fold: logits, labels, which images
+WORLDS = "worlds-{split}.json"  # accuracy where classes are as common as in training, or the other way round
 TRADE_OFF = "tradeoff-{split}.json"  # the curves of overall against few-shot accuracy
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqroute.core.judging import Judged, fold_of
+from dqroute.core.judging import Judged, first_of_each, fold_of
 from dqroute.core.outputs import ExpertOutputs
+from dqroute.core.rings import ENOUGH
 from dqroute.data.batches import batches_of
 from dqroute.data.disk import write_atomically, write_json, write_tensors
 from dqroute.data.image_set import FeatureSplit, ImageSet
@@ -32,6 +33,8 @@ from dqroute.training.interruption import told_to_end
 from dqroute.training.optimizer import Updates
 from dqroute.training.progress import Progress
 from dqroute.training.settings import Settings
+
+KEPT = 100_000_000  # logits out of fold, of two bytes each, that a run folder takes at most
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -172,29 +175,38 @@ class Training:
     def judge(self) -> dict[str, Any]:
         """Have the method settle what it learns of training images; returns what provenance tells of it.
 
-        With heads on features by those that never saw an image, and what they said is left in the run folder.
+        With heads on features by those that never saw an image; what they said is left in the run folder, unless it
+        is more than :data:`KEPT` numbers. End to end by predictions for some training images of each class.
         """
         model, heads, train = self.model.eval(), self.model.network, self.data.train
         if not isinstance(heads, Heads):
-            return {}
+            few = train.at(first_of_each(train.labels, ENOUGH))
+            logits = torch.cat([model.outputs(images).logits.cpu() for images in few.chunks(256)], dim=1)
+            model.cpu().settle(Judged(logits, few.labels))
+            model.to(self.device)
+            return {"judge": "training"}
         assert isinstance(train, FeatureSplit)
-        parts = zip(train.features.split(1024), self.fold_of_each(train.labels).split(1024), strict=True)
-        said = [(heads.of_sets(x.to(self.device)), fold.to(self.device)) for x, fold in parts]
-        own = torch.cat([logits[:, -1].movedim(1, 0) for logits, _ in said], dim=1).cpu()
-        apart = torch.cat([heads.out_of_fold(z, fold) for z, fold in said], dim=1).cpu()
-        known = self.fold_of_each(train.labels) >= 0
-        honest = model.judge == "out-of-fold" and heads.folds
-        taken = Judged(apart[:, known], train.labels[known]) if honest else Judged(own, train.labels)
+        fold, honest = self.fold_of_each(train.labels), model.judge == "out-of-fold" and heads.folds > 0
+        known, right = fold >= 0, torch.zeros(2, len(fold), dtype=torch.bool)
+        said: list[Tensor] = []
+        for part in torch.arange(len(fold)).split(512):
+            every = heads.of_sets(train.features[part].to(self.device)).cpu()
+            own, apart = every[:, -1].movedim(1, 0), heads.out_of_fold(every, fold[part])
+            right[:, part] = torch.stack([z.mean(dim=0).argmax(dim=1) == train.labels[part] for z in (own, apart)])
+            said.append((apart[:, known[part]] if honest else own).half())
+        taken = Judged(torch.cat(said, dim=1), train.labels[known] if honest else train.labels)
         model.cpu().settle(taken)
         model.to(self.device)
-        accuracy = [(z.mean(dim=0).argmax(dim=1) == y).float().mean().item() for z, y in ((own, train.labels), taken)]
+        told: dict[str, Any] = {
+            "judge": model.judge if honest else "training",
+            "training_accuracy": right[0].float().mean().item(),
+        }
         if honest:
-            kept = {"logits": taken.logits.half(), "labels": taken.labels, "images": known.nonzero().flatten()}
-            write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
-        told = {"judge": model.judge if honest else "training", "training_accuracy": round(accuracy[0], 4)}
-        return told | (
-            {"out_of_fold_accuracy": round(accuracy[1], 4), "not_judged": int((~known).sum())} if honest else {}
-        )
+            told |= {"out_of_fold_accuracy": right[1, known].float().mean().item(), "not_judged": int((~known).sum())}
+            if taken.logits.numel() <= KEPT:
+                kept = {"logits": taken.logits, "labels": taken.labels, "images": known.nonzero().flatten()}
+                write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
+        return told
 
     def fold_of_each(self, labels: Tensor) -> Tensor:
         """The fold of each training image, -1 for none."""

@@ -1,0 +1,77 @@
+"""A run in other worlds: test sets drawn long-tailed forwards and backwards, adapted to and not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dqroute.core.worlds import reweighed, shares_in
+from dqroute.data.draw import generator
+from dqroute.data.image_set import ImageSet
+from dqroute.runs.evaluate import at_work, checked_data
+from dqroute.runs.run import WORLDS, Run
+
+FACTORS = (50, 10, 2)
+
+
+def worlds_of(
+    run: Run,
+    data: ImageSet | None = None,
+    *,
+    split: str = "test",
+    factors: Sequence[int] = FACTORS,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Accuracy where classes are as common as in training, and the other way round; asked for like a report.
+
+    For each factor the split is thinned twice to that imbalance, ``forward`` with the training set's head as head and
+    ``backward`` with its tail; factor 1 is the split as it is. A row a world and ``prediction``: ``"routed"``, the
+    run's own; ``"plain mean"`` of its experts; ``"calibrated"``, that mean calibrated. Columns, in %: ``as it is``;
+    ``adapted``, by the shares of the shot groups that the images' predictions tell, their labels unseen
+    (:mod:`dqroute.core.worlds`); ``told``, by the true shares.
+    """
+    data, file = checked_data(run, data, split), WORLDS.format(split=split)
+    if (known := run.read(file)) is not None:
+        return pd.DataFrame(known)
+    model, images, groups = at_work(run, data, split, device)
+    said: dict[str, list[Tensor]] = {"routed": [], "plain mean": [], "calibrated": []}
+    with torch.no_grad():
+        for batch in images.chunks(256):
+            outputs = model.outputs(batch)
+            mean = outputs.logits.mean(dim=0)
+            said["routed"].append(model.fuse(outputs).log_probability.cpu())
+            said["plain mean"].append(mean.log_softmax(dim=1).cpu())
+            said["calibrated"].append(model.calibration(mean).cpu())
+    rings, labels, rank = groups.of_class(), images.labels, model.counts.cpu().argsort(descending=True, stable=True)
+    rows: list[dict[str, Any]] = []
+    for factor in (1, *factors):
+        for direction in ("forward", "backward") if factor > 1 else ("balanced",):
+            there = drawn(labels, rank if direction != "backward" else rank.flip(0), factor, run.seed)
+            true = rings[labels[there]].bincount(minlength=3) / len(there)
+            for name, parts in said.items():
+                log_p = torch.cat(parts)[there]
+                found = shares_in(log_p, rings)
+                kinds = {"as it is": log_p, "adapted": reweighed(log_p, rings, found.share) if found.sure else log_p}
+                kinds["told"] = reweighed(log_p, rings, true)
+                right = {kind: (p.argmax(dim=1) == labels[there]).double().mean() for kind, p in kinds.items()}
+                shown = {kind: round(100 * share.item(), 3) for kind, share in right.items()}
+                world = {"world": direction, "imbalance": factor, "images": len(there)}
+                rows.append(world | {"prediction": name} | shown)
+    run.keep(file, rows)
+    return pd.DataFrame(rows)
+
+
+def drawn(labels: Tensor, head_to_tail: Tensor, imbalance: float, seed: int) -> Tensor:
+    """Images, int64, thinned to ``n_c = n · imbalance^(-rank / (C - 1))``, at least one where there is one."""
+    place = torch.empty_like(head_to_tail)
+    place[head_to_tail] = torch.arange(len(head_to_tail))
+    kept = []
+    for c, members in enumerate([(labels == c).nonzero().flatten() for c in range(len(head_to_tail))]):
+        keep = round(len(members) * imbalance ** (-int(place[c]) / max(1, len(head_to_tail) - 1)))
+        order = torch.randperm(len(members), generator=generator("another world", seed, c))
+        kept.append(members[order[: max(keep, min(1, len(members)))]])
+    return torch.cat(kept).sort().values
