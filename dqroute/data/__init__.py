@@ -26,6 +26,7 @@ from dqroute.data.sets.folder import folder
 from dqroute.data.sets.glyphs import glyphs
 from dqroute.data.sets.lists import imagenet_lt, list_set, places_lt
 from dqroute.data.sets.photographs import photographs
+from dqroute.models.encoders import loaded
 
 __all__ = [
     "DATA_SETS",
@@ -98,6 +99,9 @@ def load(
     options = {option: plain(value) for option, value in options.items()}
     if imbalance != "default":
         options["imbalance"] = checked_imbalance(imbalance)
+    if backbone is not None and "stream" in own:
+        # Read picture by picture, at the size that the backbone wants; what it makes of them fits into memory.
+        options = {"stream": True, "size": loaded(backbone).preprocessing.size} | options
     data = DATA_SETS[name](seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
     return data if backbone is None else features(data, backbone)
 

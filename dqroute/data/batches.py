@@ -136,13 +136,21 @@ class FeatureBatches(AnyBatches):
     def __post_init__(self) -> None:
         super().__post_init__()
         fold = torch.full_like(self.split.labels, -1) if self.fold is None else self.fold
-        self.held = [x.to(self.device) for x in (self.split.features, self.split.labels, fold)]
+        mirrored = self.split.mirrored
+        views = [self.split.features] if mirrored is None else [self.split.features, mirrored]
+        self.views = [view.to(self.device) for view in views]
+        self.held = [x.to(self.device) for x in (self.split.labels, fold)]
 
     def epoch(self, seed: int, first: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        order = self.sent(torch.randperm(len(self.split), generator=torch.Generator().manual_seed(seed)))
+        generator = torch.Generator().manual_seed(seed)
+        order = self.sent(torch.randperm(len(self.split), generator=generator))
+        mirror = self.sent(torch.rand(len(self.split), generator=generator)) < 0.5
         for part in order.split(self.sizes)[first:]:
             index = share_of(part, self.share)
-            yield tuple(held[index] for held in self.held)
+            features = self.views[0][index]
+            if len(self.views) > 1:
+                features = torch.where(mirror[index, None], self.views[1][index], features)
+            yield features, *(held[index] for held in self.held)
 
 
 def batches_of(

@@ -33,6 +33,7 @@ def features(
     backbone: str = BUNDLED,
     *,
     components: int = COMPONENTS,
+    views: int = 1,
     cache: str | os.PathLike[str] | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -47,6 +48,8 @@ def features(
         data: an image set; one of features is given back as it is.
         backbone: a name, see :mod:`dqroute.models.encoders`.
         components: how many principal components to keep at most. 256 of 1,280 cost nothing measurable.
+        views: 1, or 2 for the mirror images of the training pictures too, for training to take one or the other: never
+            of anything with writing on it.
         cache: where features are kept; by default ``$DQROUTE_CACHE``, or ``~/.cache/dqroute``.
         device: where to compute; progress: whether to show how far it is.
 
@@ -57,6 +60,8 @@ def features(
     if isinstance(data.train, FeatureSplit):
         return data
     checked_whole("components", components, 1)
+    if views not in (1, 2):
+        raise ValueError(f"views is 1, the pictures as they are, or 2, their mirror images too; got {views!r}")
     encoder = loaded(backbone).to(resolve_device(device))
     store = cache_of(encoder, Path(cache).expanduser() if cache else default_cache())
     raw = {part: encoded(split, encoder, store, f"{data.name} {part}", progress) for part, split in data.splits.items()}
@@ -66,10 +71,15 @@ def features(
         pictures = data.splits[part]
         assert not isinstance(pictures, FeatureSplit)
         parts[part] = FeatureSplit(projected(rows, centre, scale, axes), pictures.labels, pictures)
+    if views == 2:
+        seen = data.train
+        assert not isinstance(seen, FeatureSplit)
+        turned = encoded(seen, encoder, store, f"{data.name} train, mirrored", progress, mirrored=True)
+        parts["train"] = replace(parts["train"], mirrored=projected(turned, centre, scale, axes))
     wanted = encoder.preprocessing
     encoding = Encoding(backbone, encoder.weights, wanted.size, wanted.interpolation, centre, scale, axes)
     told = {"backbone": backbone, "weights": encoder.weights, "size": wanted.size, "components": axes.shape[1]}
-    identity = data.identity | {"features": told}
+    identity = data.identity | {"features": told | ({"views": 2} if views == 2 else {})}
     return replace(data, **parts, augmentation=None, identity=identity, encoding=encoding)
 
 
@@ -81,10 +91,14 @@ def cache_of(encoder: Encoder, base: Path) -> FeatureCache:
     return FeatureCache(base / "features" / name, encoder.width)
 
 
-def encoded(split: AnySplit, encoder: Encoder, store: FeatureCache, name: str, progress: bool) -> Tensor:
+def encoded(
+    split: AnySplit, encoder: Encoder, store: FeatureCache, name: str, progress: bool, mirrored: bool = False
+) -> Tensor:
     """The features of a split's pictures, float32 ``[N, D]``, out of the cache, computing those that are new."""
     assert not isinstance(split, FeatureSplit)
     keys = content_keys(split)
+    if mirrored:
+        keys = [key_of(b"mirrored" + key) for key in keys]
     first = {key: index for index, key in reversed(list(enumerate(keys)))}
     new = sorted(index for key, index in first.items() if key not in store)
     kept: list[Tensor] = []
@@ -93,7 +107,7 @@ def encoded(split: AnySplit, encoder: Encoder, store: FeatureCache, name: str, p
         total=len(keys), initial=len(keys) - len(new), desc=name, unit="img", disable=not (progress and new)
     ) as bar:
         for pictures in batches(split, new, encoder):
-            kept.append(encoder(pictures).cpu())
+            kept.append(encoder(pictures.flip(3) if mirrored else pictures).cpu())
             bar.update(len(pictures))
             if sum(map(len, kept)) >= ROWS or done + sum(map(len, kept)) == len(new):
                 rows = torch.cat(kept)

@@ -59,12 +59,14 @@ class Split:
 class FeatureSplit:
     """Pictures as a pretrained encoder sees them: float32 ``[N, D]``, and their classes, int64 ``[N]``.
 
-    ``pictures`` are those that the features were made of, where they are at hand.
+    ``pictures`` are those that the features were made of, where they are at hand; ``mirrored``, ``[N, D]``, the
+    features of their mirror images, of which training takes one or the other.
     """
 
     features: Tensor
     labels: Tensor
     pictures: Split | FileSplit | None = field(default=None, repr=False)
+    mirrored: Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -92,7 +94,8 @@ class FeatureSplit:
     def at(self, indices: Tensor) -> FeatureSplit:
         """The split of some pictures."""
         seen = None if self.pictures is None else self.pictures.at(indices)
-        return FeatureSplit(self.features[indices], self.labels[indices], seen)
+        mirrored = None if self.mirrored is None else self.mirrored[indices]
+        return FeatureSplit(self.features[indices], self.labels[indices], seen, mirrored)
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Some of the pictures themselves, uint8."""

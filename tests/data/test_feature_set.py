@@ -12,6 +12,7 @@ from PIL import Image
 
 import dqroute as dq
 from dqroute.data import FeatureSplit, features
+from dqroute.data.batches import batches_of
 from dqroute.data.feature_set import as_wanted, principal, projected
 from dqroute.data.image_set import Split
 from dqroute.models import encoders
@@ -163,3 +164,30 @@ print("done", sum(seen), flush=True)
     total = int(second.stdout.split()[-1])
     whole = subprocess.run([*start[:-1], str(tmp_path / "other")], capture_output=True, text=True, check=True)
     assert total <= int(whole.stdout.split()[-1]) - 384
+
+
+def test_mirror_images_are_a_second_view_of_the_training_pictures(tiny, counted):
+    plain, both = quietly(tiny), quietly(tiny, views=2)
+    assert both.identity != plain.identity and both.test.mirrored is None
+    assert both.train.features.equal(plain.train.features)
+    turned = replace(tiny, train=Split(tiny.train.images.flip(3), tiny.train.labels))
+    expected = projected(
+        encoders.loaded(HISTOGRAMS)(as_wanted(turned.train.images, 32, "bilinear")),
+        *(plain.encoding.centre, plain.encoding.scale, plain.encoding.axes),
+    )
+    torch.testing.assert_close(both.train.mirrored, expected, atol=0.02, rtol=0.02)
+    with pytest.raises(ValueError, match="views is 1.*or 2"):
+        quietly(tiny, views=3)
+
+
+def test_training_takes_one_view_or_the_other(tiny):
+    data = quietly(tiny, views=2)
+    batches = batches_of(data, 64, torch.device("cpu"))
+    seen = [torch.cat([x for x, *_ in batches.epoch(seed)]) for seed in (0, 1)]
+    drawn = torch.cat(seen)
+    either = torch.cat([data.train.features, data.train.mirrored])
+    exact = {"compute_mode": "donot_use_mm_for_euclid_dist"}
+    assert torch.cdist(drawn, either, **exact).min() == 0
+    assert torch.cdist(drawn, either, **exact).min(dim=1).values.max() < 1e-3
+    from_plain = (torch.cdist(drawn, data.train.features, **exact).min(dim=1).values < 1e-3).float().mean()
+    assert 0.3 < from_plain < 0.7
