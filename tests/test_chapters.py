@@ -77,10 +77,46 @@ def test_pictures_have_alternative_texts(path):
             assert len(cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")) > 20, drawn[0]
 
 
-def test_the_readme_has_the_numbers_of_the_runs():
-    """Each row of its table is that method's in the summary of the published runs."""
-    found = tables.summary(read_published(ROOT / "book" / "results" / "cifar-100.jsonl"))
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+ROWS = {
+    "cross-entropy": ("cross-entropy", "routed"),
+    "logit-adjustment": ("logit-adjustment", "routed"),
+    "logit-adjustment, calibrated out of fold": ("logit-adjustment", "calibrated"),
+    "dqroute-published": ("dqroute-published", "routed"),
+    "dqroute, judged on training images": ("dqroute, judge=training", "routed"),
+    "dqroute, plain mean of its experts": ("dqroute", "plain mean"),
+    "dqroute": ("dqroute", "routed"),
+}
+
+
+@pytest.fixture(scope="module")
+def photographs() -> dict:
+    """The measures of each row of the README's table, a draw a line."""
+    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl"))
+    return {row: tables.measured(runs[of], prediction) for row, (of, prediction) in ROWS.items()}
+
+
+def test_the_readme_has_the_numbers_of_the_runs(photographs):
+    """Each row of its table, and the numbers of its first screen."""
+    found, text = tables.means(photographs), (ROOT / "README.md").read_text(encoding="utf-8")
     rows = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", text, re.M)]
     told = {row[0]: row[1:] for row in rows if re.match(r"\d", row[-1])}
-    assert len(told) > 3 and all(list(found.loc[method].iloc[:4]) == numbers for method, numbers in told.items())
+    assert told.keys() == ROWS.keys()
+    for row, numbers in told.items():
+        assert list(found.loc[row].iloc[:5]) == numbers, row
+    few, overall = found["few"], found["overall"].str.split().str[0]
+    fooled, ours, one = "dqroute, judged on training images", "dqroute", "logit-adjustment"
+    said = " ".join(text.split())
+    assert f"is right on {few[fooled]} % of the few-shot test images judged one way and on {few[ours]} %" in said
+    assert f"one logit-adjusted classifier has {few[one]} %" in said
+    assert f"overall on {overall[fooled]}, {overall[ours]} and {overall[one]} %" in said
+
+
+def test_what_the_page_on_photographs_says_in_words_is_so(photographs):
+    """Rounded: twenty points on few-shot classes and five overall for the judge, eight and nearly six for all of it."""
+    ours = photographs["dqroute"]
+    judge = (ours - photographs["dqroute, judged on training images"]).mean()
+    whole = (ours - photographs["logit-adjustment"]).mean()
+    mean = (ours - photographs["dqroute, plain mean of its experts"]).mean()
+    assert 20 <= judge["few"] < 22.5 and 4.5 <= judge["overall"] < 5.5
+    assert 7.5 <= whole["few"] < 8.5 and 5.5 <= whole["worst fifth"] < 6 and whole["overall"] > 1 and whole["many"] < 0
+    assert mean["few"] > 7 and mean["overall"] > 0

@@ -44,11 +44,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("grid", type=Path, metavar="GRID.yaml")
     parser.add_argument("--to", type=Path, required=True, metavar="FILE.jsonl", help="runs that it has are replaced")
     parser.add_argument("--runs-dir", type=Path, default=default_runs_dir())
+    parser.add_argument("--without", nargs="*", default=[], metavar="FILE", help="of each run folder, to be left out")
     chosen = parser.parse_args(arguments)
     try:
         runs = finished_runs(chosen.grid, chosen.runs_dir)
         # Nothing to publish leaves no file behind.
-        published = publish(runs, chosen.to) if runs else []
+        published = publish(runs, chosen.to, chosen.without) if runs else []
         asked = len(read_grid(chosen.grid))
     except (OSError, ValueError) as error:
         parser.error(str(error))

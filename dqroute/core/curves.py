@@ -16,7 +16,7 @@ from torch import Tensor
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 
 # Strengths of the correction. Below zero a method that overdoes it already is taken back.
-SHIFTS = tuple(round(-1 + 0.05 * step, 2) for step in range(81))
+SHIFTS = tuple(round(-1 + 0.1 * step, 1) for step in range(41))
 # Few-shot accuracies at which the heights of curves are compared, 0 to 1.
 GRID = torch.linspace(0, 1, 1001, dtype=torch.float64)
 

@@ -39,17 +39,19 @@ class PublishedRun(Run):
         raise FileNotFoundError(f"{self.folder} was published without weights; {again}")
 
 
-def publish(runs: Iterable[Run], path: str | Path) -> list[PublishedRun]:
+def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) -> list[PublishedRun]:
     """Write finished runs to a ``.jsonl`` file and return all that it has now; one that it had stands where it stood.
 
-    What epochs before the last one tell class by class is left out. ValueError if a run is not finished, or the file
-    that is there is something else.
+    Files of the run folder that are named in ``without`` are left out, and so is what epochs before the last one tell
+    class by class. ValueError if a run is not finished, or the file that is there is something else.
     """
     records = {run.settings["digest"]: run.record for run in read_published(path)} if Path(path).is_file() else {}
     for run in runs:
         if not run.finished:
             raise ValueError(f"{run!r} cannot be published before it is finished")
         contents = {name: run.read(name) for name in (SETTINGS, EPOCHS, PROVENANCE, *RESULTS)}
+        for name in without:
+            contents.pop(name, None)
         record = {name: content for name, content in contents.items() if content is not None}
         record[EPOCHS] = without_classes(record[EPOCHS], len(run.settings["class_names"]))
         records[run.settings["digest"]] = record

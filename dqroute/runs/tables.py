@@ -13,7 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from dqroute.core.checks import choose
 from dqroute.core.curves import Point, area, overall_at
+from dqroute.methods.base import METHODS, method_options
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published
 from dqroute.runs.run import Run, canonical, find_runs
@@ -23,6 +25,7 @@ Curves = Mapping[str, Sequence[Sequence[Point]]]
 
 FEW = (0.1, 0.15, 0.2, 0.25)  # few-shot accuracies at which methods are compared
 COLUMNS = ("overall", "many", "medium", "few")
+MEASURES = {name: name for name in COLUMNS} | {"worst": "worst fifth", "harmonic": "harmonic mean"}
 
 
 def by_row(runs: Runs) -> dict[str, list[Run]]:
@@ -33,6 +36,37 @@ def by_row(runs: Runs) -> dict[str, list[Run]]:
     for run in runs:
         rows.setdefault(run.method, []).append(run)
     return rows
+
+
+def by_options(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """The runs of each method and choice of its options, by its name and the options that are not the defaults."""
+    rows: dict[str, list[Run]] = {}
+    for run in runs:
+        folds = run.settings["problem"].get("folds") if "features" in run.settings["data"] else None
+        usual = METHODS[run.method].settled(method_options(run.method), folds)
+        told = [f"{name}={v}" for name, v in run.settings["options"].items() if usual.get(name, v) != v]
+        rows.setdefault(", ".join([run.method, *told]), []).append(run)
+    return rows
+
+
+def measured(runs: Iterable[Run], of: str = "routed", split: str = "test") -> pd.DataFrame:
+    """All measures of accuracy of some runs in %, a seed a line; see :class:`~dqroute.runs.report.Report`.
+
+    ``of`` is ``"routed"``, the runs' own predictions; ``"plain mean"`` of their experts; or ``"calibrated"``, that mean
+    with the shifts of the method's calibration. ValueError if a run has no report, or one without these.
+    """
+    choose("prediction", of, ("routed", "plain mean", "calibrated"))
+    rows = {}
+    for run in runs:
+        report = run.report(split)
+        kinds: dict[str, Any] = {}
+        if report is not None:
+            kinds = {"routed": vars(report), "plain mean": report.plain_mean, "calibrated": report.calibrated or {}}
+        told = kinds.get(of, {})
+        if any(told.get(name) is None for name in MEASURES):
+            raise ValueError(f"{run!r} has no report on the {split} split with these measures; call dq.evaluate on it")
+        rows[run.seed] = {said: 100 * told[name] for name, said in MEASURES.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").sort_index()
 
 
 def accuracies(runs: Runs, split: str = "test") -> pd.DataFrame:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 import pytest
+from training import QUICK
 
 import dqroute as dq
 from dqroute.core.curves import Point
+from dqroute.runs import tables
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.report import Report
 from dqroute.runs.tables import (
@@ -196,3 +198,24 @@ def test_curves_stand_by_row_and_of_one_the_plain_mean_beside_it(trained, tiny, 
     for points, own in zip(found["dqroute, plain mean"], known[1::2], strict=True):
         assert points == [pytest.approx(point, abs=1e-6) for point in own["plain mean"]]
     assert list(curves_by_method({"ours": runs[1::2]}, plain_mean_of="ours")) == ["ours", "ours, plain mean"]
+
+
+def test_rows_are_named_by_the_options_that_are_not_the_defaults(tiny, tmp_path):
+    common = {"epochs": 1, "runs_dir": tmp_path} | QUICK
+    asked = [("dqroute", {}), ("dqroute", {"alpha": 0.3}), ("dqroute", {"fusion": "mean", "alpha": 0.3})]
+    runs = [dq.fit(method, tiny, **common | options) for method, options in asked]
+    rows = tables.by_options(runs)
+    assert list(rows) == ["dqroute", "dqroute, alpha=0.3", "dqroute, alpha=0.3, fusion=mean"]
+
+
+def test_measures_of_what_is_routed_of_the_mean_and_of_the_calibrated(trained):
+    runs = [run for run in trained if run.method == "dqroute"]
+    found = {of: tables.measured(runs, of) for of in ("routed", "plain mean", "calibrated")}
+    for of, table in found.items():
+        assert list(table.index) == [0, 1] and list(table.columns)[:4] == ["overall", "many", "medium", "few"], of
+    report = runs[0].report()
+    assert found["routed"].loc[0, "worst fifth"] == 100 * report.worst
+    assert found["plain mean"].loc[0, "harmonic mean"] == 100 * report.plain_mean["harmonic"]
+    assert found["calibrated"].loc[0, "overall"] == 100 * report.calibrated["overall"]
+    with pytest.raises(ValueError, match="unknown prediction 'mean'"):
+        tables.measured(runs, "mean")
