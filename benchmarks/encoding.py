@@ -18,7 +18,7 @@ from timing import Numbers, in_turn, peak_mib
 
 from dqroute.data import FileSplit
 from dqroute.data.feature_cache import FeatureCache
-from dqroute.data.feature_set import batches, encoded
+from dqroute.data.feature_set import encoded, pictures
 from dqroute.models import encoders
 from dqroute.models.cost import operations
 from dqroute.models.encoders import BUNDLED, loaded
@@ -83,11 +83,12 @@ def run_side(side: str, split: FileSplit) -> None:
         return
     encoder = loaded(BUNDLED)
     if side == "network alone":
-        pictures = torch.zeros(64, 3, encoder.preprocessing.size, encoder.preprocessing.size, dtype=torch.uint8)
+        blank = torch.zeros(64, 3, encoder.preprocessing.size, encoder.preprocessing.size, dtype=torch.uint8)
         for start in range(0, len(split), 64):
-            encoder(pictures[: len(split) - start])
+            encoder(blank[: len(split) - start])
     elif side == "decoding alone":
-        for _ in batches(split, range(len(split)), encoder):
+        wanted = encoder.preprocessing
+        for _ in pictures(split, range(len(split)), wanted.size, wanted.interpolation):
             pass
     else:
         with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dqroute.core.checks import checked_whole, widened, without_autocast
+from dqroute.core.routing import BARRED
 
 
 class Judged(NamedTuple):
@@ -45,7 +46,7 @@ def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int 
     """
     checked_whole("folds", folds, 2)
     if folds > len(labels):
-        raise ValueError(f"{folds} folds need at least as many images; there are {len(labels)}")
+        raise ValueError(f"{folds} folds need at least as many images; there are {len(labels)}: ask for fewer folds")
     if groups is not None and groups.shape != labels.shape:
         raise ValueError(f"groups are int64 [{len(labels)}], one for each image; got {list(groups.shape)}")
     generator = torch.Generator().manual_seed(seed)
@@ -137,7 +138,7 @@ class Calibration(nn.Module):
     @torch.no_grad()
     def fit(self, logits: Tensor, labels: Tensor, shrink: float = 1e-3) -> None:
         """From logits ``[N, C]`` of images that those who speak were not trained on; ``shrink`` ties b to 0."""
-        weights, z = balanced_weights(labels, logits.shape[1]), widened(logits)
+        weights, z = balanced_weights(labels, logits.shape[1]), among(widened(logits), labels)
 
         def loss(at: Tensor) -> Tensor:
             at = at.to(z.dtype)
@@ -146,7 +147,18 @@ class Calibration(nn.Module):
 
         at = minimised(loss, torch.cat([self.scale.log()[None], self.shifts]))
         self.scale.copy_(at[0].exp())
-        self.shifts.copy_(at[1:] - at[1:].mean())
+        # A ring of which nothing was judged stays where it was.
+        judged = torch.zeros(len(self.shifts), dtype=torch.bool).index_fill_(0, self.rings[labels].cpu(), True)
+        self.shifts.copy_(torch.where(judged.to(at.device), at[1:] - at[1:][judged.to(at.device)].mean(), 0))
+
+
+def among(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits ``[..., N, C]`` with the classes that no label names left out of the softmax.
+
+    Nothing can be said of them, and they would be fitted away: none of their images is there to ask for them.
+    """
+    absent = torch.ones(logits.shape[-1], dtype=torch.bool, device=logits.device).index_fill_(0, labels, False)
+    return logits.masked_fill(absent, BARRED)
 
 
 def picked(log_p: Tensor, labels: Tensor) -> Tensor:

@@ -99,7 +99,9 @@ class RingFusion(nn.Module):
         few = first_of_each(labels, ENOUGH)
         z, labels, mean = logits.float()[:, few], labels[few], 1 / self.experts
         weights, ring = balanced_weights(labels, logits.shape[2]), self.rings[labels]
-        classes = [(self.rings == j).nonzero().flatten() for j in range(len(self.bias))]
+        # Only classes that were judged: the others would be fitted away.
+        there = torch.zeros_like(self.rings, dtype=torch.bool).index_fill_(0, labels, True)
+        classes = [((self.rings == j) & there).nonzero().flatten() for j in range(len(self.bias))]
         by_ring = [z[:, :, members] for members in classes]
 
         def of_rings(at: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dqroute.core.long_tail import GROUP_NAMES
+
 UNSURE = 0.1  # standard error of a share, beyond which it says too little to act on
 
 
@@ -40,7 +42,7 @@ class Shares(NamedTuple):
 
 def balanced_shares(rings: Tensor) -> Tensor:
     """The share of each ring where all classes are equally frequent, ``[J]``, of the ring of each class, ``[C]``."""
-    return rings.bincount().float() / len(rings)
+    return rings.bincount(minlength=len(GROUP_NAMES)).float() / len(rings)
 
 
 def reweighed(log_p: Tensor, rings: Tensor, shares: Tensor) -> Tensor:
@@ -73,6 +75,8 @@ def ring_shares(log_rings: Tensor, prior: Tensor, pseudo: float = 1.0, steps: in
         log_rings: log-probabilities ``[N, J]`` under the shares ``prior``, q, ``[J]``.
         pseudo: m, images of the prior's shares that are added, so that no ring vanishes.
     """
+    if not len(log_rings):
+        raise ValueError("no images were given: there is nothing to tell a world by")
     p, share = (log_rings.double() - prior.double().log()).exp(), prior.double()
     for _ in range(steps):
         posterior = p * share
@@ -84,5 +88,8 @@ def ring_shares(log_rings: Tensor, prior: Tensor, pseudo: float = 1.0, steps: in
     slope = p / (p @ share)[:, None]
     plane = torch.linalg.qr(torch.eye(len(share), dtype=torch.float64) - 1 / len(share)).Q[:, :-1]
     information = plane.T @ (slope.T @ slope) @ plane
-    error = (plane @ torch.linalg.pinv(information) @ plane.T).diagonal().clamp_min(0).sqrt()
+    value, axis = torch.linalg.eigh(information)
+    spread = plane @ axis
+    # Where the images say nothing, a share may be anything: an error of 1.
+    error = (spread.square() / value.clamp_min(1e-9)).sum(dim=1).sqrt().clamp_max(1)
     return Shares(share.float(), error.float())

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from dqroute.core.checks import checked_seed, choose, plain
 from dqroute.data.draw import checked_val
-from dqroute.data.feature_set import features
+from dqroute.data.feature_set import COMPONENTS, features
 from dqroute.data.files.reading import read_images
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, FeatureSplit, ImageSet, ResizedCrop, Split
@@ -63,6 +63,8 @@ def load(
     groups: str = "auto",
     val: float | int | None = None,
     backbone: str | None = None,
+    components: int = COMPONENTS,
+    views: int = 1,
     **options: Any,
 ) -> ImageSet:
     """Load an image set and draw its long-tailed training split.
@@ -77,7 +79,7 @@ def load(
         groups: ``"auto"``, ``"shots"``, ``"thirds"`` or ``"imbalance-100"``; see :class:`dqroute.data.draw.Draw`.
         val: validation images to hold out of training: a fraction of each class, or a number per class; see there.
         backbone: a pretrained encoder, whose features of the pictures are then the set; see
-            :func:`dqroute.data.features`.
+            :func:`dqroute.data.features`, also for components and views.
         **options: of the one set; its function documents them.
 
     Raises:
@@ -91,7 +93,7 @@ def load(
         root = path or None
     choose("data set", name, [*DATA_SETS, "folder:PATH"])
     options |= {} if root is None else {"root": root}
-    shared = ["imbalance", "seed", "groups", "val", "backbone"]
+    shared = ["imbalance", "seed", "groups", "val", "backbone", "components", "views"]
     own = [option for option in inspect.signature(DATA_SETS[name]).parameters if option not in shared]
     if unknown := [option for option in options if option not in own]:
         raise TypeError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join(shared + own)}")
@@ -103,7 +105,7 @@ def load(
         # Read picture by picture, at the size that the backbone wants; what it makes of them fits into memory.
         options = {"stream": True, "size": loaded(backbone).preprocessing.size} | options
     data = DATA_SETS[name](seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
-    return data if backbone is None else features(data, backbone)
+    return data if backbone is None else features(data, backbone, components=components, views=views)
 
 
 def checked_imbalance(imbalance: object) -> float | None:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -53,9 +54,12 @@ class FeatureCache:
                 keys, shape = held.get_tensor("keys"), held.get_slice("features").get_shape()
             if keys.shape != (len(keys), KEY) or shape != [len(keys), self.width]:
                 raise ValueError(f"{shape} features for {list(keys.shape)} keys")
-        except (SafetensorError, ValueError, OSError) as error:
+        except OSError as error:
+            warnings.warn(f"{file} cannot be read ({error}); its features are computed again", stacklevel=4)
+        except (SafetensorError, ValueError) as error:
             warnings.warn(f"{file} is damaged ({error}); its features are computed again", stacklevel=4)
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
         else:
             self.place |= {bytes(key): (file, row) for row, key in enumerate(keys.numpy())}
 
@@ -81,4 +85,6 @@ class FeatureCache:
             positions, rows = torch.tensor(pairs).T
             with safe_open(file, framework="pt") as held:
                 found[positions] = held.get_tensor("features")[rows].float()
+            if not torch.isfinite(found[positions]).all():
+                raise ValueError(f"{file} holds features that are no numbers; remove it, and they are computed again")
         return found

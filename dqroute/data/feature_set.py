@@ -25,6 +25,7 @@ from dqroute.models.device import resolve_device, uses_bf16
 from dqroute.models.encoders import BUNDLED, Encoder, loaded
 
 COMPONENTS = 256
+SAME = 1e-4  # below this share of the largest, images do not differ in a feature or along an axis
 BATCH = 64  # pictures that go through an encoder at a time
 
 
@@ -34,6 +35,7 @@ def features(
     *,
     components: int = COMPONENTS,
     views: int = 1,
+    encoding: Encoding | None = None,
     cache: str | os.PathLike[str] | None = None,
     device: str = "auto",
     progress: bool = True,
@@ -50,6 +52,7 @@ def features(
         components: how many principal components to keep at most. 256 of 1,280 cost nothing measurable.
         views: 1, or 2 for the mirror images of the training pictures too, for training to take one or the other: never
             of anything with writing on it.
+        encoding: how pictures are turned to features, of an earlier set; None takes it from these training images.
         cache: where features are kept; by default ``$DQROUTE_CACHE``, or ``~/.cache/dqroute``.
         device: where to compute; progress: whether to show how far it is.
 
@@ -57,15 +60,22 @@ def features(
         ValueError: naming pictures that cannot be read or a backbone that cannot be used.
         FileNotFoundError: if the backbone's weights cannot be had. OSError: if the cache cannot be written.
     """
-    if isinstance(data.train, FeatureSplit):
+    if data.encoding is not None:
+        if data.encoding.backbone != backbone:
+            raise ValueError(
+                f"{data.name} is a set of features of {data.encoding.backbone}, and not of {backbone!r}; leave "
+                "backbone out, or load the pictures themselves"
+            )
         return data
     checked_whole("components", components, 1)
-    if views not in (1, 2):
+    if views not in (1, 2) or isinstance(views, bool):
         raise ValueError(f"views is 1, the pictures as they are, or 2, their mirror images too; got {views!r}")
     encoder = loaded(backbone).to(resolve_device(device))
     store = cache_of(encoder, Path(cache).expanduser() if cache else default_cache())
     raw = {part: encoded(split, encoder, store, f"{data.name} {part}", progress) for part, split in data.splits.items()}
-    centre, scale, axes = principal(raw["train"], components)
+    centre, scale, axes = (
+        (encoding.centre, encoding.scale, encoding.axes) if encoding else principal(raw["train"], components)
+    )
     parts: dict[str, Any] = {}
     for part, rows in raw.items():
         pictures = data.splits[part]
@@ -84,9 +94,9 @@ def features(
 
 
 def cache_of(encoder: Encoder, base: Path) -> FeatureCache:
-    """The cache for one encoder, as it computes on this machine."""
+    """The cache for one encoder, its weights, its code and its precision on this machine."""
     precision = "bf16" if uses_bf16("auto", encoder.mean.device) else "fp32"
-    what = f"{encoder.weights} {encoder.preprocessing} {precision}"
+    what = f"{encoder.weights} {encoder.preprocessing} {precision} {encoder.code}"
     name = f"{encoder.name.replace(':', '-').replace('/', '-')}-{hashlib.sha256(what.encode()).hexdigest()[:12]}"
     return FeatureCache(base / "features" / name, encoder.width)
 
@@ -106,9 +116,9 @@ def encoded(
     with tqdm(
         total=len(keys), initial=len(keys) - len(new), desc=name, unit="img", disable=not (progress and new)
     ) as bar:
-        for pictures in batches(split, new, encoder):
-            kept.append(encoder(pictures.flip(3) if mirrored else pictures).cpu())
-            bar.update(len(pictures))
+        for batch in pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation):
+            kept.append(encoder(batch.flip(3) if mirrored else batch).cpu())
+            bar.update(len(batch))
             if sum(map(len, kept)) >= ROWS or done + sum(map(len, kept)) == len(new):
                 rows = torch.cat(kept)
                 store.add([keys[index] for index in new[done : done + len(rows)]], rows)
@@ -139,10 +149,9 @@ def content_keys(split: Split | FileSplit) -> list[bytes]:
     return [key for key in found if isinstance(key, bytes)]
 
 
-def batches(split: Split | FileSplit, indices: Sequence[int], encoder: Encoder) -> Iterator[Tensor]:
-    """Some pictures as the encoder takes them, uint8 ``[B, 3, size, size]``, in batches."""
-    size, kind = encoder.preprocessing.size, encoder.preprocessing.interpolation
-    parts = torch.tensor(indices, dtype=torch.int64).split(BATCH) if indices else ()
+def pictures(split: Split | FileSplit, indices: Sequence[int], size: int, kind: str) -> Iterator[Tensor]:
+    """Some pictures as an encoder takes them, uint8 ``[B, 3, size, size]``, in batches; ``kind`` of interpolation."""
+    parts = torch.tensor(list(indices), dtype=torch.int64).split(BATCH) if len(indices) else ()
     if isinstance(split, FileSplit):
         yield from read_ahead(
             parts, split.names, split.base, lambda file, _: read_rgb(file, size, kind=kind), size, threads=cores()
@@ -172,16 +181,20 @@ def as_wanted(images: Tensor, size: int, kind: str) -> Tensor:
 def principal(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
     """Mean ``[D]`` and deviation ``[D]`` of features ``[N, D]``, and the first principal axes ``[D, components]``.
 
-    The axes are those of the standardised features, the largest entry of each positive. There are no more of them than
-    features, or than images.
+    The axes are those of the standardised features, the largest entry of each positive. A feature that is the same for
+    all images has an infinite deviation, so that it counts for nothing elsewhere either; and there are no axes along
+    which the images do not differ, fewer than there are images.
     """
     centre = rows.mean(dim=0, dtype=torch.float64)
-    scale = (rows.double().square().mean(dim=0) - centre.square()).clamp_min(0).sqrt().clamp_min(1e-6)
+    scale = (rows.double().square().mean(dim=0) - centre.square()).clamp_min(0).sqrt()
+    scale = torch.where(scale > SAME * scale.max().clamp_min(SAME), scale, torch.inf)
     covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
     for part in rows.split(4096):
         standard = (part - centre) / scale
         covariance += standard.T @ standard
-    axes = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, : min(components, *rows.shape)]
+    value, axes = (found.flip(-1) for found in torch.linalg.eigh(covariance))
+    differ = int((value > SAME * value[0].clamp_min(SAME)).sum())
+    axes = axes[:, : max(1, min(components, differ))]
     sign = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()
     return centre.float(), scale.float(), (axes * sign).float().contiguous()
 

@@ -18,11 +18,12 @@ from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.core.routing import Fusion, fuse
 from dqroute.core.worlds import Shares, balanced_shares, reweighed, shares_in
-from dqroute.data.feature_set import as_wanted, projected
+from dqroute.data.feature_set import as_wanted, pictures, projected
+from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
-from dqroute.models.encoders import loaded
+from dqroute.models.encoders import is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.folding import Folded
 from dqroute.models.heads import Heads
@@ -54,6 +55,8 @@ class Problem:
         channels: of the images; mean, std: their pixels' mean and standard deviation by channel, in 0 to 255.
         backbone, shared_depth, branch_width: see :class:`~dqroute.models.experts.ExpertNetwork`.
         size: height and width of the images, which prediction asks for again; None takes any.
+        tune, components: of a backbone that is a pretrained encoder and trained on, see
+            :class:`~dqroute.models.encoders.Trunk`.
         encoder: where the network reads the features of a pretrained encoder: what prediction from pictures needs.
         folds: how many sets of heads there are beside the last, each of which never sees its fold; with features only.
     """
@@ -67,6 +70,8 @@ class Problem:
     shared_depth: int = 1
     branch_width: float = 1.0
     size: tuple[int, ...] | None = None
+    tune: str | int = "all"
+    components: int = 0
     encoder: EncoderNeeds | None = None
     folds: int = 0
 
@@ -74,8 +79,8 @@ class Problem:
 class Method(nn.Module):
     """Base of all methods: a network, the mean of its experts' logits as prediction, and no loss yet.
 
-    ``experts`` is ``K``; ``classifier`` is ``"linear"``, ``"cosine"``, or ``"auto"``: cosine on features of a
-    pretrained encoder, else linear.
+    ``experts`` is ``K``; ``classifier`` is ``"linear"``, ``"cosine"``, or ``"auto"``: cosine behind a pretrained
+    encoder, else linear.
     """
 
     summary: ClassVar[str] = ""
@@ -98,7 +103,8 @@ class Method(nn.Module):
     def __init__(self, problem: Problem, *, experts: int = 1, classifier: str = "auto", gaussian: bool = False) -> None:
         super().__init__()
         self.backbone, self.needs, needs = problem.backbone, problem.encoder, problem.encoder
-        kind = ("linear" if needs is None else "cosine") if classifier == "auto" else classifier
+        scratch = not is_encoder(problem.backbone)
+        self.classifier = kind = ("linear" if scratch else "cosine") if classifier == "auto" else classifier
         experts, classes = checked_whole("experts", experts, 1), len(problem.counts)
         if needs is not None:
             self.network = Heads(needs.components, classes, experts, problem.folds, kind, gaussian)
@@ -109,6 +115,8 @@ class Method(nn.Module):
             self.network = ExpertNetwork(
                 *(problem.backbone, classes, problem.channels, experts),
                 *(problem.shared_depth, problem.branch_width, kind),
+                tune=problem.tune,
+                components=problem.components,
             )
         self.register_buffer("counts", problem.counts.clone())
         self.register_buffer("log_pi", log_prior(problem.counts))
@@ -124,10 +132,14 @@ class Method(nn.Module):
         self.register_buffer("shares", balanced_shares(self.calibration.rings), persistent=False)
 
     @classmethod
-    def settled(cls, options: dict[str, Any], folds: int | None) -> dict[str, Any]:
-        """The options with what ``"auto"`` comes to; ``folds`` of features, None where training is end to end."""
+    def settled(cls, options: dict[str, Any], folds: int | None, scratch: bool = True) -> dict[str, Any]:
+        """The options with what ``"auto"`` comes to.
+
+        Args:
+            folds: of features, None where training is end to end; scratch: whether it then starts from nothing.
+        """
         if options.get("classifier") == "auto":
-            options = options | {"classifier": "linear" if folds is None else "cosine"}
+            options = options | {"classifier": "linear" if folds is None and scratch else "cosine"}
         return options
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -196,8 +208,8 @@ class Method(nn.Module):
         """Predict from now on for the world that these unlabelled images come from, as for :meth:`predict`.
 
         How common the shot groups are there is estimated from what the model says of them
-        (:func:`dqroute.core.worlds.ring_shares`); None goes back to balanced classes. Where the estimate is unsure, a
-        warning says so, and nothing is changed.
+        (:func:`dqroute.core.worlds.ring_shares`); None goes back to balanced classes. So does an estimate that is
+        unsure, and a warning says so.
         """
         balanced = balanced_shares(self.calibration.rings)
         self.shares.copy_(balanced)
@@ -240,6 +252,8 @@ class Method(nn.Module):
                 read, or ``sure_at`` is out of range.
         """
         network = self.network_for_prediction()
+        if self.needs is not None and isinstance(images, FileSplit):
+            images = pictures(images, range(len(images)), self.needs.size, self.needs.interpolation)
         rows = [self.answers(self.outputs(batch, sure_at, network)) for batch in in_batches(images, batch_size)]
         if not rows:
             raise ValueError("no images were given to classify")
@@ -255,7 +269,10 @@ class Method(nn.Module):
         """
         if sure_at is not None:
             checked_range("sure_at", sure_at, 1)
-        if self.needs is not None and images.ndim == 2 and images.shape[1] == self.needs.components:
+        if self.needs is not None and images.ndim == 2:
+            if images.shape[1] != self.needs.components or not torch.isfinite(images).all():
+                got = f"{list(images.shape)}{'' if torch.isfinite(images).all() else ' with NaN'}"
+                raise ValueError(f"this model reads features [N, {self.needs.components}], finite; got {got}")
             return self.network(images.to(self.mean.device).float())
         if images.ndim == 4 and self.size is not None and tuple(images.shape[2:]) != tuple(self.size):
             height, width = self.size

@@ -55,6 +55,8 @@ class DQRoute(Method):
         on_features = problem.encoder is not None
         if fusion == "auto":
             fusion = "rings" if on_features else "nested"
+        if gaussian not in (None, True, False) or isinstance(gaussian, int) and not isinstance(gaussian, bool):
+            raise ValueError(f"gaussian is True, False or None; got {gaussian!r}")
         gaussian = (on_features and fusion == "rings") if gaussian is None else gaussian
         if gaussian and not (on_features and fusion == "rings"):
             raise ValueError("a Gaussian expert reads features of a pretrained encoder, and wants fusion='rings'")
@@ -90,8 +92,8 @@ class DQRoute(Method):
         )
 
     @classmethod
-    def settled(cls, options: dict[str, Any], folds: int | None) -> dict[str, Any]:
-        options = super().settled(options, folds)
+    def settled(cls, options: dict[str, Any], folds: int | None, scratch: bool = True) -> dict[str, Any]:
+        options = super().settled(options, folds, scratch)
         if options.get("fusion") == "auto":
             options["fusion"] = "nested" if folds is None else "rings"
         if options.get("judge") == "auto":

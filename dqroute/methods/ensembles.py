@@ -36,7 +36,7 @@ class RIDE(Method):
     ) -> None:
         super().__init__(problem, experts=experts, classifier=classifier)
         self.base = choose("base loss", base, ("logit-adjustment", "ldam"))
-        if base == "ldam" and classifier != "cosine":
+        if base == "ldam" and self.classifier != "cosine":
             raise ValueError("the margins of base='ldam' live on the cosine; use classifier='cosine' with it")
         self.diversity = checked_range("diversity", diversity, 0)
         self.register_buffer("margins", losses.ldam_margins(problem.counts))

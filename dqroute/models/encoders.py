@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
@@ -17,10 +18,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dqroute.core.checks import choose, one_line
+from dqroute.core.checks import checked_whole, choose, one_line
 from dqroute.models.device import uses_bf16
-from dqroute.models.folding import fold_batch_norms
 from dqroute.models.gradients import GradientHistograms
+from dqroute.models.norms import fold_batch_norms
 
 BUNDLED = "efficientnet-lite0"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -66,6 +67,7 @@ class Encoder(nn.Module):
     Attributes:
         name: as asked for; preprocessing: how it wants its pictures; width: ``D``.
         weights: SHA-256 over the network's parameters and buffers, in hexadecimal.
+        code: the same over what is known of how it computes: its modules, and its class's source.
     """
 
     mean: Tensor
@@ -77,6 +79,7 @@ class Encoder(nn.Module):
         for which in ("mean", "std"):
             values = 255 * torch.tensor(getattr(preprocessing, which))
             self.register_buffer(which, values.view(1, -1, 1, 1), persistent=False)
+        self.code = hashlib.sha256(f"{network}{source_of(type(network))}".encode()).hexdigest()
         self.network, width = faster(network.eval().requires_grad_(False), preprocessing.size)
         self.width = width
 
@@ -97,9 +100,14 @@ class Encoder(nn.Module):
 
 
 def pooled(network: nn.Module, pictures: Tensor) -> Tensor:
-    """Features ``[B, D]`` of normalised pictures."""
+    """Features ``[B, D]`` of normalised pictures; ValueError if the network gives something else."""
     features = network(pictures)
-    return features.mean(dim=(2, 3)) if features.ndim == 4 else features
+    if isinstance(features, Tensor) and features.ndim == 4:
+        features = features.mean(dim=(2, 3))
+    if not (isinstance(features, Tensor) and features.ndim == 2 and len(features) == len(pictures)):
+        shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise ValueError(f"an encoder gives features [B, D] or maps [B, D, height, width]; this one gives {shape}")
+    return features
 
 
 @torch.no_grad()
@@ -114,6 +122,14 @@ def faster(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     return folded if same else network, said.shape[1]
 
 
+def source_of(kind: type) -> str:
+    """The source of a class, ``""`` where it is not to be had."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""
+
+
 def digest(network: nn.Module) -> str:
     """SHA-256 over the parameters and buffers of a network, with their names."""
     total = hashlib.sha256()
@@ -123,9 +139,9 @@ def digest(network: nn.Module) -> str:
     return total.hexdigest()
 
 
-def is_encoder(name: str) -> bool:
+def is_encoder(name: object) -> bool:
     """Whether a backbone's name is that of a pretrained encoder, not of a network to be trained from scratch."""
-    return name in ENCODERS or name.partition(":")[0] in FAMILIES
+    return isinstance(name, str) and (name in ENCODERS or name.partition(":")[0] in FAMILIES)
 
 
 def encoder_names() -> list[str]:
@@ -141,12 +157,67 @@ def loaded(name: str) -> Encoder:
         ValueError: for an unknown name.
         FileNotFoundError: if the weights cannot be had; it names the file, where it belongs, and the way on.
     """
+    return Encoder(name, *architecture(name))
+
+
+def architecture(name: str, weights: bool = True) -> tuple[nn.Module, Preprocessing]:
+    """The network of a name as its makers have it, and what it wants; errors as :func:`loaded`.
+
+    Without ``weights`` those that would have to be downloaded are drawn instead: for who has others to put in.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"a backbone is named, as in backbone={BUNDLED!r}; got {name!r}")
     family, _, model = name.partition(":")
     if model and family in FAMILIES:
-        network, preprocessing = FAMILIES[family](model)
-    else:
-        network, preprocessing = ENCODERS[choose("pretrained backbone", name, encoder_names())]()
-    return Encoder(name, network, preprocessing)
+        return FAMILIES[family](model, weights)
+    made = ENCODERS[choose("pretrained backbone", name, encoder_names())]()
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Preprocessing)):
+        raise ValueError(f"an encoder's function gives a network and a Preprocessing; that of {name} gave {made!r:.80}")
+    choose("interpolation", made[1].interpolation, ("bicubic", "bilinear"))
+    return made
+
+
+class Trunk(nn.Module):
+    """A pretrained network as the shared part of one that is trained on (:mod:`dqroute.models.experts`).
+
+    Args:
+        name: of the encoder; its weights are put in by :func:`dqroute.models.pretrained.start_from`.
+        tune: ``"all"``, or how many of its last parts are trained, a part being a child of the network that has
+            weights, or a block of a sequence of blocks; the others stay as they are, their batch norms too.
+        components: principal components that its features are turned to, 0 for the features themselves.
+    """
+
+    def __init__(self, name: str, tune: str | int = "all", components: int = 0) -> None:
+        super().__init__()
+        self.network, wanted = architecture(name, weights=False)
+        self.frozen: list[nn.Module] = []
+        if tune != "all":
+            every = [part for child in self.network.children() for part in parts_of(child)]
+            parts = [part for part in every if any(True for _ in part.parameters())]
+            self.frozen = parts[: max(0, len(parts) - checked_whole("tune", tune, 1))]
+        for part in self.frozen:
+            part.requires_grad_(False)
+        with torch.no_grad():
+            self.width = pooled(self.network.eval(), torch.zeros(1, 3, wanted.size, wanted.size)).shape[1]
+        self.turn = nn.Linear(self.width, components) if components else None
+        self.width = components or self.width
+
+    def train(self, mode: bool = True) -> Trunk:
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Features as maps of one pixel, ``[B, D, 1, 1]``, of normalised pictures."""
+        features = pooled(self.network, pictures)
+        return (features if self.turn is None else self.turn(features))[:, :, None, None]
+
+
+def parts_of(child: nn.Module) -> list[nn.Module]:
+    """A child of a network, or the blocks that it strings together."""
+    blocks = isinstance(child, (nn.Sequential, nn.ModuleList)) and any(any(part.children()) for part in child)
+    return list(child.children()) if blocks else [child]
 
 
 def efficientnet_lite(version: int, size: int) -> tuple[nn.Module, Preprocessing]:
@@ -198,16 +269,17 @@ def gradient_histograms() -> tuple[nn.Module, Preprocessing]:
     return GradientHistograms(), Preprocessing(32, (0.0,) * 3, (1.0,) * 3, "bilinear")
 
 
-def from_timm(name: str) -> tuple[nn.Module, Preprocessing]:
+def from_timm(name: str, weights: bool = True) -> tuple[nn.Module, Preprocessing]:
     """Any image model of timm with its default weights: convolutional, ViT, CLIP, DINO, SigLIP."""
     import timm
 
-    choose("model of timm", name.partition(".")[0], timm.list_models())
+    choose("model of timm", name.partition(".")[0] or name, timm.list_models())
     try:
-        network = timm.create_model(name, pretrained=True, num_classes=0)
+        network = timm.create_model(name, pretrained=weights, num_classes=0)
     # The hub's own errors are of many kinds, and few say what to do.
     except Exception as error:
-        source = timm.get_pretrained_cfg(name)
+        # An unknown tag of a known model has no source.
+        source = timm.get_pretrained_cfg(name, allow_unregistered=True)
         where = f"huggingface.co/{source.hf_hub_id}" if source and source.hf_hub_id else getattr(source, "url", name)
         raise unavailable(f"timm:{name}", f"{where} (model.safetensors)", hub_folder(), error) from error
     wanted = timm.data.resolve_model_data_config(network)
@@ -222,22 +294,24 @@ def hub_folder() -> str:
     return constants.HF_HUB_CACHE
 
 
-def from_torchvision(name: str) -> tuple[nn.Module, Preprocessing]:
+def from_torchvision(name: str, weights: bool = True) -> tuple[nn.Module, Preprocessing]:
     """Any classifier of torchvision with its default weights, its last linear layer taken off."""
     import torchvision
 
     choose("network of torchvision", name, torchvision.models.list_models(module=torchvision.models))
-    weights: Any = torchvision.models.get_model_weights(name).DEFAULT
+    source: Any = torchvision.models.get_model_weights(name).DEFAULT
+    network = torchvision.models.get_model(name)
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        if weights:
+            network.load_state_dict(source.get_state_dict(progress=False, check_hash=True, weights_only=True))
     # A failed download, a wrong hash, a damaged file.
     except Exception as error:
-        raise unavailable(f"torchvision:{name}", weights.url, f"{torch.hub.get_dir()}/checkpoints", error) from error
-    network = torchvision.models.get_model(name)
-    network.load_state_dict(state)
-    last = [where for where, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
-    network.set_submodule(last, nn.Identity())
-    wanted = weights.transforms()
+        raise unavailable(f"torchvision:{name}", source.url, f"{torch.hub.get_dir()}/checkpoints", error) from error
+    linear = [where for where, module in network.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ValueError(f"torchvision:{name} has no linear classifier to take off; choose another, or {BUNDLED!r}")
+    network.set_submodule(linear[-1], nn.Identity())
+    wanted = source.transforms()
     kind = "bilinear" if wanted.interpolation.value == "bilinear" else "bicubic"
     return network, Preprocessing(wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std), kind)
 
@@ -250,7 +324,7 @@ def unavailable(name: str, file: str, place: str, error: Exception) -> FileNotFo
     )
 
 
-FAMILIES: dict[str, Callable[[str], tuple[nn.Module, Preprocessing]]] = {
+FAMILIES: dict[str, Callable[[str, bool], tuple[nn.Module, Preprocessing]]] = {
     "timm": from_timm,
     "torchvision": from_torchvision,
 }

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from dqroute.core.checks import choose
 from dqroute.core.outputs import ExpertOutputs, mean_logits
-from dqroute.models.backbones import backbone_stages
+from dqroute.models.backbones import Stage, backbone_stages
+from dqroute.models.encoders import Trunk, is_encoder
 
 COSINE_SCALE = 30.0  # of the cosine classifier's logits, as in the multi-expert papers
 
@@ -34,7 +35,8 @@ class ExpertNetwork(nn.Module):
     """A shared trunk and ``K`` expert branches.
 
     Args:
-        backbone: a name from :func:`~dqroute.models.backbones.backbone_names`.
+        backbone: a name from :func:`~dqroute.models.backbones.backbone_names`, or a pretrained encoder's
+            (:mod:`dqroute.models.encoders`), which is one stage.
         num_classes: ``C``.
         channels: of the images.
         experts: ``K``, at least 1.
@@ -43,6 +45,7 @@ class ExpertNetwork(nn.Module):
             of features that the experts learn together, and skipping it saves no more than that.
         branch_width: see :func:`~dqroute.models.backbones.cifar_resnet`.
         classifier: ``"linear"`` or ``"cosine"``.
+        tune, components: of a pretrained encoder as backbone, see :class:`~dqroute.models.encoders.Trunk`.
     """
 
     def __init__(
@@ -54,9 +57,15 @@ class ExpertNetwork(nn.Module):
         shared_depth: int = 1,
         branch_width: float = 1.0,
         classifier: str = "linear",
+        tune: str | int = "all",
+        components: int = 0,
     ) -> None:
         super().__init__()
-        stages = backbone_stages(backbone, channels, branch_width)
+        if is_encoder(backbone):
+            trunk = Trunk(backbone, tune, components)
+            stages = [Stage(lambda: trunk, trunk.width)]
+        else:
+            stages = backbone_stages(backbone, channels, branch_width)
         if experts < 1:
             raise ValueError(f"a network needs at least one expert; got experts={experts}")
         if not 1 <= shared_depth <= len(stages):
@@ -68,7 +77,7 @@ class ExpertNetwork(nn.Module):
         self.branches = nn.ModuleList(nn.Sequential(*[stage.make() for stage in own]) for _ in range(experts))
         make = nn.Linear if classifier == "linear" else CosineClassifier
         self.classifiers = nn.ModuleList(make(self.features, num_classes) for _ in range(experts))
-        for module in self.modules():
+        for module in () if is_encoder(backbone) else self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 

@@ -112,7 +112,7 @@ class Heads(nn.Module):
             covariance = (1 - ridge) * covariance + within * torch.eye(self.features, dtype=x.dtype, device=x.device)
             weight = torch.linalg.solve(covariance, means.T).T
             bias = -0.5 * (weight * means).sum(dim=1)
-            spread = (x @ weight.T + bias).std(dim=1).mean()
+            spread = (x @ weight.T + bias).std(dim=1).mean().clamp_min(1e-6)
             self.gaussian_weight[index] = weight * (SPREAD / spread)
             self.gaussian_bias[index] = bias * (SPREAD / spread)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import nan
 
 import pandas as pd
@@ -22,7 +22,7 @@ Picture = str | os.PathLike[str]
 
 def classify(
     run: Run,
-    files: Sequence[Picture] | Picture,
+    files: Iterable[Picture] | Picture,
     *,
     answer_at: float = 0.0,
     adapt: bool = False,
@@ -48,7 +48,7 @@ def classify(
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     checked_range("answer_at", answer_at, 0, 1)
     checked_whole("batch_size", batch_size, 1)
-    files = [files] if isinstance(files, (str, os.PathLike)) else files
+    files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
     channels, size = model.mean.shape[1], model.size or (0, 1)
     if model.needs is not None:
         size = (model.needs.size, model.needs.size)
@@ -56,10 +56,13 @@ def classify(
         takes = f"this model takes {channels} channel(s) of size {model.size}"
         remedy = "make its images yourself and call run.model.predict"
         raise ValueError(f"files are read as square colour pictures; {takes}; {remedy}")
+    kind = "bicubic" if model.needs is None else model.needs.interpolation
+    if adapt:
+        model.adapt(None)
     problems: list[str] = []
     said = [torch.empty(0, len(names))]
     for start in range(0, len(files), batch_size):
-        images, wrong = read_what_can_be(files[start : start + batch_size], size[0])
+        images, wrong = read_what_can_be(files[start : start + batch_size], size[0], kind)
         problems += wrong
         said += [model.predict(images).probabilities] if len(images) else []
     log_p = torch.cat(said).log()
@@ -81,13 +84,13 @@ def adapted(log_p: Tensor, rings: Tensor) -> Tensor:
     return reweighed(log_p, rings, shares.share)
 
 
-def read_what_can_be(files: Sequence[Picture], size: int) -> tuple[Tensor, list[str]]:
+def read_what_can_be(files: Sequence[Picture], size: int, kind: str) -> tuple[Tensor, list[str]]:
     """The pictures that can be read, uint8 ``[N, 3, size, size]``, and what is wrong with each file, or ``""``."""
     try:
-        return read_images(files, size), [""] * len(files)
+        return read_images(files, size, kind), [""] * len(files)
     except ValueError as error:
         if len(files) == 1:
             return torch.empty(0, 3, size, size, dtype=torch.uint8), [str(error)]
     # One by one then, to learn which.
-    images, problems = zip(*(read_what_can_be([file], size) for file in files), strict=True)
+    images, problems = zip(*(read_what_can_be([file], size, kind) for file in files), strict=True)
     return torch.cat(images), [problem for (problem,) in problems]

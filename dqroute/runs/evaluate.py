@@ -11,8 +11,9 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.core.worlds import balanced_shares
 from dqroute.data.feature_set import features
-from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.data.image_set import AnySplit, Encoding, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
@@ -32,9 +33,14 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     if (known := run.report(split)) is not None:
         return known
     model, images, groups = at_work(run, data, split, device)
+    adapted = model.shares.clone()
+    # For balanced classes, whatever the model was adapted to.
+    model.shares.copy_(balanced_shares(model.calibration.rings))
     known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
     memorised = None if honest is None else known - honest
-    report = score(model.predict(images), images, groups, model.class_sets().cpu(), split, memorised)
+    prediction = model.predict(images)
+    model.shares.copy_(adapted)
+    report = score(prediction, images, groups, model.class_sets().cpu(), split, memorised)
     run.keep(REPORT.format(split=split), report.to_json())
     return report
 
@@ -72,8 +78,12 @@ def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None
     choose("split", split, ("test", "val"))
     if (data := data or run.data) is not None:
         if data.encoding is None and "features" in run.settings["data"]:
-            told = run.settings["data"]["features"]
-            data = features(data, told["backbone"], components=told["components"])
+            # By the run's own axes: worked out anew they are the same to rounding only.
+            told, model = run.settings["data"]["features"], run.model
+            own = Encoding(
+                *(told["backbone"], told["weights"], told["size"], ""), *(model.centre, model.scale, model.axes)
+            )
+            data = features(data, told["backbone"], views=told.get("views", 1), encoding=own)
         if data.identity != run.settings["data"]:
             raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
         run.warn_of_other_images(data)

@@ -20,7 +20,8 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from itertools import product
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
@@ -31,9 +32,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from dqroute.core.checks import checked_range, choose
 from dqroute.core.long_tail import shot_groups
 from dqroute.data import DATA_SETS, checked_imbalance, checked_val
-from dqroute.methods.base import METHODS, Problem
+from dqroute.methods.base import METHODS, EncoderNeeds, Problem
 from dqroute.models.backbones import backbone_names
-from dqroute.models.encoders import encoder_names, is_encoder
+from dqroute.models.encoders import BUNDLED, encoder_names, is_encoder
 from dqroute.models.pretrained import IMAGENET
 from dqroute.runs.run import canonical
 from dqroute.sweep.document import parse_document, read_document
@@ -145,8 +146,17 @@ def method_entry(item: Any) -> Entry:
             checked_range(option, value, -100, 16 if option == "experts" else 100)
     # All shot groups, and classes enough for any number of experts: a value out of range is refused by this problem.
     counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
+    problem = Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,))
+    needs = EncoderNeeds("", 8, "bicubic", 4, 4)
     with torch.random.fork_rng(devices=[]):
-        METHODS[name](Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,)), **given)
+        try:
+            METHODS[name](problem, **given)
+        except ValueError:
+            # On features more is possible, and whether the data are is not known here.
+            with suppress(ValueError):
+                METHODS[name](replace(problem, backbone=BUNDLED, encoder=needs, folds=2), **given)
+                return Entry(name, given, meaning, label)
+            raise
     return Entry(name, given, meaning, label)
 
 

@@ -50,6 +50,8 @@ def as_method(text: str) -> tuple[str, dict[str, Any]]:
         if not equals:
             raise ValueError(f"options of a method are written name=value, as in 'dqroute alpha=0.3'; got {text!r}")
         choose(f"option of {name}", option, known)
+        if option in options:
+            raise ValueError(f"{option} is given twice in {text!r}")
         try:
             options[option] = json.loads(value)
         except ValueError:

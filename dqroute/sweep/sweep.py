@@ -202,7 +202,7 @@ def carried_out_here(tasks: Sequence[Task], runs_dir: Path) -> dict[str, Run | F
             run = fit(task.method, data, seed=task.seed, runs_dir=runs_dir, progress=False, **task.fit)
             evaluate(run, split=task.split)
             done[task.name], said = run, f"{run.seconds:.0f} s of training"
-        except (ValueError, OSError, ArithmeticError) as error:
+        except Exception as error:  # whatever it is, the others go on
             again = f"dq.fit({task.method!r}, dq.load(**{task.load}), seed={task.seed}, **{task.fit})"
             done[task.name], said = Failure(task, one_line(error) or repr(error), None, again), f"failed: {error}"
         print(f"[{len(done)}/{len(tasks)}] {task}: {said}", flush=True)

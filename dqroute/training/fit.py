@@ -15,7 +15,7 @@ from dqroute.data.feature_set import features
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
 from dqroute.models.device import resolve_device, uses_bf16
-from dqroute.models.encoders import is_encoder
+from dqroute.models.encoders import is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.runs.locking import LOCK
@@ -23,6 +23,7 @@ from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
 from dqroute.training.distribution import joined
 from dqroute.training.loop import Training
 from dqroute.training.settings import Settings, enough_steps, setting_names, training_settings
+from dqroute.training.tuning import start_from_encoder
 
 
 def fit(
@@ -53,7 +54,8 @@ def fit(
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
         preset: ``"features"``, ``"laptop"``, ``"short"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see
-            :data:`dqroute.training.settings.PRESETS`. By default the first on features, else the second.
+            :data:`dqroute.training.settings.PRESETS`. By default the first on features, its batch and epochs by how
+            many images there are; ``"fine-tuning"`` with ``tune=``; else ``"laptop"``.
         runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: whether to compile network and loss; None compiles where the training is long enough to repay it, see
@@ -78,10 +80,15 @@ def fit(
     processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
     with processes.ending_together():
         where = resolve_device(device)
-        if isinstance(backbone := changes.get("backbone"), str) and is_encoder(backbone):
-            changes.pop("backbone")
+        heads: Run | None = None
+        if is_encoder(changes.get("backbone")):
             with processes.main_first():
-                data = features(checked_pictures(data, backbone), backbone, device=device, progress=progress)
+                seen = features(data, changes["backbone"], device=device, progress=progress)
+            if changes.get("tune") in (None, "heads"):
+                data, changes = seen, {n: v for n, v in changes.items() if n not in ("backbone", "tune")}
+            elif changes.get("heads_first") is not False:
+                own = {name: v for name, v in changes.items() if name in method_options(method)}
+                heads = fit(method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, **own)
         checked_range("checkpoint_minutes", checkpoint_minutes, 0)
         if compile not in (None, True, False):
             raise ValueError(f"compile is True, False or None; got {compile!r}")
@@ -96,14 +103,16 @@ def fit(
             many = f"{processes.count} processes"
             raise ValueError(f"batch_size {settings.batch_size} does not go round {many}; enlarge it")
         base = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
-        folder, problem = folder_of(base, request, data.name), problem_of(data, settings)
+        folder, problem = folder_of(base, request, data.name), problem_of(data, settings, heads)
         model = None
         # Before there is a folder, because the method may refuse its options.
         if not processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished):
             model = build(request, problem)
             if data.encoding is not None:
                 model.look_through(data.encoding)
-            if settings.pretrained and isinstance(model.network, ExpertNetwork):
+            elif is_encoder(settings.backbone):
+                start_from_encoder(model, settings.backbone, heads)
+            elif settings.pretrained and isinstance(model.network, ExpertNetwork):
                 start_from(model.network, read_pretrained(settings.pretrained, settings.backbone, data.shape[0]))
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)
@@ -122,25 +131,32 @@ def fit(
     return run
 
 
-def checked_pictures(data: ImageSet, backbone: str) -> ImageSet:
-    """The set, if it is of pictures, or of features of this very backbone; ValueError if of another's."""
-    if data.encoding is not None and data.encoding.backbone != backbone:
-        raise ValueError(
-            f"{data.name} is a set of features of {data.encoding.backbone}; leave backbone={backbone!r} out, or load "
-            "the pictures themselves"
-        )
-    return data
+def problem_of(data: ImageSet, settings: Settings, heads: Run | None = None) -> Problem:
+    """What a method has to know of an image set, and of the network that is asked for.
 
-
-def problem_of(data: ImageSet, settings: Settings) -> Problem:
-    """What a method has to know of an image set, and of the network that is asked for."""
+    ``heads`` are those that a fine-tuning begins with. ValueError if pictures are not of the size that a pretrained
+    encoder, to be trained on, wants.
+    """
     mean, std = data.train.statistics
     if (encoding := data.encoding) is not None:
         needs = EncoderNeeds(encoding.weights, encoding.size, encoding.interpolation, *encoding.axes.shape)
-        seen = Problem(data.counts, data.groups, 3, mean, std, encoding.backbone)
-        return replace(seen, encoder=needs, folds=settings.folds)
+        if settings.folds > len(data.train):
+            few = f"{len(data.train)} training images cannot be divided into {settings.folds} folds"
+            raise ValueError(f"{few}; use fewer, or folds=0, which judges by training images")
+        return Problem(data.counts, data.groups, 3, mean, std, encoding.backbone, encoder=needs, folds=settings.folds)
     network = settings.backbone, settings.shared_depth, settings.branch_width
-    return Problem(data.counts, data.groups, data.shape[0], mean, std, *network, size=data.shape[1:])
+    problem = Problem(data.counts, data.groups, data.shape[0], mean, std, *network, size=data.shape[1:])
+    if not is_encoder(settings.backbone):
+        return problem
+    wanted = loaded(settings.backbone).preprocessing
+    if tuple(data.shape) != (3, wanted.size, wanted.size):
+        raise ValueError(
+            f"to train {settings.backbone} on, pictures are 3x{wanted.size}x{wanted.size}; these are "
+            f"{'x'.join(map(str, data.shape))}: load the set with size={wanted.size}"
+        )
+    mean, std = (tuple(255 * value for value in values) for values in (wanted.mean, wanted.std))
+    width = heads.model.axes.shape[1] if heads else 0
+    return replace(problem, mean=mean, std=std, tune=settings.tune, components=width)
 
 
 def request_of(
@@ -164,12 +180,17 @@ def request_of(
         device: where it would be trained; ``precision="auto"`` comes to what that computes in.
     """
     changes = {name: plain(value) for name, value in changes.items()}
-    on_features = "features" in identity
+    on_features, encoder = "features" in identity, is_encoder(changes.get("backbone"))
     if on_features and preset is None:
         changes = enough_steps(images) | {name: value for name, value in changes.items() if value is not None}
-    settings, options = divide_changes(method, preset or ("features" if on_features else "laptop"), changes)
+    usual = "features" if on_features else "fine-tuning" if encoder else "laptop"
+    settings, options = divide_changes(method, preset or usual, changes)
     if settings.folds and not on_features:
         raise ValueError("folds are of features; load the set with backbone='efficientnet-lite0', say, or leave it out")
+    if not encoder and settings.tune != "heads":
+        raise ValueError("tune belongs to a pretrained encoder: name one in backbone, or leave it out")
+    if on_features and settings.optimizer == "muon":
+        raise ValueError("muon changes the kernels of convolutions, and heads on features have none; use adamw or sgd")
     if on_features and (named := {"backbone", "pretrained"} & {n for n, v in changes.items() if v is not None}):
         raise ValueError(
             f"{named.pop()} is settled in a set of features; leave it out, or load the pictures themselves"
@@ -178,11 +199,15 @@ def request_of(
     bf16 = not on_features and uses_bf16(settings.precision, resolve_device(device))
     settings = replace(settings, precision="bf16" if bf16 else "fp32")
     # What the weights to start from are, not where they lie.
-    started_from = {"pretrained": identity_of(settings.pretrained, settings.backbone)} if settings.pretrained else {}
+    started_from = {"pretrained": loaded(settings.backbone).weights} if encoder else {}
+    if settings.pretrained:
+        started_from = {"pretrained": identity_of(settings.pretrained, settings.backbone)}
     request = {
         "method": method,
         "revision": METHODS[method].revision,
-        "options": METHODS[method].settled(method_options(method) | options, settings.folds if on_features else None),
+        "options": METHODS[method].settled(
+            method_options(method) | options, settings.folds if on_features else None, not encoder
+        ),
         "training": settings.decisive() | started_from,
         "seed": checked_seed(seed),
         "data": dict(identity),

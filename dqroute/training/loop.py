@@ -83,6 +83,9 @@ class Training:
                 assert isinstance(data.train, FeatureSplit)
                 fold = self.fold_of_each(data.train.labels).to(device)
                 heads.meet(data.train.features.to(device), data.train.labels.to(device), fold)
+        # Whose accuracy is counted along the way: out of fold, only images that somebody may judge.
+        judged = 0 if self.fold is None or model.judge != "out-of-fold" else int((self.fold >= 0).sum())
+        self.counted = judged or len(data.train)
         share = processes.rank, processes.count
         self.batches = batches_of(data, settings.batch_size, device, share, self.fold)
         self.records: list[dict[str, Any]] = []
@@ -186,7 +189,8 @@ class Training:
             model.to(self.device)
             return {"judge": "training"}
         assert isinstance(train, FeatureSplit)
-        fold, honest = self.fold_of_each(train.labels), model.judge == "out-of-fold" and heads.folds > 0
+        fold = self.fold_of_each(train.labels)
+        honest = model.judge == "out-of-fold" and bool((fold >= 0).any())
         known, right = fold >= 0, torch.zeros(2, len(fold), dtype=torch.bool)
         said: list[Tensor] = []
         for part in torch.arange(len(fold)).split(512):
@@ -201,9 +205,9 @@ class Training:
             "judge": model.judge if honest else "training",
             "training_accuracy": right[0].float().mean().item(),
         }
-        if honest:
+        if known.any():
             told |= {"out_of_fold_accuracy": right[1, known].float().mean().item(), "not_judged": int((~known).sum())}
-            if taken.logits.numel() <= KEPT:
+            if honest and taken.logits.numel() <= KEPT:
                 kept = {"logits": taken.logits, "labels": taken.labels, "images": known.nonzero().flatten()}
                 write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
         return told
@@ -246,7 +250,7 @@ class Training:
         record = {
             "epoch": epoch + 1,
             "loss": part.loss_sum.item() / images_seen,
-            "accuracy": part.right.item() / images_seen,
+            "accuracy": part.right.item() / self.counted,
             "rate": settings.rate(epoch + 1),
             "seconds": round(seconds, 3),
             "images_per_second": round(images_seen / seconds, 1),
@@ -279,10 +283,10 @@ class Training:
             total = self.batches.sizes[self.part.step]
             logits, features, labels, fold = (whole(x, total) for x in (logits, features, labels, fold))
         rows, their_labels = heads.rows(logits, features, labels, fold)
-        # A mean over all sets' images, times the sets: each learns as fast as it would alone.
+        # A mean over all sets' rows, times the rows of an image: each set's part is the mean over the batch's images.
         loss = self.model.loss(rows, their_labels) * (len(their_labels) / len(labels))
-        if heads.folds and self.model.judge == "out-of-fold":
-            known = fold >= 0
+        known = fold >= 0
+        if self.model.judge == "out-of-fold" and known.any():
             logits, features, labels, fold = logits[known], features[known], labels[known], fold[known]
         else:
             fold = torch.full_like(fold, -1)

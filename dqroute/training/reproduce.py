@@ -29,6 +29,7 @@ import torch
 from dqroute.data import DATA_SETS, ImageSet, load
 from dqroute.data.disk import read_tensors
 from dqroute.methods.base import METHODS
+from dqroute.models.encoders import is_encoder
 from dqroute.models.pretrained import identity_of
 from dqroute.runs.evaluate import differences, evaluate
 from dqroute.runs.published import open_run
@@ -65,6 +66,9 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     build = DATA_SETS.get(given)
     takes = inspect.signature(build).parameters if build else {}
     told = {key: value for key, value in run.settings["data"].items() if key in takes}
+    seen = run.settings["data"].get("features")
+    if seen and "photographs" not in given:
+        told |= {"backbone": seen["backbone"], "components": seen["components"], "views": seen.get("views", 1)}
     data = load(name, **told | options)
     if data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
@@ -98,8 +102,11 @@ def train_again(
     # precision that was asked for, "auto", and provenance what that came to.
     settings = vars(Settings()) | asked | {"pretrained": pretrained, "precision": was.get("precision", "auto")}
     given, wanted = identity_of(pretrained, settings["backbone"]) if pretrained else None, asked.get("pretrained")
-    if given != wanted:
+    # An encoder's weights are found by its name.
+    if given != wanted and not is_encoder(settings["backbone"]):
         raise ValueError(f"{run.folder} started from the weights {wanted}, got {given}; see --pretrained")
+    if "features" in run.settings["data"]:
+        settings = {n: v for n, v in settings.items() if n not in ("backbone", "pretrained")}
     how = {"compile": was.get("compiled", False), "device": device, "progress": progress}
     with threads(was.get("machine", {}).get("threads")):
         again = fit(run.method, data, seed=run.seed, runs_dir=runs_dir, **run.settings["options"] | settings | how)

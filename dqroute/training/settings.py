@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from math import cos, pi
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -14,13 +14,17 @@ from dqroute.core.checks import choose, plain
 
 MUON_SETTINGS = ("optimizer", "kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
-IF_SAID = {"pretrained": None, "trunk_lr": 1.0, "folds": 0}
+IF_SAID = {"pretrained": None, "trunk_lr": 1.0, "folds": 0, "tune": "heads"}
 # True is no number, 3.0 no whole number, and NaN and infinity are nothing.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Whole = Annotated[int, Field(ge=1, le=100_000, description="a whole number from 1 to 100,000")]
 Amount = Annotated[float, Field(ge=0, le=1000, description="a number from 0 to 1000")]
 Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]
 Folds = Annotated[int, Field(ge=0, le=100, description="a whole number from 2 to 100, or 0 for none")]
+Tune = Annotated[
+    Literal["heads", "all"] | Annotated[int, Field(ge=1, le=1000)],
+    Field(description="'heads', 'all' or how many of the last parts to train"),
+]
 Factor = Annotated[float, Field(ge=0.05, le=16, description="a number from 0.05 to 16")]
 Name = Annotated[str, Field(min_length=1, max_length=200, description="a network's name")]
 File = Annotated[str | None, Field(min_length=1, max_length=4096, description="None, 'imagenet' or a safetensors file")]
@@ -45,6 +49,8 @@ class Settings:
         pretrained: weights to start from: None for random ones, ``"imagenet"`` for torchvision's, or the path of a
             safetensors file; see :func:`dqroute.models.pretrained.read_pretrained`.
         trunk_lr: factor on the learning rate of the shared stages.
+        tune: of a backbone that is a pretrained encoder: ``"heads"`` on its features; ``"all"`` of it is trained, or
+            so many of its last parts; then heads_first: whether to begin with heads trained on its features.
         folds: on features, how many parts the training images are divided into so that each is judged by heads that
             never saw it; 0 for none, and then all judging is by training images.
     """
@@ -66,6 +72,8 @@ class Settings:
     pretrained: File = None
     trunk_lr: Share = 1.0
     folds: Folds = 0
+    tune: Tune = "heads"
+    heads_first: bool = True
 
     def __post_init__(self) -> None:
         if self.warmup > self.epochs:
@@ -75,7 +83,7 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """What decides the result, as plain values; Muon's settings only where it is used."""
-        unused = () if self.optimizer == "muon" else MUON_SETTINGS
+        unused = [*(MUON_SETTINGS if self.optimizer != "muon" else ()), *["heads_first"] * (self.tune == "heads")]
         return {n: v for n, v in vars(self).items() if n not in unused and (n, v) not in IF_SAID.items()}
 
     def rate(self, epoch: float) -> float:
@@ -122,6 +130,10 @@ PRESETS = {
         pretrained="imagenet",
         trunk_lr=0.1,
     ),
+    # A pretrained encoder trained on, after heads on its features: a few passes at a small rate.
+    "fine-tuning": Settings(
+        epochs=5, batch_size=64, lr=1e-3, weight_decay=0.01, optimizer="adamw", warmup=0.5, trunk_lr=0.1
+    ),
     # Heads on features of a pretrained encoder: seconds. Rate and epochs by the accuracy on images of the CIFAR-100
     # pool that no draw trained on; 15 to 30 epochs and rates from 0.004 to 0.008 differ by less than their draws.
     "features": Settings(epochs=20, batch_size=512, lr=0.005, weight_decay=0.0, optimizer="adamw", folds=5),
@@ -166,7 +178,8 @@ def checked(model: type[T], values: Mapping[str, Any], kind: str) -> T:
         raise wrong["ctx"]["error"]  # a check of ours, which has its own words
     name = str(wrong["loc"][0])
     got = f"got {shown(values[name])}" if name in values else "it is not there"
-    if wrong["type"] == "literal_error" and isinstance(values[name], str):
+    literal = get_origin(known[name].annotation) is Literal
+    if wrong["type"] == "literal_error" and literal and isinstance(values[name], str):
         choose(name, values[name], get_args(known[name].annotation))
     raise ValueError(f"{name} must be {known[name].description or wrong['ctx']['expected']}; {got}")
 

@@ -32,8 +32,7 @@ def test_every_method_trains_on_features_and_tells_what_is_memorised(method, see
     assert run.provenance["training_accuracy"] > 0.5
     published = method == "dqroute-published"
     assert run.provenance["judge"] == ("training" if published else "out-of-fold")
-    assert (report.memorised is None) == published
-    assert published or f"memorised: {100 * report.memorised:.0f} points" in str(report)
+    assert f"memorised: {100 * report.memorised:.0f} points" in str(report)
     # Opened from its folder, it says the same of the pictures themselves.
     again = dq.Run(run.folder).model.predict(seen.test.images)
     torch.testing.assert_close(again.probabilities, run.model.predict(seen.test).probabilities, atol=1e-3, rtol=0)
@@ -154,7 +153,7 @@ def test_a_model_adapts_to_where_it_is_used_and_comes_back(seen, runs_dir):
         ({"backbone": "resnet8"}, "backbone is settled in a set of features"),
         ({"backbone": "efficientnet-lite0"}, "is a set of features of gradient-histograms"),
         ({"folds": 1}, "folds must be 2 or more, or 0"),
-        ({"folds": 100}, "100 folds need at least as many images|a whole number"),
+        ({"folds": 100}, "80 training images cannot be divided into 100 folds; use fewer"),
         ({"judge": "out-of-fold", "folds": 0}, "needs folds"),
         ({"judge": "myself"}, "unknown judge 'myself'"),
         ({"fusion": "nested", "gaussian": True}, "wants fusion='rings'"),

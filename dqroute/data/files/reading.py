@@ -26,20 +26,21 @@ Failures = list[tuple[str, Exception]]
 PathLike = str | os.PathLike[str]
 
 
-def read_images(files: Sequence[PathLike] | PathLike, size: int) -> Tensor:
+def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bicubic") -> Tensor:
     """Pictures of any kind and size as a model takes them: ``run.model.predict(dq.read_images(files, size=32))``.
 
     One file makes a batch of one. Pictures are cropped to a centred square and resized to ``size``, the side in pixels
-    that the model was trained on: uint8 ``[N, 3, size, size]``. ValueError names the files that cannot be read.
+    that the model was trained on, by an interpolation of a ``kind``, ``"bicubic"`` or ``"bilinear"``: uint8
+    ``[N, 3, size, size]``. ValueError names the files that cannot be read.
     """
     paths = [Path(file).absolute() for file in ([files] if isinstance(files, (str, os.PathLike)) else files)]
     if not paths:
         raise ValueError("no files were given to read")
     base = Path(os.path.commonpath([path.parent for path in paths]))
-    return decode([path.relative_to(base).as_posix() for path in paths], size, base)
+    return decode([path.relative_to(base).as_posix() for path in paths], size, base, kind=kind)
 
 
-def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) -> Tensor:
+def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False, kind: str = "bicubic") -> Tensor:
     """Images below ``base``, centred squares: uint8 ``[N, 3, side, side]``.
 
     ValueError names files that cannot be read, or that would have to be resized although all are ``exact``.
@@ -47,7 +48,9 @@ def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) 
     images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
     failures: Failures = []
     parts = torch.arange(len(names)).split(CHUNK)
-    read = read_ahead(parts, names, base, lambda file, _: read_rgb(file, side, exact=exact), side, failures=failures)
+    read = read_ahead(
+        parts, names, base, lambda file, _: read_rgb(file, side, exact=exact, kind=kind), side, failures=failures
+    )
     with closing(read) as batches:
         for place, batch in zip(images.split(CHUNK), batches, strict=True):
             place.copy_(batch)
@@ -56,7 +59,7 @@ def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False) 
     if failures:
         raise ValueError(
             f"images differ in size: {named(failures)}, others {side}x{side}; pass size=, the side in pixels that "
-            "all are to have"
+            "all are to have, or backbone= to start from a pretrained network"
         )
     return images
 
