@@ -145,7 +145,7 @@ class Calibration(nn.Module):
             log_p = (z * at[0].exp() + at[1:][self.rings]).log_softmax(dim=1)
             return -(weights @ picked(log_p, labels).double()) + shrink * at[1:].square().sum().double()
 
-        at = minimised(loss, torch.cat([self.scale.log()[None], self.shifts]))
+        at = minimised(loss, torch.zeros(1 + len(self.shifts), device=z.device))
         self.scale.copy_(at[0].exp())
         # A ring of which nothing was judged stays where it was.
         judged = torch.zeros(len(self.shifts), dtype=torch.bool).index_fill_(0, self.rings[labels].cpu(), True)

@@ -64,7 +64,6 @@ def test_unknown_names_and_options_list_the_valid_ones():
         load("mnist")
     with pytest.raises(
         TypeError,
-        TypeError,
         match="digits has no option colour; its options are .*val, backbone, components, views, n_max",
     ):
         load("digits", colour=True)
