@@ -116,13 +116,12 @@ class RingFusion(nn.Module):
         found = minimised(of_rings, torch.cat([torch.full_like(self.between, mean).flatten(), 0 * self.bias]))
         self.between.copy_(found[: self.between.numel()].view_as(self.between))
         self.bias.copy_(found[self.between.numel() :])
+        judged = [j for j, members in enumerate(classes) if len(members)]
         place = torch.empty_like(self.rings)  # of each class within its ring
         for members in classes:
             place[members] = torch.arange(len(members), device=members.device)
-        for j, members in enumerate(classes):
-            if not len(members):
-                continue
-            inside = ring == j
+        for j in judged:
+            members, inside = classes[j], ring == j
             part, own, weight = by_ring[j][:, inside], place[labels[inside]], weights[inside]
 
             def of_classes(at: Tensor, part: Tensor = part, own: Tensor = own, weight: Tensor = weight) -> Tensor:
@@ -138,3 +137,8 @@ class RingFusion(nn.Module):
             found = minimised(of_classes, start)
             self.within[j].copy_(found[: self.experts])
             self.shifts[members] = found[self.experts :].to(self.shifts.dtype)
+        # In a ring of which nothing was judged all experts count alike, as much as they do elsewhere on average.
+        for j in set(range(len(classes))) - set(judged):
+            for values in (self.between, self.within):
+                values[j] = values[judged].mean()
+            self.bias[j] = self.bias[judged].mean()

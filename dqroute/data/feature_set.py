@@ -26,7 +26,7 @@ from dqroute.models.encoders import BUNDLED, Encoder, loaded
 
 COMPONENTS = 256
 SAME = 1e-4  # below this share of the largest, images do not differ in a feature or along an axis
-BATCH = 64  # pictures that go through an encoder at a time
+BATCH = 32  # pictures that go through an encoder at a time
 
 
 def features(

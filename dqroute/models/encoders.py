@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dqroute.core.checks import checked_whole, choose, one_line
 from dqroute.models.device import uses_bf16
@@ -81,6 +82,7 @@ class Encoder(nn.Module):
             self.register_buffer(which, values.view(1, -1, 1, 1), persistent=False)
         self.code = hashlib.sha256(f"{network}{source_of(type(network))}".encode()).hexdigest()
         self.network, width = faster(network.eval().requires_grad_(False), preprocessing.size)
+        self.narrow: nn.Module | None = None  # made when it is needed
         self.width = width
 
     @torch.inference_mode()
@@ -89,8 +91,12 @@ class Encoder(nn.Module):
         device = self.mean.device
         normalised = (pictures.to(device).float() - self.mean) / self.std
         normalised = normalised.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16("auto", device)):
-            features = pooled(self.network, normalised).float()
+        if not uses_bf16("auto", device):
+            features = pooled(self.network, normalised)
+        else:
+            if self.narrow is None:
+                self.narrow = narrowed(self.network, normalised[:2])
+            features = pooled(self.narrow, normalised).float()
         if not torch.isfinite(features).all():
             raise ValueError(
                 f"{self.name} gives features that are no numbers (NaN or infinite); its weights are damaged, or it "
@@ -120,6 +126,26 @@ def faster(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     near = 1e-3 * float(said.abs().nan_to_num().max())
     same = torch.allclose(pooled(folded, probe), said, rtol=1e-3, atol=near)
     return folded if same else network, said.shape[1]
+
+
+class Narrow(nn.Module):
+    """A network in bfloat16: weights and all, or by autocast, which sums where it must in 32 bits, and is slower."""
+
+    def __init__(self, network: nn.Module, whole: bool) -> None:
+        super().__init__()
+        self.whole, self.network = whole, copy.deepcopy(network).to(torch.bfloat16) if whole else network
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        with torch.autocast(pictures.device.type, torch.bfloat16, enabled=not self.whole):
+            features: Tensor = self.network(pictures.to(torch.bfloat16) if self.whole else pictures)
+        return features
+
+
+def narrowed(network: nn.Module, probe: Tensor) -> Narrow:
+    """The network in bfloat16, weights and all where its features of some pictures stay what they are."""
+    whole = Narrow(network, True)
+    alike = F.cosine_similarity(pooled(whole, probe).float(), pooled(network, probe))
+    return whole if bool((alike > 0.999).all()) else Narrow(network, False)
 
 
 def source_of(kind: type) -> str:

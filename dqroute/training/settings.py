@@ -12,9 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from dqroute.core.checks import choose, plain
 
-MUON_SETTINGS = ("optimizer", "kernel_lr", "kernel_decay")
+MUON_SETTINGS = ("kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
-IF_SAID = {"pretrained": None, "trunk_lr": 1.0, "folds": 0, "tune": "heads"}
+IF_SAID = {"pretrained": None, "trunk_lr": 1.0, "folds": 0, "tune": "heads", "optimizer": "sgd"}
 # True is no number, 3.0 no whole number, and NaN and infinity are nothing.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Whole = Annotated[int, Field(ge=1, le=100_000, description="a whole number from 1 to 100,000")]

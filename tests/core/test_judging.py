@@ -103,3 +103,14 @@ def test_calibration_takes_logits_of_16_bits(kind):
     calibration = Calibration(torch.tensor([0, 1, 1]))
     calibration.fit(torch.randn(9, 3).to(kind), torch.arange(3).repeat(3))
     assert torch.isfinite(calibration(torch.randn(4, 3).to(kind))).all()
+
+
+def test_a_ring_that_nobody_may_judge_stays_where_it_was():
+    """Its images are not there to ask for it: fitted like the others, it would be pushed down without end."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(2).repeat(200)
+    logits = torch.randn(400, 3, generator=generator)
+    logits[torch.arange(400), labels] += 2
+    calibration = Calibration(torch.tensor([0, 1, 2]))
+    calibration.fit(logits, labels)
+    assert calibration.shifts[2] == 0 and calibration.shifts.abs().max() < 0.5

@@ -83,3 +83,14 @@ def test_a_ring_without_classes_is_no_trouble():
     fused = rings(logits)
     assert torch.isfinite(fused.log_probability).all() and torch.isfinite(fused.expert_weights).all()
     assert (fused.log_probability.argmax(dim=1) == labels).float().mean() > 0.5
+
+
+def test_classes_that_nobody_may_judge_are_not_fitted_away():
+    logits, labels = world(60)
+    rings = RingFusion(MEMBERS, 3)
+    judged = labels < 4  # nothing of the rarest ring
+    rings.fit(logits[:, judged], labels[judged])
+    fresh, truth = world(60, seed=3)
+    rare = truth >= 4
+    before, after = (fusion(fresh).log_probability.argmax(dim=1) for fusion in (RingFusion(MEMBERS, 3), rings))
+    assert (after == truth)[rare].float().mean() > 0.6 * (before == truth)[rare].float().mean()

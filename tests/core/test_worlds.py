@@ -63,3 +63,16 @@ def test_a_ring_without_classes_is_no_trouble():
     found = shares_in(seen(500, [1 / 6] * 6)[0], rings)
     assert found.share[1] == 0 and found.share.sum().item() == pytest.approx(1)
     assert torch.isfinite(reweighed(seen(5, [1 / 6] * 6)[0], rings, found.share)).all()
+
+
+def test_rings_that_are_never_told_apart_leave_their_shares_unsure():
+    generator = torch.Generator().manual_seed(0)
+    first = torch.rand(500, 1, generator=generator)
+    p = torch.cat([first, (1 - first) / 2, (1 - first) / 2], dim=1)
+    found = ring_shares(p.log(), torch.tensor([1 / 3] * 3))
+    assert not found.sure and found.error.max() <= 1
+
+
+def test_no_images_tell_nothing():
+    with pytest.raises(ValueError, match="no images were given"):
+        ring_shares(torch.empty(0, 3), torch.tensor([1 / 3] * 3))

@@ -233,3 +233,26 @@ def test_settings_that_ask_for_the_same_run_are_one():
     """Muon's rate means nothing to SGD."""
     with pytest.raises(ValueError, match="settings has the same twice"):
         parse_grid(SMALL + "settings: [{optimizer: sgd}, {optimizer: sgd, kernel_lr: 0.1}]")
+
+
+def test_each_seed_may_draw_training_images_of_its_own():
+    text = "data: [digits: {backbone: gradient-histograms}]\nmethods: [ride: {base: ldam}]\nseeds: [3, 4]\ndraws: seed"
+    tasks = parse_grid(text)
+    assert [(task.load["seed"], task.seed) for task in tasks] == [(3, 3), (4, 4)]
+    assert tasks[0].parameters["options"] == {"backbone": "gradient-histograms", "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("data: [digits: {backbone: histograms}]\nmethods: [ride]", "unknown pretrained backbone 'histograms'"),
+        (
+            "data: [digits]\nmethods: [ride]\nsettings: [{backbone: efficientnet-lite0}]",
+            "a pretrained backbone belongs to the data",
+        ),
+        ("data: [digits]\nmethods: [ride]\ndraws: many", "unknown draws 'many'"),
+    ],
+)
+def test_backbones_and_draws_that_cannot_be_are_named(text, said):
+    with pytest.raises(ValueError, match=said):
+        parse_grid(text)

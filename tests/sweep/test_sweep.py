@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from dqroute.runs.run import find_runs
+from dqroute.sweep import sweep as sweep_module
 from dqroute.sweep.__main__ import main
 from dqroute.sweep.grid import parse_grid
 from dqroute.sweep.notebook import parse_parameter
@@ -218,3 +219,33 @@ def test_a_grid_ends_well_in_spite_of_a_killed_worker_and_of_runs_that_fail(begi
     assert told(capsys.readouterr().out) == {"found": 1}
     assert str(done).split("accuracy on test images")[1].strip() == table.strip()
     assert {path: path.stat().st_mtime_ns for path in runs_dir.rglob("*")} == before
+
+
+def test_a_grid_of_features_runs_in_this_process(tmp_path, capsys):
+    grid = tmp_path / "grid.yaml"
+    lines = ["data: [digits: {imbalance: 10, backbone: gradient-histograms}]", "methods: [logit-adjustment, sade]"]
+    grid.write_text("\n".join([*lines, "seeds: [0, 1]", "settings: [{epochs: 2}]", "draws: seed"]))
+    done = sweep(grid, runs_dir=tmp_path / "runs", here=True)
+    ((name, rows),) = done.runs.items()
+    assert list(rows) == ["logit-adjustment", "sade"] and not done.failures
+    assert [run.settings["data"]["seed"] for run in rows["sade"]] == [0, 1]
+    assert "[4/4]" in capsys.readouterr().out
+    # Asked for again they are found.
+    again = sweep(grid, runs_dir=tmp_path / "runs", here=True)
+    assert [run.folder for run in again.runs[name]["sade"]] == [run.folder for run in rows["sade"]]
+
+
+def test_what_fails_in_this_process_lets_the_others_go_on(tmp_path, monkeypatch):
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("data: [digits: {backbone: gradient-histograms}]\nmethods: [ride, sade]\nsettings: [{epochs: 1}]")
+    fit = sweep_module.fit
+
+    def failing(method, *arguments, **more):
+        if method == "ride":
+            raise RuntimeError("no such thing")
+        return fit(method, *arguments, **more)
+
+    monkeypatch.setattr(sweep_module, "fit", failing)
+    done = sweep(grid, runs_dir=tmp_path / "runs", here=True)
+    assert [failure.error for failure in done.failures] == ["no such thing"]
+    assert [list(rows) for rows in done.runs.values()] == [["sade"]]

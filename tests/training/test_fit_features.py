@@ -192,3 +192,39 @@ def test_features_that_are_no_numbers_are_refused(seen):
     damaged[3, 4] = torch.nan
     with pytest.raises(ValueError, match="train features must be finite"):
         replace(seen, train=replace(seen.train, features=damaged))
+
+
+def test_a_run_on_features_is_reproduced_from_what_it_tells(runs_dir, tmp_path, capsys):
+    from dqroute.training.reproduce import main
+
+    data = dq.load("digits", imbalance=10, backbone=HISTOGRAMS)
+    run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=2, **QUIET)
+    dq.evaluate(run)
+    assert main([str(run.folder), "digits", "--runs-dir", str(tmp_path / "again")]) == 0
+    assert "to the last bit" in capsys.readouterr().out
+
+
+def test_pictures_in_files_are_seen_as_their_features_were(tmp_path, runs_dir):
+    """By the encoder's own interpolation, whether features, a split or single files are asked about."""
+    generator = torch.Generator().manual_seed(0)
+    for part, each in (("train", 14), ("test", 4)):
+        for c, name in enumerate(("ant", "bee", "cow")):
+            (tmp_path / "set" / part / name).mkdir(parents=True)
+            for number in range(each):
+                pixels = torch.randint(0, 256, (9 + 8 * c, 50, 3), dtype=torch.uint8, generator=generator)
+                Image.fromarray(pixels.numpy()).save(tmp_path / "set" / part / name / f"{number}.png")
+    data = dq.load(f"folder:{tmp_path / 'set'}", backbone=HISTOGRAMS, groups="thirds")
+    run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=3, **QUIET)
+    said = run.model.predict(data.test).probabilities
+    by_split = run.model.predict(data.test.pictures).probabilities
+    files = [data.test.pictures.file(index) for index in range(len(data.test))]
+    by_file = torch.tensor(dq.classify(run, iter(files))["probability"].tolist())
+    torch.testing.assert_close(by_split, said, atol=2e-3, rtol=0)
+    torch.testing.assert_close(by_file, said.max(dim=1).values, atol=2e-3, rtol=0)
+
+
+def test_another_backbone_than_the_sets_own_is_refused(seen):
+    with pytest.raises(ValueError, match="of features of efficientnet-lite0, and not of 'gradient-histograms'"):
+        dq.load("photographs", backbone=HISTOGRAMS)
+    with pytest.raises(ValueError, match="a backbone is named, as in backbone='efficientnet-lite0'; got 3"):
+        dq.load("digits", backbone=3)
