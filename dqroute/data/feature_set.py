@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from dqroute.models.encoders import BUNDLED, Encoder, loaded
 
 COMPONENTS = 256
 SAME = 1e-4  # below this share of the largest, images do not differ in a feature or along an axis
+CHUNK = 4096  # rows of features that are in memory at a time, as they come from the encoder
 BATCH = 32  # pictures that go through an encoder at a time
 
 
@@ -72,20 +73,26 @@ def features(
         raise ValueError(f"views is 1, the pictures as they are, or 2, their mirror images too; got {views!r}")
     encoder = loaded(backbone).to(resolve_device(device))
     store = cache_of(encoder, Path(cache).expanduser() if cache else default_cache())
-    raw = {part: encoded(split, encoder, store, f"{data.name} {part}", progress) for part, split in data.splits.items()}
+    # As they come from the encoder features stay in the cache's files: they are large.
+    keys = {
+        part: encoded(split, encoder, store, f"{data.name} {part}", progress) for part, split in data.splits.items()
+    }
     centre, scale, axes = (
-        (encoding.centre, encoding.scale, encoding.axes) if encoding else principal(raw["train"], components)
+        (encoding.centre, encoding.scale, encoding.axes)
+        if encoding
+        else principal(lambda: rows_of(store, keys["train"]), components)
     )
+
+    def turned(keys: Sequence[bytes]) -> Tensor:
+        return torch.cat([projected(rows, centre, scale, axes) for rows in rows_of(store, keys)])
+
     parts: dict[str, Any] = {}
-    for part, rows in raw.items():
-        pictures = data.splits[part]
-        assert not isinstance(pictures, FeatureSplit)
-        parts[part] = FeatureSplit(projected(rows, centre, scale, axes), pictures.labels, pictures)
+    for part, split in data.splits.items():
+        assert not isinstance(split, FeatureSplit)
+        parts[part] = FeatureSplit(turned(keys[part]), split.labels, split)
     if views == 2:
-        seen = data.train
-        assert not isinstance(seen, FeatureSplit)
-        turned = encoded(seen, encoder, store, f"{data.name} train, mirrored", progress, mirrored=True)
-        parts["train"] = replace(parts["train"], mirrored=projected(turned, centre, scale, axes))
+        mirrored = encoded(data.train, encoder, store, f"{data.name} train, mirrored", progress, mirrored=True)
+        parts["train"] = replace(parts["train"], mirrored=turned(mirrored))
     wanted = encoder.preprocessing
     encoding = Encoding(backbone, encoder.weights, wanted.size, wanted.interpolation, centre, scale, axes)
     told = {"backbone": backbone, "weights": encoder.weights, "size": wanted.size, "components": axes.shape[1]}
@@ -103,8 +110,8 @@ def cache_of(encoder: Encoder, base: Path) -> FeatureCache:
 
 def encoded(
     split: AnySplit, encoder: Encoder, store: FeatureCache, name: str, progress: bool, mirrored: bool = False
-) -> Tensor:
-    """The features of a split's pictures, float32 ``[N, D]``, out of the cache, computing those that are new."""
+) -> list[bytes]:
+    """The keys of a split's pictures in the cache, after the features of those that are new were computed."""
     assert not isinstance(split, FeatureSplit)
     keys = content_keys(split)
     if mirrored:
@@ -123,7 +130,13 @@ def encoded(
                 rows = torch.cat(kept)
                 store.add([keys[index] for index in new[done : done + len(rows)]], rows)
                 done, kept = done + len(rows), []
-    return store.read(keys)
+    return keys
+
+
+def rows_of(store: FeatureCache, keys: Sequence[bytes]) -> Iterator[Tensor]:
+    """The features of these keys, float32 ``[n, D]``, some thousand at a time."""
+    for start in range(0, len(keys), CHUNK):
+        yield store.read(keys[start : start + CHUNK])
 
 
 def content_keys(split: Split | FileSplit) -> list[bytes]:
@@ -178,18 +191,22 @@ def as_wanted(images: Tensor, size: int, kind: str) -> Tensor:
     return resized.round_().clamp_(0, 255).to(torch.uint8)
 
 
-def principal(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean ``[D]`` and deviation ``[D]`` of features ``[N, D]``, and the first principal axes ``[D, components]``.
+def principal(rows: Callable[[], Iterable[Tensor]], components: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean ``[D]`` and deviation ``[D]`` of features, and their first principal axes ``[D, components]``.
+
+    ``rows`` gives the features, ``[n, D]`` in pieces; it is asked twice.
 
     The axes are those of the standardised features, the largest entry of each positive. A feature that is the same for
     all images has an infinite deviation, so that it counts for nothing elsewhere either; and there are no axes along
     which the images do not differ, fewer than there are images.
     """
-    centre = rows.mean(dim=0, dtype=torch.float64)
-    scale = (rows.double().square().mean(dim=0) - centre.square()).clamp_min(0).sqrt()
+    sums = [(len(part), part.double().sum(dim=0), part.double().square().sum(dim=0)) for part in rows()]
+    number, total, squares = (sum(column) for column in zip(*sums, strict=True))
+    centre = total / number
+    scale = (squares / number - centre.square()).clamp_min(0).sqrt()
     scale = torch.where(scale > SAME * scale.max().clamp_min(SAME), scale, torch.inf)
-    covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
-    for part in rows.split(4096):
+    covariance = torch.zeros(len(scale), len(scale), dtype=torch.float64)
+    for part in rows():
         standard = (part - centre) / scale
         covariance += standard.T @ standard
     value, axes = (found.flip(-1) for found in torch.linalg.eigh(covariance))
@@ -201,4 +218,4 @@ def principal(rows: Tensor, components: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def projected(rows: Tensor, centre: Tensor, scale: Tensor, axes: Tensor) -> Tensor:
     """Features ``[N, D]`` in terms of principal axes: ``(x - centre) / scale @ axes``."""
-    return torch.cat([((part - centre) / scale) @ axes for part in rows.split(4096)])
+    return ((rows - centre) / scale) @ axes
