@@ -94,7 +94,7 @@ class RingFusion(nn.Module):
         """Fit ``a``, ``b``, ``v`` and ``d`` by class-balanced NLL, from logits ``[K, N, C]`` and labels ``[N]``.
 
         ``log p(y | x) = log p(R_y | x) + log p(y | x, R_y)``: the first term has ``a`` and ``b`` alone, the second,
-        ring by ring, ``v`` and ``d``. Of no class more than its first :data:`ENOUGH` images are taken.
+        ring by ring, ``v`` and ``d``. Of no class more than its first ``ENOUGH`` images are taken.
         """
         few = first_of_each(labels, ENOUGH)
         z, labels, mean = logits.float()[:, few], labels[few], 1 / self.experts

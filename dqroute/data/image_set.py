@@ -88,7 +88,7 @@ class FeatureSplit:
 
     @property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Nothing is left to be normalised: means of 0 and deviations of 1 for three channels."""
+        """Means of 0 and deviations of 1 for three channels, because nothing is left to be normalised."""
         return (0.0,) * 3, (1.0,) * 3
 
     def at(self, indices: Tensor) -> FeatureSplit:

@@ -111,7 +111,7 @@ class DQRoute(Method):
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """See :class:`~dqroute.core.joint_loss.DQRouteLoss`.
 
-        Where there are several sets of heads it does not count the batch: :meth:`observe` is told who may judge.
+        Where there are several sets of heads it does not count the batch: ``observe`` is shown those who may judge.
         """
         nested = outputs.features[: len(self.criterion.focus)]
         count = False if isinstance(self.network, Heads) else None

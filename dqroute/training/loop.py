@@ -179,7 +179,7 @@ class Training:
         """Have the method settle what it learns of training images; returns what provenance tells of it.
 
         With heads on features by those that never saw an image; what they said is left in the run folder, unless it
-        is more than :data:`KEPT` numbers. End to end by predictions for some training images of each class.
+        is more than ``KEPT`` numbers. End to end by predictions for some training images of each class.
         """
         model, heads, train = self.model.eval(), self.model.network, self.data.train
         if not isinstance(heads, Heads):
