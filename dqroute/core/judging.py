@@ -2,7 +2,8 @@
 
 A network that knows its five images of a class by heart calls the class easy, its detectors sure, its tail expert
 right. So the images are divided into folds; beside the heads that will predict, each fold has heads that never saw it,
-and what they say of its images is what difficulty, detectors, fusion and calibration are made from.
+and what they say of its images is what difficulty, detectors, fusion and calibration are made from. What all heads
+share, class weights, the turn of features to principal components and detectors with parameters, has seen every image.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ def features(
 
     What was computed before is read from the cache; what is new is computed picture by picture and kept as it goes, so
     that after an interruption it goes on from there. The vectors are then standardised and turned to their principal
-    components, both by the training images.
+    components, both by the training images. Pictures in files are read at the backbone's own size, those in memory
+    enlarged or shrunk to it: a model of pictures that were shrunk before sees sharper ones when it is given files.
 
     Args:
         data: an image set; one of features is given back as it is.
