@@ -46,8 +46,9 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any], screen: An
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    # Seconds for a kernel to answer: many that start at once on a shared disk take their time.
-    more = {"start_timeout": 300, "extra_arguments": ["--IPKernelApp.log_level=ERROR"], "stderr_file": screen}
+    # Seconds for a kernel to answer: many that start at once on a shared disk take their time. An idle kernel that is
+    # told to end reports the interrupt as an error: it is none.
+    more = {"start_timeout": 300, "extra_arguments": ["--IPKernelApp.log_level=CRITICAL"], "stderr_file": screen}
     return papermill.execute_notebook(notebook, output, parameters, progress_bar=False, **more)
 
 
