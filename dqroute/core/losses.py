@@ -32,6 +32,23 @@ def logit_adjusted(
     return (losses if class_weights is None else losses * class_weights[labels]).mean()
 
 
+def geometric_mean(logits: Tensor, labels: Tensor, log_pi: Tensor, tau: float = 1.0) -> Tensor:
+    """The geometric-mean loss for the worst classes: ``-mean_c log p̄_c`` (Du and Wu, 2023).
+
+    ``p̄_c`` is the mean over the batch's images of class c of ``softmax(z + τ log π)_c``; classes without an image in
+    the batch are left out. Where cross-entropy asks every image, this asks every class, the worst one most.
+
+    Args:
+        logits: ``[B, C]``; labels: ``[B]``; log_pi: ``[C]``.
+    """
+    log_p = (widened(logits) + tau * log_pi).log_softmax(dim=1)
+    own = F.one_hot(labels, logits.shape[1]).bool()
+    # Finite, because a class without an image would otherwise have a gradient of NaN.
+    sums, images = log_p.masked_fill(~own, -1e9).logsumexp(dim=0), own.sum(dim=0)
+    there = images > 0
+    return torch.where(there, images.clamp_min(1).log() - sums, 0).sum() / there.sum()
+
+
 def ldam_margins(counts: Tensor, largest: float = 0.5) -> Tensor:
     """Margins ``Δ_c ∝ n_c^{-1/4}``, the largest being ``largest`` (Cao et al., 2019), ``[C]``."""
     margins = counts.float() ** -0.25

@@ -55,6 +55,32 @@ def reweighed(log_p: Tensor, rings: Tensor, shares: Tensor) -> Tensor:
     return (log_p + ratio.log()[rings]).log_softmax(dim=1)
 
 
+def agreeing_weights(one: Tensor, other: Tensor, steps: int = 300, least: float = 0.05) -> Tensor:
+    """Weights of experts under which they say the same of two views of each image, ``[K]``, summing to 1.
+
+    SADE's aggregation at test time (Zhang et al., 2022): maximise the mean over unlabelled images of the cosine of
+    ``softmax(Σ_k w_k z_k)`` for one view and for the other, ``w`` a softmax; stop before one falls below ``least``.
+    An expert at home in the world of these images is sure of them, whatever the view.
+
+    Args:
+        one, other: logits ``[K, N, C]`` of two views.
+    """
+    at = torch.zeros(len(one), device=one.device, requires_grad=True)
+    optimizer, weights = torch.optim.Adam([at], lr=0.02), torch.full_like(at, 1 / len(one)).detach()
+    with torch.enable_grad():
+        for _ in range(steps):
+            optimizer.zero_grad()
+            say = at.softmax(dim=0)
+            first, second = (torch.einsum("k,knc->nc", say, view.float()).softmax(dim=1) for view in (one, other))
+            (-torch.cosine_similarity(first, second, dim=1).mean()).backward()
+            optimizer.step()
+            found = at.detach().softmax(dim=0)
+            if found.min() < least:
+                break
+            weights = found
+    return weights
+
+
 def shares_in(log_p: Tensor, rings: Tensor) -> Shares:
     """The shares of the rings in the world that unlabelled images come from, of their log-probabilities ``[N, C]``."""
     prior = balanced_shares(rings)

@@ -28,6 +28,8 @@ from dqroute.models.experts import ExpertNetwork
 from dqroute.models.folding import Folded
 from dqroute.models.heads import Heads
 
+Images = Tensor | AnySplit | Iterable[Tensor]
+
 
 @dataclass(frozen=True)
 class EncoderNeeds:
@@ -80,7 +82,7 @@ class Method(nn.Module):
     """Base of all methods: a network, the mean of its experts' logits as prediction, and no loss yet.
 
     ``experts`` is ``K``; ``classifier`` is ``"linear"``, ``"cosine"``, or ``"auto"``: cosine behind a pretrained
-    encoder, else linear.
+    encoder, else linear; ``gaussian`` the ridge of a further expert, see :meth:`dqroute.models.heads.Heads.meet`.
     """
 
     summary: ClassVar[str] = ""
@@ -89,6 +91,12 @@ class Method(nn.Module):
     # Raised whenever a change in the code changes a method's results, so that older runs are not taken for new ones;
     # here for a change that touches all methods, in a subclass for one of its own.
     revision: ClassVar[int] = 1
+    # Whether there is anything to train, or all is worked out from the features at once.
+    trained: ClassVar[bool] = True
+    # Whether an image's loss depends on the others of its batch: then each set of heads has a loss of its own.
+    by_batch: ClassVar[bool] = False
+    # α of the Beta(α, α) by which images are mixed in pairs while training (mixup, Zhang et al., 2018); 0 leaves them.
+    mixup: float = 0.0
     counts: Tensor
     log_pi: Tensor
     mean: Tensor
@@ -100,12 +108,14 @@ class Method(nn.Module):
     shares: Tensor
     network: ExpertNetwork | Heads
 
-    def __init__(self, problem: Problem, *, experts: int = 1, classifier: str = "auto", gaussian: bool = False) -> None:
+    def __init__(
+        self, problem: Problem, *, experts: int = 1, classifier: str = "auto", gaussian: float | None = None
+    ) -> None:
         super().__init__()
         self.backbone, self.needs, needs = problem.backbone, problem.encoder, problem.encoder
         scratch = not is_encoder(problem.backbone)
         self.classifier = kind = ("linear" if scratch else "cosine") if classifier == "auto" else classifier
-        experts, classes = checked_whole("experts", experts, 1), len(problem.counts)
+        experts, classes = checked_whole("experts", experts, 0 if gaussian is not None else 1), len(problem.counts)
         if needs is not None:
             self.network = Heads(needs.components, classes, experts, problem.folds, kind, gaussian)
             self.register_buffer("centre", torch.zeros(needs.width))
@@ -204,7 +214,7 @@ class Method(nn.Module):
         """One prediction from the experts; the mean of their logits unless a method says otherwise."""
         return fuse("mean", outputs.logits, self.log_odds(outputs), self.class_sets())
 
-    def adapt(self, images: Tensor | AnySplit | Iterable[Tensor] | None, batch_size: int = 256) -> Shares:
+    def adapt(self, images: Images | None, batch_size: int = 256) -> Shares:
         """Predict from now on for the world that these unlabelled images come from, as for :meth:`predict`.
 
         How common the shot groups are there is estimated from what the model says of them
@@ -232,7 +242,7 @@ class Method(nn.Module):
     @torch.no_grad()
     def predict(
         self,
-        images: Tensor | AnySplit | Iterable[Tensor],
+        images: Images,
         batch_size: int = 256,
         *,
         sure_at: float | None = None,
@@ -310,7 +320,7 @@ class Method(nn.Module):
         )
 
 
-def in_batches(images: Tensor | AnySplit | Iterable[Tensor], batch_size: int) -> Iterator[Tensor]:
+def in_batches(images: Images, batch_size: int) -> Iterator[Tensor]:
     """What :meth:`dqroute.Method.predict` is given, ``batch_size`` images at a time."""
     checked_whole("batch_size", batch_size, 1)
     if isinstance(images, AnySplit):

@@ -86,6 +86,25 @@ class LogitAdjustment(Method):
         return losses.logit_adjusted(outputs.logits[0], labels, self.log_pi, self.tau)
 
 
+@register("geometric-mean")
+class GeometricMean(Method):
+    """The geometric mean of the classes' accuracies as the goal, for the worst of them (Du and Wu, 2023), one expert.
+
+    ``tau`` is τ, the strength of the prior. The authors' second step, a mixture with the network as it was before, is
+    left out.
+    """
+
+    by_batch = True
+
+    def __init__(self, problem: Problem, *, tau: float = 1.0, classifier: str = "auto") -> None:
+        super().__init__(problem, classifier=classifier)
+        self.tau = checked_range("tau", tau, 0)
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """See :func:`dqroute.core.losses.geometric_mean`."""
+        return losses.geometric_mean(outputs.logits[0], labels, self.log_pi, self.tau)
+
+
 @register("weighted")
 class Weighted(Method):
     """Logit adjustment in which images of rare classes count more, from the first epoch on, and the prior follows.

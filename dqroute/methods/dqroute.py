@@ -60,7 +60,7 @@ class DQRoute(Method):
         gaussian = (on_features and fusion == "rings") if gaussian is None else gaussian
         if gaussian and not (on_features and fusion == "rings"):
             raise ValueError("a Gaussian expert reads features of a pretrained encoder, and wants fusion='rings'")
-        super().__init__(problem, experts=experts, classifier=classifier, gaussian=gaussian)
+        super().__init__(problem, experts=experts, classifier=classifier, gaussian=0.1 if gaussian else None)
         choose("judge", judge, ("auto", "out-of-fold", "training"))
         if judge == "out-of-fold" and not problem.folds:
             raise ValueError(

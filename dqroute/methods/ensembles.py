@@ -1,4 +1,4 @@
-"""The rivals of three experts: RIDE and SADE, without a router of their own."""
+"""The rivals of several experts: RIDE, SADE and BalPoE, whose prediction is the mean of their logits."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqroute.core import losses
-from dqroute.core.checks import checked_range, choose
+from dqroute.core.checks import checked_range, choose, widened
 from dqroute.core.outputs import ExpertOutputs
-from dqroute.methods.base import Method, Problem, register
+from dqroute.core.routing import Fusion
+from dqroute.core.worlds import agreeing_weights
+from dqroute.methods.base import Images, Method, Problem, in_batches, register
 from dqroute.models.experts import COSINE_SCALE
 
 
@@ -54,12 +56,32 @@ class RIDE(Method):
 class SADE(Method):
     """Three experts, for a long-tailed, a balanced and an inverse world, in the manner of SADE (Zhang et al., 2022).
 
-    The mean of their logits predicts; SADE's aggregation at test time, for other distributions, is left out.
+    The mean of their logits predicts, until :meth:`aggregate` has seen images of the place of use.
     """
+
+    weights: Tensor
 
     def __init__(self, problem: Problem, *, tau: float = 2.0, classifier: str = "auto") -> None:
         super().__init__(problem, experts=3, classifier=classifier)
         self.tau = checked_range("tau", tau, 0)
+        self.register_buffer("weights", torch.full((3,), 1 / 3), persistent=False)
+
+    @torch.no_grad()
+    def aggregate(self, one: Images, other: Images) -> Tensor:
+        """Weigh the experts for the world that unlabelled images come from; returns the weights, ``[3]``.
+
+        ``one`` and ``other`` are two views of each image, as for :meth:`predict`, such as it and its mirror image. See
+        :func:`dqroute.core.worlds.agreeing_weights`.
+        """
+        first, second = (
+            torch.cat([self.outputs(batch).logits for batch in in_batches(view, 256)], dim=1) for view in (one, other)
+        )
+        self.weights.copy_(agreeing_weights(first, second))
+        return self.weights
+
+    def fuse(self, outputs: ExpertOutputs) -> Fusion:
+        weighed = torch.einsum("k,kbc->bc", self.weights, widened(outputs.logits))
+        return Fusion(weighed.log_softmax(dim=1), self.weights.expand(weighed.shape[0], -1))
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """``CE(z_1, y) + CE(z_2 + log π, y) + CE(z_3 + log π - τ log π̄, y)``, π̄ the prior upside down."""
@@ -69,4 +91,35 @@ class SADE(Method):
             losses.logit_adjusted(uniform, labels, self.log_pi),
             losses.inverse_softmax(backward, labels, self.log_pi, self.tau),
         )
+        return torch.stack(each).sum()
+
+
+@register("balpoe")
+class BalPoE(Method):
+    """Experts of other biases and mixup, in the manner of BalPoE, balanced product of experts (Aimar et al., 2023).
+
+    Expert k learns under ``τ_k log π``, ``τ`` from 0 to ``reach`` in equal steps: for the long tail, for balance and
+    beyond. Their mean is that of one expert at the mean τ, which 1, that of the default reach, makes right for
+    balance, if all are calibrated: mixup, by shares from Beta(``mixup``, ``mixup``), is for that.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        experts: int = 3,
+        reach: float = 2.0,
+        mixup: float = 0.4,
+        classifier: str = "auto",
+    ) -> None:
+        super().__init__(problem, experts=experts, classifier=classifier)
+        self.mixup = checked_range("mixup", mixup, 0)
+        checked_range("reach", reach, 0)
+        self.taus = torch.linspace(0, reach, experts).tolist() if experts > 1 else [reach / 2]
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``Σ_k CE(z_k + τ_k log π, y)``."""
+        each = [
+            losses.logit_adjusted(z, labels, self.log_pi, t) for z, t in zip(outputs.logits, self.taus, strict=True)
+        ]
         return torch.stack(each).sum()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dqroute.core.checks import checked_whole, choose
+from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.models.experts import COSINE_SCALE
 
@@ -22,7 +22,7 @@ class Heads(nn.Module):
         features: ``D``; num_classes: ``C``; experts: ``K``, those that are trained.
         folds: ``F``, 0 for none.
         classifier: ``"linear"``, or ``"cosine"`` of scale 30.
-        gaussian: whether a further expert is a Gaussian for each class, see :meth:`meet`.
+        gaussian: the ridge of a further expert that is a Gaussian for each class, see :meth:`meet`; None for none.
     """
 
     weight: nn.Parameter
@@ -36,16 +36,17 @@ class Heads(nn.Module):
         experts: int = 1,
         folds: int = 0,
         classifier: str = "cosine",
-        gaussian: bool = False,
+        gaussian: float | None = None,
     ) -> None:
         super().__init__()
-        self.trained = checked_whole("experts", experts, 1)
+        self.trained = checked_whole("experts", experts, 0 if gaussian is not None else 1)
         self.features, self.num_classes, self.folds = features, num_classes, folds
-        self.classifier, self.gaussian = choose("classifier", classifier, ("linear", "cosine")), gaussian
+        self.classifier, self.gaussian = choose("classifier", classifier, ("linear", "cosine")), gaussian is not None
+        self.ridge = 0.0 if gaussian is None else checked_range("ridge", gaussian, 0, 1)
         # As long as a class vector is at the end of training, so that the rate is a share of it.
         self.weight = nn.Parameter(torch.randn(folds + 1, experts * num_classes, features) / features**0.5)
         self.bias = nn.Parameter(torch.zeros(folds + 1, experts, num_classes)) if classifier == "linear" else None
-        if gaussian:
+        if self.gaussian:
             self.register_buffer("gaussian_weight", torch.zeros(folds + 1, num_classes, features))
             self.register_buffer("gaussian_bias", torch.zeros(folds + 1, num_classes))
 
@@ -60,7 +61,7 @@ class Heads(nn.Module):
 
     def of_sets(self, features: Tensor, sets: slice = slice(None)) -> Tensor:
         """The logits of all sets, or some, ``[B, sets, K, C]``."""
-        weight = self.weight.unflatten(1, (self.trained, self.num_classes))[sets]
+        weight = self.weight.view(self.folds + 1, self.trained, self.num_classes, self.features)[sets]
         if self.classifier == "cosine":
             logits = COSINE_SCALE * product(F.normalize(features, dim=1), F.normalize(weight, dim=3))
         else:
@@ -92,13 +93,15 @@ class Heads(nn.Module):
         return logits[torch.arange(len(fold), device=fold.device), own].movedim(1, 0)
 
     @torch.no_grad()
-    def meet(self, features: Tensor, labels: Tensor, fold: Tensor, ridge: float = 0.1) -> None:
+    def meet(self, features: Tensor, labels: Tensor, fold: Tensor) -> None:
         """Shown all training features ``[N, D]`` before the first step: each set's Gaussian expert is made of them.
 
         Every class is a Gaussian of its own mean ``μ_c``, all of one covariance ``Σ``, pooled within the classes and
-        drawn towards its mean variance: ``z_c(x) = μ_c Σ⁻¹ x̂ - ½ μ_c Σ⁻¹ μ_c``, x̂ of length 1 (linear discriminant
-        analysis), times a number that gives these logits the spread of a cosine expert's.
+        drawn towards its mean variance by the ridge: ``z_c(x) = μ_c Σ⁻¹ x̂ - ½ μ_c Σ⁻¹ μ_c``, x̂ of length 1 (linear
+        discriminant analysis; at a ridge of 1 the nearest mean), times a number that gives these logits the spread of
+        a cosine expert's.
         """
+        ridge = self.ridge
         if not self.gaussian:
             return
         for index in range(self.folds + 1):

@@ -103,8 +103,8 @@ class Training:
             # A process killed while writing leaves its half-written file.
             for partial in run.folder.glob(".*.partial"):
                 partial.unlink()
-        if isinstance(heads, Heads):
-            compile = False  # one product of matrices
+        if isinstance(heads, Heads) or model.mixup:
+            compile = False  # one product of matrices; or a share drawn anew at every step
         if compile is None:
             # A backward pass counts as two forward passes.
             total = 3 * operations(self.model.network, data.shape) * settings.epochs * len(data.train)
@@ -144,7 +144,7 @@ class Training:
         self.shown = Progress(name, settings.epochs, batches, done, progress and main)
         with told_to_end() as self.told_to_end, self.shown.bar, fastest_kernels():
             try:
-                for epoch in range(len(self.records), settings.epochs):
+                for epoch in range(len(self.records), settings.epochs if self.model.trained else 0):
                     with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                         record = self.epoch(epoch)
                     self.records.append(record)
@@ -264,12 +264,30 @@ class Training:
         if isinstance(self.model.network, Heads):
             assert fold is not None
             return self.by_fold(self.model.network, images, labels, fold)
+        inputs, partner, share = self.mixed(self.model.normalise(images))
         with precision_context(self.settings.precision, self.device):
-            outputs = self.network(self.model.normalise(images))
+            outputs = self.network(inputs)
+        theirs = labels if partner is None else labels[partner]
         if self.processes.count > 1:
             total = self.batches.sizes[self.part.step]
-            outputs, labels = whole_outputs(outputs, total), whole(labels, total)
-        return outputs, labels, self.model.loss(outputs, labels)
+            outputs, labels, theirs = whole_outputs(outputs, total), whole(labels, total), whole(theirs, total)
+        loss = self.model.loss(outputs, labels)
+        if partner is not None:
+            loss = share * loss + (1 - share) * self.model.loss(outputs, theirs)
+        return outputs, labels, loss
+
+    def mixed(self, inputs: Tensor, fold: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Inputs mixed in pairs, each one's partner, and its own share; as they are, and None, without mixup.
+
+        With folds partners are of one fold: who may not see the one may not see the other.
+        """
+        if not self.model.mixup:
+            return inputs, None, inputs.new_ones(())
+        share = torch.distributions.Beta(self.model.mixup, self.model.mixup, validate_args=False).sample()
+        orders = [torch.randperm(len(inputs), device=inputs.device) for _ in range(2)]
+        one, other = orders if fold is None else [order[fold[order].argsort(stable=True)] for order in orders]
+        partner = torch.empty_like(one).index_copy_(0, one, other)
+        return share * inputs + (1 - share) * inputs[partner], partner, share
 
     def by_fold(
         self, heads: Heads, features: Tensor, labels: Tensor, fold: Tensor
@@ -278,19 +296,35 @@ class Training:
 
         The outputs are those to judge by: out of fold, or the last set's, as the method has it.
         """
+        features, partner, share = self.mixed(features, fold)
         logits = heads.of_sets(features)
+        theirs = labels if partner is None else labels[partner]
         if self.processes.count > 1:
             total = self.batches.sizes[self.part.step]
-            logits, features, labels, fold = (whole(x, total) for x in (logits, features, labels, fold))
-        rows, their_labels = heads.rows(logits, features, labels, fold)
-        # A mean over all sets' rows, times the rows of an image: each set's part is the mean over the batch's images.
-        loss = self.model.loss(rows, their_labels) * (len(their_labels) / len(labels))
+            logits, features, labels, fold, theirs = (whole(x, total) for x in (logits, features, labels, fold, theirs))
+        loss = self.loss_of_sets(heads, logits, features, labels, fold)
+        if partner is not None:
+            loss = share * loss + (1 - share) * self.loss_of_sets(heads, logits, features, theirs, fold)
         known = fold >= 0
         if self.model.judge == "out-of-fold" and known.any():
             logits, features, labels, fold = logits[known], features[known], labels[known], fold[known]
         else:
             fold = torch.full_like(fold, -1)
         return ExpertOutputs(heads.out_of_fold(logits.detach(), fold), heads.read(features)), labels, loss
+
+    def loss_of_sets(self, heads: Heads, logits: Tensor, features: Tensor, labels: Tensor, fold: Tensor) -> Tensor:
+        """The loss of all sets' logits ``[B, F + 1, K, C]``: of each the mean over those images that it may see."""
+        if not self.model.by_batch:
+            rows, theirs = heads.rows(logits, features, labels, fold)
+            # A mean over all rows, times the rows of an image: each set's part is the mean over the batch's images.
+            return self.model.loss(rows, theirs) * (len(theirs) / len(labels))
+        total = logits.new_zeros(())
+        for index in range(heads.folds + 1):
+            seen = fold != index
+            if seen.any():
+                outputs = ExpertOutputs(logits[seen, index].movedim(1, 0), heads.read(features[seen]))
+                total = total + self.model.loss(outputs, labels[seen])
+        return total
 
     def step(self, images: Tensor, labels: Tensor, share: float, fold: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step of the optimizer, at a share of the peak rates; nothing in it waits for a GPU.

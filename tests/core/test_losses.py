@@ -70,6 +70,18 @@ def test_ldam_without_margins_is_cross_entropy_and_margins_cost(seed):
     assert losses.ldam(z, y, torch.tensor([0.1, 0.2, 0.5]), 30.0) > F.cross_entropy(z, y)
 
 
+def test_geometric_mean_by_hand():
+    """Two images of class 0, found at .5 and .25, one of class 1, found at .8, none of class 2: -½ log(.375 · .8)."""
+    p = torch.tensor([[0.5, 0.3, 0.2], [0.25, 0.5, 0.25], [0.1, 0.8, 0.1]])
+    labels, prior = torch.tensor([0, 0, 1]), torch.tensor([0.5, 0.25, 0.25]).log()
+    logits = (p.log() - prior).requires_grad_()
+    loss = losses.geometric_mean(logits, labels, prior)
+    assert loss.item() == pytest.approx(-0.5 * math.log(0.375 * 0.8))
+    assert losses.geometric_mean(p.log(), labels, prior, tau=0.0).item() == pytest.approx(loss.item())
+    loss.backward()
+    assert torch.isfinite(logits.grad).all()
+
+
 def test_inverse_softmax_by_hand():
     """π = (0.8, 0.16, 0.04), upside down (0.04, 0.16, 0.8). At τ = 1 and zero logits π/π̄ = 20 : 1 : 1/20."""
     log_pi = losses.log_prior(COUNTS)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dqroute.core.worlds import balanced_shares, reweighed, ring_shares, shares_in
+from dqroute.core.worlds import agreeing_weights, balanced_shares, reweighed, ring_shares, shares_in
 
 RINGS = torch.tensor([0, 0, 1, 1, 2, 2])
 
@@ -76,3 +76,18 @@ def test_rings_that_are_never_told_apart_leave_their_shares_unsure():
 def test_no_images_tell_nothing():
     with pytest.raises(ValueError, match="no images were given"):
         ring_shares(torch.empty(0, 3), torch.tensor([1 / 3] * 3))
+
+
+def test_the_expert_that_is_sure_of_what_it_sees_is_believed():
+    """One is sure and says the same of both views, one is unsure, one says something else each time."""
+    generator = torch.Generator().manual_seed(0)
+    truth = 8 * torch.nn.functional.one_hot(torch.arange(200) % 5, 5).float()
+    noise = [torch.randn(200, 5, generator=generator) for _ in range(4)]
+    one = torch.stack([truth + noise[0], noise[0], 4 * noise[1]])
+    other = torch.stack([truth + noise[1], noise[2], 4 * noise[3]])
+    weights = agreeing_weights(one, other)
+    assert weights.sum().item() == pytest.approx(1) and weights.min() >= 0.05
+    assert weights[0] > 0.6
+    # With nothing to choose by all keep their say.
+    alike = torch.zeros(3, 10, 5)
+    torch.testing.assert_close(agreeing_weights(alike, alike), torch.full((3,), 1 / 3))

@@ -11,11 +11,14 @@ from dqroute.core.detectors import DETECTORS
 from dqroute.core.routing import FUSIONS
 from dqroute.methods.base import METHODS, method_options
 
+# What is only worked out from features has nothing to learn.
+END_TO_END = [name for name, method in METHODS.items() if method.trained]
 VARIANTS = [
-    *((name, {}) for name in METHODS),
+    *((name, {}) for name in END_TO_END),
     ("cross-entropy", {"classifier": "cosine"}),
     ("ride", {"base": "ldam", "classifier": "cosine"}),
     ("ride", {"experts": 1}),
+    ("balpoe", {"experts": 1}),
     ("sade", {"classifier": "cosine"}),
     *(("dqroute", {"detector": kind}) for kind in DETECTORS),
     *(("dqroute", {"fusion": rule}) for rule in FUSIONS),
@@ -100,11 +103,32 @@ def test_losses_are_those_of_the_formulas(problem, batch):
     z, loss = outputs_and_loss("weighted", rarity=1.0)  # Every class as often as any other: no prior is left.
     balanced = F.cross_entropy(z[0], labels, reduction="none") / problem.counts[labels]
     torch.testing.assert_close(loss, balanced.mean() * problem.counts.sum() / len(problem.counts))
+    z, loss = outputs_and_loss("geometric-mean", tau=0.5)
+    torch.testing.assert_close(loss, losses.geometric_mean(z[0], labels, log_pi, 0.5))
+    z, loss = outputs_and_loss("balpoe")
+    each = (losses.logit_adjusted(e, labels, log_pi, t) for e, t in zip(z, (0, 1, 2), strict=True))
+    torch.testing.assert_close(loss, sum(each))
     z, loss = outputs_and_loss("ride", diversity=0.0)
     torch.testing.assert_close(loss, sum(losses.logit_adjusted(e, labels, log_pi) for e in z))
     z, loss = outputs_and_loss("sade")
     each = (F.cross_entropy(z[0], labels), losses.logit_adjusted(z[1], labels, log_pi))
     torch.testing.assert_close(loss, sum(each) + losses.inverse_softmax(z[2], labels, log_pi, 2.0))
+
+
+def test_sade_weighs_its_experts_by_images_of_the_place_of_use(problem, tiny):
+    model, images = build("sade", problem), tiny.test.images[:40]
+    mean = model.predict(images)
+    torch.testing.assert_close(mean.expert_weights, torch.full((40, 3), 1 / 3))
+    weights = model.aggregate(images, images.flip(-1))
+    found = model.predict(images)
+    torch.testing.assert_close(found.expert_weights, weights.expand(40, 3))
+    assert weights.sum().item() == pytest.approx(1) and weights.std() > 0.01
+    assert not torch.equal(found.probabilities, mean.probabilities)
+
+
+def test_a_gaussian_wants_features(problem):
+    with pytest.raises(ValueError, match=r"reads features .* load the set with backbone="):
+        build("gaussian", problem)
 
 
 def test_focused_learns_as_dqroutes_third_expert_does(problem, batch):

@@ -19,7 +19,7 @@ def heads(**changes):
 @pytest.mark.parametrize("classifier", ["cosine", "linear"])
 @pytest.mark.parametrize("gaussian", [False, True])
 def test_the_last_set_predicts(classifier, gaussian):
-    network = heads(classifier=classifier, gaussian=gaussian)
+    network = heads(classifier=classifier, gaussian=0.1 if gaussian else None)
     network.meet(FEATURES, LABELS, FOLD)
     outputs, every = network(FEATURES), network.of_sets(FEATURES)
     assert every.shape == (6, 4, 2 + gaussian, 4) and network.experts == 2 + gaussian
@@ -65,16 +65,25 @@ def test_the_gaussian_expert_is_linear_discriminant_analysis():
     labels = torch.arange(3).repeat(200)
     x = F.normalize(torch.randn(600, 6, generator=generator) + 2 * F.one_hot(labels, 6), dim=1)
     fold = torch.arange(600) // 3 % 2
-    network = Heads(6, 3, folds=2, gaussian=True)
-    network.meet(x, labels, fold, ridge=0.0)
+    network = Heads(6, 3, folds=2, gaussian=0.0)
+    network.meet(x, labels, fold)
     logits = network.of_sets(x)[:, :, -1]
     for index, seen in enumerate((fold == 1, fold == 0, fold >= 0)):
         reference = LinearDiscriminantAnalysis(solver="lsqr", priors=[1 / 3] * 3).fit(x[seen], labels[seen])
         assert (logits[:, index].argmax(dim=1).numpy() == reference.predict(x)).mean() > 0.995
 
 
+def test_at_a_ridge_of_one_the_gaussian_is_the_nearest_mean():
+    network = Heads(5, 4, 0, folds=3, gaussian=1.0)
+    network.meet(FEATURES, LABELS, FOLD)
+    assert network.experts == 1 and network.trained == 0
+    x = F.normalize(FEATURES, dim=1)
+    means = torch.stack([x[c == LABELS].mean(dim=0) for c in range(4)])
+    assert network(FEATURES).logits[0].argmax(dim=1).tolist() == torch.cdist(x, means).argmin(dim=1).tolist()
+
+
 def test_a_class_of_one_image_and_flat_features_are_no_trouble_for_the_gaussian():
-    network = heads(gaussian=True, folds=0)
+    network = heads(gaussian=0.1, folds=0)
     flat = FEATURES.clone()
     flat[:, 2] = 0
     network.meet(flat, LABELS, torch.full_like(LABELS, -1))

@@ -37,6 +37,18 @@ def test_a_row_a_world_and_prediction_and_it_is_kept(run):
     assert set(worlds_of(run, factors=(4,))["imbalance"]) == {1, 4}
 
 
+def test_sade_adapts_in_its_own_way(tiny, runs_dir):
+    seen = features(tiny, "gradient-histograms", **QUIET)
+    run = dq.fit("sade", seen, runs_dir=runs_dir, epochs=15, **QUIET)
+    found = worlds_of(run, factors=(10,)).set_index("prediction")
+    own, mean = found.loc["aggregated"], found.loc["plain mean"]
+    assert len(own) == 3 and own["as it is"].tolist() == mean["as it is"].tolist()
+    assert own["adapted"].tolist() != own["as it is"].tolist()
+    # Pictures are shown as they are and mirrored.
+    pictures = dq.fit("sade", tiny, runs_dir=runs_dir, epochs=1, backbone="resnet8", **QUIET)
+    assert "aggregated" in set(worlds_of(pictures, factors=(10,))["prediction"])
+
+
 def test_an_adapted_model_is_evaluated_for_balanced_classes(run, tiny):
     rare = (tiny.test.labels >= 6).nonzero()[:, 0].repeat(4)
     run.model.adapt(run.data.test.features[rare])

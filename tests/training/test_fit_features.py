@@ -14,6 +14,7 @@ from dqroute.methods.base import METHODS
 from dqroute.models.heads import Heads
 from dqroute.runs.run import JUDGED
 from dqroute.training.loop import Training
+from dqroute.training.settings import Settings
 
 HISTOGRAMS = "gradient-histograms"
 QUIET = {"progress": False, "device": "cpu"}
@@ -228,3 +229,22 @@ def test_another_backbone_than_the_sets_own_is_refused(seen):
         dq.load("photographs", backbone=HISTOGRAMS)
     with pytest.raises(ValueError, match="a backbone is named, as in backbone='efficientnet-lite0'; got 3"):
         dq.load("digits", backbone=3)
+
+
+def test_images_are_mixed_with_others_of_their_fold_alone(seen, runs_dir):
+    run = dq.fit("balpoe", seen, runs_dir=runs_dir, epochs=1, **QUIET)
+    training = Training(run, run.new_model(), seen, Settings(**run.settings["training"]), torch.device("cpu"))
+    fold, inputs = torch.arange(60) % 3 - 1, torch.arange(60.0)[:, None]
+    mixed, partner, share = training.mixed(inputs, fold)
+    assert fold[partner].equal(fold) and partner.sort().values.equal(torch.arange(60))
+    assert 0 < share < 1 and not partner.equal(torch.arange(60))
+    torch.testing.assert_close(mixed, share * inputs + (1 - share) * inputs[partner])
+    training.model.mixup = 0.0
+    assert training.mixed(inputs, fold)[:2] == (inputs, None)
+
+
+def test_a_gaussian_trains_nothing_and_is_a_run_like_any_other(seen, runs_dir):
+    run = dq.fit("gaussian", seen, runs_dir=runs_dir, **QUIET)
+    assert run.finished and run.epochs == [] and run.seconds == 0
+    assert dq.fit("gaussian", seen, runs_dir=runs_dir, **QUIET).folder == run.folder
+    assert dq.fit("gaussian", seen, runs_dir=runs_dir, ridge=1.0, **QUIET).folder != run.folder
