@@ -140,10 +140,13 @@ class DifficultyTracker(nn.Module):
         self.image_count.index_add_(0, labels, torch.ones_like(labels, dtype=self.image_count.dtype))
 
     @torch.no_grad()
-    def end_epoch(self) -> None:
+    def end_epoch(self, told: Tensor | None = None) -> None:
         """Fold the epoch's counts into the class difficulties and the difficulty weights.
 
         ``A_c ← η A_c + (1 - η) · (share of the class's images predicted rightly in this epoch)``, η the smoothing.
+
+        Args:
+            told: the difficulty of each class, ``[C]``, where it is known from elsewhere, instead of what was counted.
         """
         now = self.image_count > 0
         images = self.image_count.clamp_min(1)
@@ -154,7 +157,7 @@ class DifficultyTracker(nn.Module):
         self.accuracy.copy_(torch.where(now, smoothed, self.accuracy))
         self.entropy.copy_(torch.where(now, self.entropy_sum / images, self.entropy))
         self.seen.add_(now.float())
-        self.difficulty.copy_(class_difficulty(self.entropy, self.accuracy, self.lam))
+        self.difficulty.copy_(class_difficulty(self.entropy, self.accuracy, self.lam) if told is None else told)
         self.weights.copy_(update_difficulty_weights(self.weights, self.difficulty, self.gamma, self.memory))
         for total in (self.entropy_sum, self.correct_sum, self.image_count):
             total.zero_()

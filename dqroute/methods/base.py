@@ -61,6 +61,7 @@ class Problem:
             :class:`~dqroute.models.encoders.Trunk`.
         encoder: where the network reads the features of a pretrained encoder: what prediction from pictures needs.
         folds: how many sets of heads there are beside the last, each of which never sees its fold; with features only.
+        difficulty: the error rate of each class, where the data set knows it: for methods that are told the truth.
     """
 
     counts: Tensor
@@ -76,6 +77,7 @@ class Problem:
     components: int = 0
     encoder: EncoderNeeds | None = None
     folds: int = 0
+    difficulty: tuple[float, ...] | None = None
 
 
 class Method(nn.Module):

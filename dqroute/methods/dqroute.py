@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dqroute.core.checks import choose
@@ -23,9 +24,12 @@ class DQRoute(Method):
 
     ``judge`` says what difficulty and fusion are learned from: ``"out-of-fold"``, predictions of heads that never saw
     the image, for which the network has to read features of a pretrained encoder; ``"training"``, predictions for
-    images that were trained on; ``"auto"``: out of fold where there are folds. ``fusion="auto"`` is ``"rings"`` on
-    features and ``"nested"`` end to end; ``gaussian``, whether there is a further expert of another kind
-    (:meth:`dqroute.models.heads.Heads.meet`), which None leaves to whether the fusion is by rings, on features.
+    images that were trained on; ``"auto"``: out of fold where there are folds. ``"truth"`` is as ``"auto"``, but for
+    the difficulty of the classes, which the data set tells: what a perfect judge would bring.
+
+    ``fusion="auto"`` is ``"rings"`` on features and ``"nested"`` end to end; ``gaussian``, whether there is a further
+    expert of another kind (:meth:`dqroute.models.heads.Heads.meet`), which None leaves to whether the fusion is by
+    rings, on features.
     """
 
     def __init__(
@@ -61,7 +65,15 @@ class DQRoute(Method):
         if gaussian and not (on_features and fusion == "rings"):
             raise ValueError("a Gaussian expert reads features of a pretrained encoder, and wants fusion='rings'")
         super().__init__(problem, experts=experts, classifier=classifier, gaussian=0.1 if gaussian else None)
-        choose("judge", judge, ("auto", "out-of-fold", "training"))
+        choose("judge", judge, ("auto", "out-of-fold", "training", "truth"))
+        self.told: Tensor | None = None
+        if judge == "truth":
+            if problem.difficulty is None:
+                raise ValueError(
+                    "judge='truth' wants a set that knows how hard its classes are, such as 'glyphs'; leave judge out"
+                )
+            error, judge = torch.tensor(problem.difficulty), "auto"
+            self.told = (1 + lam) * error / error.max()
         if judge == "out-of-fold" and not problem.folds:
             raise ValueError(
                 "judging out of fold needs folds of features: load the set with backbone='efficientnet-lite0', say, or "
@@ -126,7 +138,7 @@ class DQRoute(Method):
         self.criterion.settle(*judged)
 
     def end_epoch(self) -> None:
-        self.criterion.tracker.end_epoch()
+        self.criterion.tracker.end_epoch(self.told)
 
     def diagnostics(self) -> dict[str, Any]:
         tracker = self.criterion.tracker

@@ -146,7 +146,7 @@ def method_entry(item: Any) -> Entry:
             checked_range(option, value, -100, 16 if option == "experts" else 100)
     # All shot groups, and classes enough for any number of experts: a value out of range is refused by this problem.
     counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
-    problem = Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,))
+    problem = Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,), difficulty=tuple([0.5] * len(counts)))
     needs = EncoderNeeds("", 8, "bicubic", 4, 4)
     with torch.random.fork_rng(devices=[]):
         try:

@@ -138,14 +138,17 @@ def problem_of(data: ImageSet, settings: Settings, heads: Run | None = None) -> 
     encoder, to be trained on, wants.
     """
     mean, std = data.train.statistics
+    truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
     if (encoding := data.encoding) is not None:
         needs = EncoderNeeds(encoding.weights, encoding.size, encoding.interpolation, *encoding.axes.shape)
         if settings.folds > len(data.train):
             few = f"{len(data.train)} training images cannot be divided into {settings.folds} folds"
             raise ValueError(f"{few}; use fewer, or folds=0, which judges by training images")
-        return Problem(data.counts, data.groups, 3, mean, std, encoding.backbone, encoder=needs, folds=settings.folds)
+        problem = Problem(data.counts, data.groups, 3, mean, std, encoding.backbone, difficulty=truth)
+        return replace(problem, encoder=needs, folds=settings.folds)
     network = settings.backbone, settings.shared_depth, settings.branch_width
-    problem = Problem(data.counts, data.groups, data.shape[0], mean, std, *network, size=data.shape[1:])
+    shape = data.shape
+    problem = Problem(data.counts, data.groups, shape[0], mean, std, *network, size=shape[1:], difficulty=truth)
     if not is_encoder(settings.backbone):
         return problem
     wanted = loaded(settings.backbone).preprocessing

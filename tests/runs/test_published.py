@@ -1,5 +1,6 @@
 """Published runs: a line each, read like a run folder, and no weights."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -83,6 +84,22 @@ def test_published_runs_can_be_published_again(file, tmp_path):
     assert (tmp_path / "copy.jsonl").read_bytes() == file.read_bytes()
 
 
+def test_a_packed_file_is_as_good(runs, file, tmp_path):
+    packed = tmp_path / "table.jsonl.gz"
+    publish(read_published(file), packed)
+    assert gzip.decompress(packed.read_bytes()) == file.read_bytes()
+    first = packed.read_bytes()
+    found = publish(read_published(file), packed)
+    assert packed.read_bytes() == first and [run.seed for run in found] == [run.seed for run in read_published(file)]
+    assert open_run(f"{packed}:2").settings == open_run(f"{file}:2").settings
+    packed.write_bytes(first[:-20])
+    with pytest.raises(ValueError, match=r"table\.jsonl\.gz cannot be unpacked .* restore the file"):
+        read_published(packed)
+    packed.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="cannot be unpacked"):
+        read_published(packed)
+
+
 def test_an_unfinished_run_is_not_published(runs, tmp_path):
     write_json(tmp_path / "begun" / "settings.json", read_json(runs[0].folder / "settings.json"))
     with pytest.raises(ValueError, match="0 epochs so far.* cannot be published"):
@@ -105,7 +122,7 @@ def test_a_damaged_line_is_named(file, line, message):
         read_published(file)
 
 
-@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.jsonl*")), ids=lambda path: path.stem)
 def test_the_results_of_the_book_are_whole(path):
     """Each run is finished and evaluated, its report agrees with its curve, and it is there once."""
     found = read_published(path)

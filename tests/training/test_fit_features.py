@@ -243,6 +243,17 @@ def test_images_are_mixed_with_others_of_their_fold_alone(seen, runs_dir):
     assert training.mixed(inputs, fold)[:2] == (inputs, None)
 
 
+def test_told_the_truth_the_tracker_says_what_the_data_set_knows(seen, runs_dir):
+    error = torch.linspace(0.1, 0.5, 10, dtype=torch.float64)
+    knows = replace(seen, true_difficulty=error, identity=seen.identity | {"knows": True})
+    run = dq.fit("dqroute", knows, judge="truth", runs_dir=runs_dir, epochs=3, **QUIET)
+    assert run.epochs[-1]["difficulty"] == pytest.approx((2 * error / 0.5).tolist(), rel=1e-4)
+    assert run.provenance["judge"] == "out-of-fold"  # all but the difficulty
+    assert dq.Run(run.folder).model.told is not None
+    with pytest.raises(ValueError, match="wants a set that knows how hard its classes are"):
+        dq.fit("dqroute", seen, judge="truth", runs_dir=runs_dir, epochs=3, **QUIET)
+
+
 def test_a_gaussian_trains_nothing_and_is_a_run_like_any_other(seen, runs_dir):
     run = dq.fit("gaussian", seen, runs_dir=runs_dir, **QUIET)
     assert run.finished and run.epochs == [] and run.seconds == 0
