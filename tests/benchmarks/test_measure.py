@@ -1,5 +1,7 @@
 """The benchmarks of the engine run, and what they report hangs together. Speeds themselves are not judged here."""
 
+import os
+import re
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -12,6 +14,8 @@ import torch
 from method_cost import method_cost
 
 import dqroute as dq
+from dqroute.data.disk import read_json
+from dqroute.runs.published import read_published
 from dqroute.training.loop import Training
 from dqroute.training.settings import Settings
 
@@ -54,12 +58,23 @@ def test_the_peak_of_a_process_is_not_that_of_its_parent():
     assert 10 < float(done.stdout) < measure.peak_mib() - len(ballast) / 2**21
 
 
-def test_the_gpu_benchmark_runs_where_there_is_none(tiny, tmp_path):
-    made = gpu.measure(tiny, "cpu", tmp_path, progress=False, **SMALL)
-    assert made["epochs"] == 2 and made["seconds"] > 0 and made["steps_per_second_unwatched"] > 0
-    assert 0 < made["share_of_ceiling"] < 1 and not made["compiled"]
-    (run,) = dq.find_runs(tmp_path / "tiny")
-    assert made["accuracy"]["overall"] == run.report("test").overall
+def test_the_protocol_is_rehearsed_where_there_is_no_gpu(tmp_path):
+    """Each method once, two at a time; called again, it finds them and publishes the same."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "digits", "--imbalance", "5", "--minutes", "60"]
+    command += ["--seeds", "1", "--at-once", "2", "--epochs", "2", "--device", "cpu", "--runs-dir", "runs"]
+    command += ["--output", "table.jsonl.gz", "--speed", "speed.json", "--set", "batch_size=64", "backbone=resnet8"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for again in (False, True):
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "4 runs finished of 4" in done.stdout
+        assert all(re.search(rf"^{method} .*\d", done.stdout, re.MULTILINE) for method in gpu.METHODS)
+        found = read_published(tmp_path / "table.jsonl.gz")
+        assert [run.method for run in found] == sorted(gpu.METHODS)
+        told = read_json(tmp_path / "speed.json")
+        assert told["steps_per_second_unwatched"] > 0
+        if not again:
+            assert 0 < told["share_of_ceiling"] < 1 and told["images_per_second"] > 0
 
 
 def test_torch_is_told_to_raise_where_a_step_waits_for_the_gpu(tiny, runs_dir, quick, monkeypatch):
