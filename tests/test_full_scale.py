@@ -37,7 +37,7 @@ def tiny_grid() -> str:
 def test_the_grid_is_sound_and_the_scheduled_one_is_the_same():
     tasks = read_grid(GRID)
     assert {task.load["name"] for task in tasks} >= {"cifar10", "cifar100"}
-    assert {task.method for task in tasks} == set(dq.METHODS)
+    assert {task.method for task in tasks} == {name for name, method in dq.METHODS.items() if method.trained}
     assert len({task.seed for task in tasks}) >= 3
     assert {task.fit["preset"] for task in tasks} == {"paper"}
     assert WORKFLOW["jobs"]["run"]["env"]["GRID"] == f"${{{{ inputs.grid || '{GRID.relative_to(ROOT).as_posix()}' }}}}"
