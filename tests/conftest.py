@@ -24,6 +24,8 @@ import dqroute as dq
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, Method, Problem
 
+# Checks that stand in a module beside the tests say what they found, too.
+pytest.register_assert_rewrite("visiting")
 # The networks are tiny, and other work may share the cores: more threads only cost.
 torch.set_num_threads(1)
 # A slow moment of the machine is not a failure of a property.
@@ -33,8 +35,7 @@ hypothesis.settings.load_profile("dqroute")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip on Windows what it cannot do. Build the book first, visit it last: no process waits for another's build."""
-    order = ("test_book.py", "", "test_visits.py")
-    items.sort(key=lambda item: order.index(item.path.name if item.path.name in order else ""))
+    items.sort(key=lambda item: (item.path.name != "test_book.py") + (item.path.parent.name == "visits"))
     if sys.platform == "win32":
         for item in items:
             if item.get_closest_marker("posix"):

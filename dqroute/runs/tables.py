@@ -199,13 +199,13 @@ def trade_off_differences(
     return means({f"{of} − {name}": own - other for name, other in values.items()})
 
 
-def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
+def table(runs: str | Path | Iterable[Run] | None = None, split: str = "test") -> pd.DataFrame:
     """What run folders tell, one row a run.
 
     Of a folder (None: the default one), below which all finished runs are taken, of a published file, or of runs.
     Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set (its seed as
     ``data seed``) that are not the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the
-    test accuracies in %, if the run was evaluated; ``minutes`` of training, and where, when and of which code.
+    accuracies on the split in %, if the run was evaluated; ``minutes`` of training, and where, when and of which code.
     """
     if isinstance(runs, (str, Path)) and Path(runs).is_file():
         runs = read_published(runs)
@@ -220,7 +220,7 @@ def table(runs: str | Path | Iterable[Run] | None = None) -> pd.DataFrame:
     differing = [name for name in values if len(values[name]) > 1 and name != "name"]
     rows = []
     for run, settings in zip(found, asked, strict=True):
-        made, report = run.provenance, run.report()
+        made, report = run.provenance, run.report(split)
         row = {"method": run.method, "data": run.settings["data"]["name"], "seed": run.seed}
         row |= {name: settings.get(name) for name in differing}
         row |= {group: None if (x := getattr(report, group, None)) is None else 100 * x for group in COLUMNS}

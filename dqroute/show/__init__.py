@@ -16,6 +16,7 @@ from dqroute.show.comparison import (
     accuracy_by_compute,
     accuracy_by_coverage,
     accuracy_by_group,
+    before_and_after,
     differences,
     expert_weights,
     lines,

@@ -115,6 +115,32 @@ def differences(rows: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
     return figure
 
 
+def before_and_after(
+    before: Mapping[str, pd.DataFrame],
+    after: Mapping[str, pd.DataFrame],
+    columns: Sequence[str],
+    names: tuple[str, str],
+) -> Figure:
+    """Two states of each row, an open and a full dot joined by a line, a panel a column; of values, a seed a line.
+
+    A line spans the 95 % interval of the second state. ``names`` are those of the two states, for the legend.
+    """
+    figure, axes = new_figure(len(columns), 0.9 + 0.27 * len(after), sharey=True)
+    for ax, column in zip(axes, columns, strict=True):
+        for place, name in enumerate(after):
+            first, second = before[name][column], after[name][column]
+            own = "#a23b72" if name.startswith("dqroute") else "#1b3a6b"
+            ax.plot([first.mean(), second.mean()], [place, place], color=own, linewidth=1, alpha=0.5)
+            ax.plot(first.mean(), place, "o", color=own, markerfacecolor="white", markersize=5, zorder=3)
+            ax.errorbar(second.mean(), place, xerr=half_interval(second), fmt="o", color=own, markersize=5, zorder=4)
+        ax.set(xlabel=f"{column}, %", yticks=range(len(after)), yticklabels=list(after), ylim=(len(after) - 0.5, -0.5))
+        ax.grid(axis="y", visible=False)
+    for name, face in zip(names, ("white", "#1b3a6b"), strict=True):
+        axes[0].plot([], [], "o", color="#1b3a6b", markerfacecolor=face, label=name)
+    legend_above(figure)
+    return figure
+
+
 def expert_weights(reports: Sequence[Report]) -> Figure:
     """How much each expert counts for images of each shot group, mean over reports (seeds)."""
     told = {name: [weights for report in reports if (weights := report.expert_weights[name])] for name in GROUP_NAMES}

@@ -128,6 +128,22 @@ def test_differences_are_a_row_a_name_with_its_mean_and_interval():
     assert (2 - low, high - 2) == pytest.approx((2.484, 2.484), abs=0.001)
 
 
+def test_before_and_after_are_a_row_a_name_and_a_panel_a_column():
+    before = {n: pd.DataFrame({"overall": [50.0, 52, 54], "few": [30.0, 31, 32]}) for n in ("dqroute", "ride")}
+    after = {n: frame + 5 for n, frame in before.items()}
+    figure = show.before_and_after(before, after, ["overall", "few"], ("as trained", "calibrated"))
+    overall, few = figure.axes
+    assert (overall.get_xlabel(), few.get_xlabel()) == ("overall, %", "few, %")
+    assert [tick.get_text() for tick in overall.get_yticklabels()] == ["dqroute", "ride"]
+    joined = [
+        list(line.get_xdata()) for line in few.lines if len(line.get_xdata()) == 2 and line.get_marker() == "None"
+    ]
+    assert joined == [[31, 36], [31, 36]]
+    colours = {to_hex(line.get_color()) for line in overall.lines}
+    assert len(colours) == 2, "what the book is about has a colour of its own"
+    assert legend_texts(figure.legends[0]) == ["as trained", "calibrated"]
+
+
 def test_expert_weights_fill_each_bar_in_the_experts_colours(trained):
     reports = [run.report() for run in trained if run.method == "dqroute"]
     figure = show.expert_weights(reports)

@@ -1,4 +1,4 @@
-"""Moving parts: one table, moved here by ipywidgets in a real kernel, and in tests/test_visits.py in a built page."""
+"""Moving parts: one table, moved here by ipywidgets in a real kernel, and in tests/visits in a built page."""
 
 import base64
 import io

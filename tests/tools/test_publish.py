@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import publish as publishing
 import pytest
 
@@ -36,6 +37,14 @@ def test_what_is_evaluated_is_published_and_replaced_when_it_is_published_again(
         assert "1 runs of 2 are in" in capsys.readouterr().out
         (run,) = read_published(tmp_path / "table.jsonl")
         assert run.method == "cross-entropy" and run.report() and run.read("tradeoff-test.json")
+
+
+def test_a_table_tells_what_was_asked_and_how_much_was_right(grid, tmp_path):
+    publishing.main([str(grid), "--to", str(tmp_path / "table.csv"), "--runs-dir", str(tmp_path / "runs")])
+    (line,) = pd.read_csv(tmp_path / "table.csv").to_dict("records")
+    (run,) = (run for run in dq.find_runs(tmp_path / "runs") if run.report())
+    assert line["method"] == "cross-entropy" and line["seed"] == 0
+    assert line["overall"] == pytest.approx(100 * run.report().overall, rel=1e-4)
 
 
 def test_where_nothing_is_finished_no_file_is_left(grid, tmp_path, capsys):

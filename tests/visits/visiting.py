@@ -1,19 +1,11 @@
-"""Readers of the built book, in a real browser: a page opens, moves, is searchable, fits a phone, asks nobody else."""
+"""What a reader of a page of the built book looks for: it opens, moves, fits a phone, asks nobody else for anything."""
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
-import threading
-from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import build_book
-import pytest
-from browser import find_browser, on_build_server
 from build_book import ROOT
 
 PAGES = [f"{page}.html" for page in build_book.pages()]
@@ -21,77 +13,9 @@ WIDE, PHONE = 1280, 390
 SERIOUS = {"serious", "critical"}
 # docutils writes the literature as a list whose entries have a more exact role than a list's: no setting changes that.
 NOT_OURS = {("aria-required-children", ".citation-list")}
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def address(html: Path) -> Iterator[str]:
-    server = ThreadingHTTPServer(("localhost", 0), functools.partial(QuietHandler, directory=html))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://localhost:{server.server_port}"
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator:
-    program = find_browser()
-    if program is None:
-        (pytest.fail if on_build_server() else pytest.skip)("no Chromium; `make browser` tries to install one")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(params=["light", "dark"])
-def visit(chromium, address, request):
-    """Open a page; gather what goes wrong and who is asked for something."""
-    opened = []
-
-    def open_page(path: str):
-        page = chromium.new_page(viewport={"width": WIDE, "height": 900}, color_scheme=request.param)
-        # What never comes must not keep the tests for ever; a busy machine may take its time.
-        page.set_default_timeout(600_000)
-        opened.append(page)
-        page.problems, page.strangers = [], set()
-        page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("response", lambda r: page.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-        page.on("request", lambda r: note_stranger(page.strangers, r.url))
-        page.goto(f"{address}/{path}", wait_until="networkidle")
-        return page
-
-    open_page.scheme = request.param
-    yield open_page
-    for page in opened:
-        page.close()
-
-
-def note_stranger(strangers: set[str], url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname != "localhost":
-        strangers.add(url)
-
-
-@pytest.mark.slow
-@pytest.mark.browser
-@pytest.mark.parametrize("path", PAGES)
-def test_a_reader_visits_a_page(visit, path):
+def check_page(visit, path: str) -> None:
     """On a wide screen, then on a phone: it opens, in the reader's colours, moves by keys, and everyone can read it."""
     page = visit(path)
     assert page.locator("article h1").count() == 1 and page.locator("article h1").inner_text().strip()
@@ -114,9 +38,8 @@ def test_a_reader_visits_a_page(visit, path):
     assert page.problems == [] and page.strangers == set()
 
 
-@pytest.mark.slow
-@pytest.mark.browser
-def test_a_reader_searches(visit):
+def check_search(visit) -> None:
+    """Its search finds something."""
     page = visit("search.html?q=difficulty")
     page.locator("#search-results li").first.wait_for()
     assert serious_faults(page) == []

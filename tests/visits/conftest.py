@@ -1,0 +1,80 @@
+"""Readers of the built book, in a real browser."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from browser import find_browser, on_build_server
+from visiting import WIDE
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(html: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("localhost", 0), functools.partial(QuietHandler, directory=html))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://localhost:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator:
+    program = find_browser()
+    if program is None:
+        (pytest.fail if on_build_server() else pytest.skip)("no Chromium; `make browser` tries to install one")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address, request):
+    """Open a page in the colours of the module's ``SCHEME``; gather what goes wrong and who is asked for something."""
+    opened, scheme = [], request.module.SCHEME
+
+    def open_page(path: str):
+        page = chromium.new_page(viewport={"width": WIDE, "height": 900}, color_scheme=scheme)
+        # What never comes must not keep the tests for ever; a busy machine may take its time.
+        page.set_default_timeout(600_000)
+        opened.append(page)
+        page.problems, page.strangers = [], set()
+        page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("response", lambda r: page.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on("request", lambda r: note_stranger(page.strangers, r.url))
+        page.goto(f"{address}/{path}", wait_until="networkidle")
+        return page
+
+    open_page.scheme = scheme
+    yield open_page
+    for page in opened:
+        page.close()
+
+
+def note_stranger(strangers: set[str], url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname != "localhost":
+        strangers.add(url)
