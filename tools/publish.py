@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
         tasks, as_table = read_grid(chosen.grid), chosen.to.suffix == ".csv"
         runs = finished_runs(chosen.grid, chosen.runs_dir, not as_table)
         # Nothing to publish leaves no file behind.
-        published = runs
+        published: Sequence[Run] = runs
         if as_table and runs:
             write_atomically(chosen.to, asked_and_right(runs, tasks[0].split).encode())
         elif runs:
