@@ -39,12 +39,22 @@ def by_row(runs: Runs) -> dict[str, list[Run]]:
 
 
 def by_options(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """The runs of each method and choice of its options, by its name and the options that are not the defaults."""
+    """The runs of each method and choice of its options, by its name and the options that are not the defaults.
+
+    Training settings are named, too, where they are not those of most of the method's runs.
+    """
     rows: dict[str, list[Run]] = {}
+    runs = list(runs)
+    most = {
+        method: pd.DataFrame([run.settings["training"] for run in runs if run.method == method], dtype=object).mode()
+        for method in {run.method for run in runs}
+    }
     for run in runs:
         folds = run.settings["problem"].get("folds") if "features" in run.settings["data"] else None
         usual = METHODS[run.method].settled(method_options(run.method), folds)
         told = [f"{name}={v}" for name, v in run.settings["options"].items() if usual.get(name, v) != v]
+        common = most[run.method].iloc[0]
+        told += [f"{name}={v}" for name, v in run.settings["training"].items() if v != common.get(name, v)]
         rows.setdefault(", ".join([run.method, *told]), []).append(run)
     return rows
 

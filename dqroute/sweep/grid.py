@@ -3,7 +3,7 @@
 .. code-block:: yaml
 
     data: [digits, glyphs: {imbalance: 50}]             # names that dq.load knows, folder:PATH, list:PATH, …
-    methods: [cross-entropy, dqroute: {alpha: 0.3}]     # alone, or with options
+    methods: [cross-entropy, dqroute: {alpha: 0.3}]     # alone, or with options, and settings of its own
     seeds: [0, 1, 2]                                    # may be left out, as all that follows
     settings: [{epochs: 12}, {epochs: 30, lr: 0.05}]    # preset, epochs, lr, ...
     split: test                                         # or val, to choose a setting by
@@ -137,9 +137,13 @@ def data_entry(item: Any) -> Entry:
 
 
 def method_entry(item: Any) -> Entry:
-    """A method and its options."""
-    name, given, label = name_and_options("methods", item)
+    """A method, its options, and training settings that are its own, before those of the grid."""
+    name, asked, label = name_and_options("methods", item)
+    own = {option: value for option, value in asked.items() if option in setting_names()}
+    given = {option: value for option, value in asked.items() if option not in own}
     meaning = all_options(name, METHODS[choose("method", name, METHODS)].__init__, given)
+    if own:
+        meaning["settings"] = settings_entry(own).meaning
     # A million experts would take minutes to build and refuse.
     for option, value in given.items():
         if isinstance(value, int) and not isinstance(value, bool):
@@ -155,9 +159,9 @@ def method_entry(item: Any) -> Entry:
             # On features more is possible, and whether the data are is not known here.
             with suppress(ValueError):
                 METHODS[name](replace(problem, backbone=BUNDLED, encoder=needs, folds=2), **given)
-                return Entry(name, given, meaning, label)
+                return Entry(name, given | own, meaning, label)
             raise
-    return Entry(name, given, meaning, label)
+    return Entry(name, given | own, meaning, label)
 
 
 def settings_entry(item: Any) -> Entry:
@@ -232,7 +236,7 @@ def parse_grid(text: str) -> list[Task]:
     tasks = []
     for image_set, seed, method, setting in product(grid.data, grid.seeds, grid.methods, grid.settings):
         row = f"{method.label}, {setting.label}" if len(grid.settings) > 1 and setting.label else method.label
-        load, fit = {"name": image_set.name} | image_set.given, method.given | setting.given
+        load, fit = {"name": image_set.name} | image_set.given, setting.given | method.given
         load |= {"seed": seed} if grid.draws == "seed" else {}
         tasks.append(Task(image_set.label, row, load, method.name, seed, fit, grid.split))
     return tasks

@@ -206,6 +206,8 @@ def test_rows_are_named_by_the_options_that_are_not_the_defaults(tiny, tmp_path)
     runs = [dq.fit(method, tiny, **common | options) for method, options in asked]
     rows = tables.by_options(runs)
     assert list(rows) == ["dqroute", "dqroute, alpha=0.3", "dqroute, alpha=0.3, fusion=mean"]
+    slower = dq.fit("dqroute", tiny, **common | {"lr": 0.01})
+    assert list(tables.by_options([*runs, slower]))[-1] == "dqroute, lr=0.01"
 
 
 def test_measures_of_what_is_routed_of_the_mean_and_of_the_calibrated(trained):

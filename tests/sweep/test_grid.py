@@ -235,6 +235,18 @@ def test_settings_that_ask_for_the_same_run_are_one():
         parse_grid(SMALL + "settings: [{optimizer: sgd}, {optimizer: sgd, kernel_lr: 0.1}]")
 
 
+def test_a_method_may_have_settings_of_its_own_before_those_of_the_grid():
+    one, other = parse_grid(
+        "data: [digits]\nmethods: [ride, ride: {diversity: 0.1, lr: 0.02}]\nsettings: [{lr: 0.05, epochs: 3}]"
+    )
+    assert one.fit == {"lr": 0.05, "epochs": 3}
+    assert other.fit == {"lr": 0.02, "epochs": 3, "diversity": 0.1} and other.row == "ride, diversity=0.1, lr=0.02"
+    with pytest.raises(ValueError, match="lr must be a number"):
+        parse_grid("data: [digits]\nmethods: [ride: {lr: fast}]")
+    with pytest.raises(ValueError, match="methods has the same twice"):
+        parse_grid("data: [digits]\nmethods: [ride: {lr: 0.02}, ride: {lr: 0.020}]")
+
+
 def test_each_seed_may_draw_training_images_of_its_own():
     text = "data: [digits: {backbone: gradient-histograms}]\nmethods: [ride: {base: ldam}]\nseeds: [3, 4]\ndraws: seed"
     tasks = parse_grid(text)
