@@ -24,7 +24,7 @@ from dqroute.data.image_set import AnySplit, Encoding
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
 from dqroute.models.encoders import is_encoder, loaded
-from dqroute.models.experts import ExpertNetwork
+from dqroute.models.experts import COSINE_SCALE, ExpertNetwork
 from dqroute.models.folding import Folded
 from dqroute.models.heads import Heads
 
@@ -57,6 +57,7 @@ class Problem:
         channels: of the images; mean, std: their pixels' mean and standard deviation by channel, in 0 to 255.
         backbone, shared_depth, branch_width: see :class:`~dqroute.models.experts.ExpertNetwork`.
         size: height and width of the images, which prediction asks for again; None takes any.
+        scale: of cosine classifiers.
         tune, components: of a backbone that is a pretrained encoder and trained on, see
             :class:`~dqroute.models.encoders.Trunk`.
         encoder: where the network reads the features of a pretrained encoder: what prediction from pictures needs.
@@ -78,6 +79,7 @@ class Problem:
     encoder: EncoderNeeds | None = None
     folds: int = 0
     difficulty: tuple[float, ...] | None = None
+    scale: float = COSINE_SCALE
 
 
 class Method(nn.Module):
@@ -119,7 +121,7 @@ class Method(nn.Module):
         self.classifier = kind = ("linear" if scratch else "cosine") if classifier == "auto" else classifier
         experts, classes = checked_whole("experts", experts, 0 if gaussian is not None else 1), len(problem.counts)
         if needs is not None:
-            self.network = Heads(needs.components, classes, experts, problem.folds, kind, gaussian)
+            self.network = Heads(needs.components, classes, experts, problem.folds, kind, gaussian, problem.scale)
             self.register_buffer("centre", torch.zeros(needs.width))
             self.register_buffer("scale", torch.ones(needs.width))
             self.register_buffer("axes", torch.zeros(needs.width, needs.components))
@@ -129,6 +131,7 @@ class Method(nn.Module):
                 *(problem.shared_depth, problem.branch_width, kind),
                 tune=problem.tune,
                 components=problem.components,
+                scale=problem.scale,
             )
         self.register_buffer("counts", problem.counts.clone())
         self.register_buffer("log_pi", log_prior(problem.counts))

@@ -12,7 +12,6 @@ from dqroute.core.difficulty import frequency_prior
 from dqroute.core.long_tail import nested_class_sets
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.methods.base import Method, Problem, register
-from dqroute.models.experts import COSINE_SCALE
 
 
 @register("cross-entropy")
@@ -70,7 +69,7 @@ class LDAM(Deferred):
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """See :func:`dqroute.core.losses.ldam`."""
-        return losses.ldam(outputs.logits[0], labels, self.margins, COSINE_SCALE, self.current_weights())
+        return losses.ldam(outputs.logits[0], labels, self.margins, self.network.scale, self.current_weights())
 
 
 @register("logit-adjustment")

@@ -12,7 +12,6 @@ from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.routing import Fusion
 from dqroute.core.worlds import agreeing_weights
 from dqroute.methods.base import Images, Method, Problem, in_batches, register
-from dqroute.models.experts import COSINE_SCALE
 
 
 @register("ride")
@@ -46,7 +45,7 @@ class RIDE(Method):
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """``Σ_k L(z_k, y) - δ · diversity``, L the base loss; see :func:`dqroute.core.losses.diversity`."""
         if self.base == "ldam":
-            each = [losses.ldam(logits, labels, self.margins, COSINE_SCALE) for logits in outputs.logits]
+            each = [losses.ldam(logits, labels, self.margins, self.network.scale) for logits in outputs.logits]
         else:
             each = [losses.logit_adjusted(logits, labels, self.log_pi) for logits in outputs.logits]
         return torch.stack(each).sum() - self.diversity * losses.diversity(outputs.logits)

@@ -6,6 +6,7 @@ A branch is an expert's own copy of the stages that are not shared, if any. One 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class ExpertNetwork(nn.Module):
             stages, torchvision's 4; the stem belongs to the first. With all of them shared, an expert is a classifier
             of features that the experts learn together, and skipping it saves no more than that.
         branch_width: see :func:`~dqroute.models.backbones.cifar_resnet`.
-        classifier: ``"linear"`` or ``"cosine"``.
+        classifier: ``"linear"`` or ``"cosine"``; scale: of the cosine.
         tune, components: of a pretrained encoder as backbone, see :class:`~dqroute.models.encoders.Trunk`.
     """
 
@@ -59,6 +60,7 @@ class ExpertNetwork(nn.Module):
         classifier: str = "linear",
         tune: str | int = "all",
         components: int = 0,
+        scale: float = COSINE_SCALE,
     ) -> None:
         super().__init__()
         if is_encoder(backbone):
@@ -75,8 +77,8 @@ class ExpertNetwork(nn.Module):
         self.num_classes, self.features = num_classes, stages[-1].channels
         self.trunk = nn.Sequential(*[stage.make() for stage in shared])
         self.branches = nn.ModuleList(nn.Sequential(*[stage.make() for stage in own]) for _ in range(experts))
-        make = nn.Linear if classifier == "linear" else CosineClassifier
-        self.classifiers = nn.ModuleList(make(self.features, num_classes) for _ in range(experts))
+        make = nn.Linear if classifier == "linear" else partial(CosineClassifier, scale=scale)
+        self.scale, self.classifiers = scale, nn.ModuleList(make(self.features, num_classes) for _ in range(experts))
         for module in () if is_encoder(backbone) else self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

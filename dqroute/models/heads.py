@@ -21,7 +21,7 @@ class Heads(nn.Module):
     Args:
         features: ``D``; num_classes: ``C``; experts: ``K``, those that are trained.
         folds: ``F``, 0 for none.
-        classifier: ``"linear"``, or ``"cosine"`` of scale 30.
+        classifier: ``"linear"``, or ``"cosine"``; scale: of the cosine.
         gaussian: the ridge of a further expert that is a Gaussian for each class, see :meth:`meet`; None for none.
     """
 
@@ -37,8 +37,10 @@ class Heads(nn.Module):
         folds: int = 0,
         classifier: str = "cosine",
         gaussian: float | None = None,
+        scale: float = COSINE_SCALE,
     ) -> None:
         super().__init__()
+        self.scale = checked_range("cosine_scale", scale, 1, 100)
         self.trained = checked_whole("experts", experts, 0 if gaussian is not None else 1)
         self.features, self.num_classes, self.folds = features, num_classes, folds
         self.classifier, self.gaussian = choose("classifier", classifier, ("linear", "cosine")), gaussian is not None
@@ -63,7 +65,7 @@ class Heads(nn.Module):
         """The logits of all sets, or some, ``[B, sets, K, C]``."""
         weight = self.weight.view(self.folds + 1, self.trained, self.num_classes, self.features)[sets]
         if self.classifier == "cosine":
-            logits = COSINE_SCALE * product(F.normalize(features, dim=1), F.normalize(weight, dim=3))
+            logits = self.scale * product(F.normalize(features, dim=1), F.normalize(weight, dim=3))
         else:
             assert self.bias is not None
             logits = product(features, weight) + self.bias[sets]
@@ -115,12 +117,12 @@ class Heads(nn.Module):
             covariance = (1 - ridge) * covariance + within * torch.eye(self.features, dtype=x.dtype, device=x.device)
             weight = torch.linalg.solve(covariance, means.T).T
             bias = -0.5 * (weight * means).sum(dim=1)
-            spread = (x @ weight.T + bias).std(dim=1).mean().clamp_min(1e-6)
-            self.gaussian_weight[index] = weight * (SPREAD / spread)
-            self.gaussian_bias[index] = bias * (SPREAD / spread)
+            spread = (x @ weight.T + bias).std(dim=1).mean().clamp_min(1e-6) / (SPREAD * self.scale)
+            self.gaussian_weight[index] = weight / spread
+            self.gaussian_bias[index] = bias / spread
 
 
-SPREAD = 3.5  # deviation of a trained cosine expert's logits over the classes
+SPREAD = 3.5 / 30  # deviation of a trained cosine expert's logits over the classes, at a scale of 1
 
 
 def product(features: Tensor, weight: Tensor) -> Tensor:
