@@ -102,16 +102,26 @@ def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]]) -> Figure:
     return figure
 
 
-def differences(rows: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
-    """Differences paired by seed, a row a name: each seed's as a small dot, their mean with its 95 % interval."""
-    figure, (ax,) = new_figure(height=0.6 + 0.27 * len(rows))
-    for place, values in enumerate(rows.values()):
-        ax.plot(values, [place + 0.25] * len(values), ".", color="0.5", markersize=4)
-        half = half_interval(pd.Series(values, dtype=float))
-        ax.errorbar(np.mean(values), place, xerr=half, fmt="o", color="#1b3a6b", markersize=5)
-    ax.axvline(0, color="0.3", linewidth=1)
-    ax.set(xlabel=xlabel, yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
-    ax.grid(axis="y", visible=False)
+def differences(rows: Mapping[str, Sequence[float] | pd.DataFrame], xlabel: str) -> Figure:
+    """Differences paired by seed, a row a name: each seed's as a small dot, their mean with its 95 % interval.
+
+    Of several quantities, in the columns of frames with a seed a line, each has a panel, and ``xlabel`` is their unit.
+    """
+    frames = {
+        name: values if isinstance(values, pd.DataFrame) else pd.DataFrame({"": values})
+        for name, values in rows.items()
+    }
+    columns = list(next(iter(frames.values())))
+    figure, axes = new_figure(len(columns), 0.6 + 0.27 * len(rows), sharey=True)
+    for ax, column in zip(axes, columns, strict=True):
+        for place, frame in enumerate(frames.values()):
+            values = frame[column].astype(float)
+            ax.plot(values, [place + 0.25] * len(values), ".", color="0.5", markersize=4)
+            ax.errorbar(values.mean(), place, xerr=half_interval(values), fmt="o", color="#1b3a6b", markersize=5)
+        ax.axvline(0, color="0.3", linewidth=1)
+        ax.set(xlabel=f"{column}, {xlabel}" if column else xlabel)
+        ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
+        ax.grid(axis="y", visible=False)
     return figure
 
 

@@ -126,6 +126,11 @@ def test_differences_are_a_row_a_name_with_its_mean_and_interval():
     (low, _), (high, _) = ax.collections[0].get_segments()[0]
     # Student's t with two degrees of freedom: 4.303 times a standard error of 1 / √3.
     assert (2 - low, high - 2) == pytest.approx((2.484, 2.484), abs=0.001)
+    # Of several quantities each has a panel.
+    frame = pd.DataFrame({"overall": [1.0, 2.0, 3.0], "few": [5.0, 5.0, 5.0]})
+    overall, few = show.differences({"a": frame}, "points").axes
+    assert (overall.get_xlabel(), few.get_xlabel()) == ("overall, points", "few, points")
+    assert list(few.lines[0].get_xdata()) == [5, 5, 5] and list(overall.lines[1].get_xdata()) == [2]
 
 
 def test_before_and_after_are_a_row_a_name_and_a_panel_a_column():
