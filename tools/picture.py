@@ -21,7 +21,7 @@ RUNS = {"judged on training images": "dqroute, judge=training", "judged out of f
 
 def draw(target: Path = ROOT / "book" / "assets" / "judges.svg") -> Path:
     """Tracked difficulty against test error, of one draw; the same runs give the same file, byte by byte."""
-    found = by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl"))
+    found = by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.gz"))
     panels = {name: points(next(run for run in found[row] if run.seed == 0)) for name, row in RUNS.items()}
     matplotlib.rcParams["svg.hashsalt"] = "dqroute"
     figure = show.by_class(panels, "error on test photographs, %", "tracked difficulty")

@@ -17,7 +17,7 @@ from dqroute.data import ImageSet, load
 from dqroute.data.disk import write_atomically
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import publish
-from dqroute.runs.run import Run, default_runs_dir
+from dqroute.runs.run import TRADE_OFF, WORLDS, Run, default_runs_dir
 from dqroute.runs.tables import table
 from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
@@ -30,16 +30,16 @@ def loaded(arguments: str) -> ImageSet:
     return load(**{"seed": 0} | json.loads(arguments))
 
 
-def finished_runs(grid: Path, runs_dir: Path, curves: bool) -> list[Run]:
-    """The runs of a grid that are finished and evaluated; if asked, with their trade-off curves and other worlds."""
+def finished_runs(grid: Path, runs_dir: Path, without: Sequence[str] = ()) -> list[Run]:
+    """The runs of a grid that are finished and evaluated, with trade-off curves and other worlds unless left out."""
     runs = []
     for task in read_grid(grid):
         data = loaded(json.dumps(task.load))
         run = find(task, known_of(data), runs_dir)
-        if run is not None and curves:
+        if run is not None and TRADE_OFF.format(split=task.split) not in without:
             trade_off_of(run, data, split=task.split)
-            if data.encoding is not None:
-                worlds_of(run, data, split=task.split)
+        if run is not None and data.encoding is not None and WORLDS.format(split=task.split) not in without:
+            worlds_of(run, data, split=task.split)
         runs += [] if run is None else [run]
     return runs
 
@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     try:
         tasks, as_table = read_grid(chosen.grid), chosen.to.suffix == ".csv"
-        runs = finished_runs(chosen.grid, chosen.runs_dir, not as_table)
+        curves = [name.format(split=tasks[0].split) for name in (TRADE_OFF, WORLDS)]
+        runs = finished_runs(chosen.grid, chosen.runs_dir, curves if as_table else chosen.without)
         # Nothing to publish leaves no file behind.
         published: Sequence[Run] = runs
         if as_table and runs:

@@ -55,8 +55,8 @@ class Draw:
             ``"imbalance-100"``: the groups by shots that imbalance 100 would have with the same head and order. LIFT
             (Shi et al., 2024) reports imbalance 10 and 50 so, where "few" would otherwise be empty.
         val: a float between 0 and 1 holds out that fraction of each class's drawn images (rounded, at least one, and
-            at least one stays). A whole number takes that many images of every class from the pool before the
-            profile is drawn, with ``n_max`` smaller by as much: a balanced validation set.
+            at least one stays; of a class of one image none). A whole number takes that many images of every class
+            from the pool before the profile is drawn, with ``n_max`` smaller by as much: a balanced validation set.
         n_max: images of the head class; the largest class of the pool unless given.
         order: from head to tail: ``"label"`` (class 0 is the head, the field's protocol), ``"count"`` (the largest
             class is the head; ties by label), or a list of all classes. Of whole pools only a list counts.
@@ -114,13 +114,9 @@ class Draw:
             shuffled = members[torch.randperm(len(members), generator=generator("split", self.seed, c))]
             drawn, back = shuffled[: int(kept[c])], shuffled[int(available[c]) :]
             if isinstance(val, float):
-                if len(drawn) < 2:
-                    raise ValueError(
-                        f"class {class_names[c]!r} has {len(drawn)} training image, and val={val:g} needs one more; "
-                        "use a smaller imbalance, or a whole number for val, which is taken from the pool beforehand"
-                    )
+                # A class of one image keeps it, and has nothing to be validated by.
                 size = min(max(1, int(len(drawn) * val + 0.5)), len(drawn) - 1)
-                drawn, back = drawn[:-size], drawn[-size:]
+                drawn, back = drawn[: len(drawn) - size], drawn[len(drawn) - size :]
             train.append(drawn)
             held_out.append(back)
         val_indices = None if val is None else torch.cat(held_out).sort().values

@@ -176,6 +176,9 @@ class ImageSet:
         true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be measured
             apart from rarity (see :mod:`dqroute.data.sets.glyphs`).
         encoding: how a picture becomes features, in a set of features.
+        together: int64 ``[N]`` or None: a number for each training image, the same for those that belong together, as
+            the frames of a burst do; they are never on both sides of a fold.
+        notes: what a user should know of how the set came about, in sentences.
     """
 
     name: str
@@ -188,6 +191,8 @@ class ImageSet:
     val: AnySplit | None = None
     true_difficulty: Tensor | None = field(default=None, repr=False)
     encoding: Encoding | None = None
+    together: Tensor | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def drawn(cls, draw: Draw, labels: Tensor, at: Callable[[Tensor], AnySplit], **others: Any) -> ImageSet:
@@ -195,6 +200,8 @@ class ImageSet:
         split = draw.split(labels, others["class_names"])
         if split.val is not None:
             others["val"] = at(split.val)
+        if others.get("together") is not None:
+            others["together"] = others["together"][split.train]
         return cls(train=at(split.train), groups=draw.groups_of(split), **others)
 
     def __post_init__(self) -> None:

@@ -78,7 +78,7 @@ class Training:
         heads, self.fold = self.model.network, None
         if isinstance(heads, Heads):
             if heads.folds:
-                self.fold = fold_of(data.train.labels, heads.folds, seed=run.seed)
+                self.fold = fold_of(data.train.labels, heads.folds, data.together, run.seed)
             if not run.checkpoint_file.is_file():
                 assert isinstance(data.train, FeatureSplit)
                 fold = self.fold_of_each(data.train.labels).to(device)

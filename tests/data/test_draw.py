@@ -198,8 +198,9 @@ def test_validation_that_leaves_nothing_is_refused():
     labels, class_names = pool([9, 3, 1])
     with pytest.raises(ValueError, match="class 'kind2' has 1 image, and val=3 per class leaves none .*; add images"):
         long_tailed_split(labels, class_names, imbalance=None, val=3)
-    with pytest.raises(ValueError, match="class 'kind2' has 1 training image, and val=0.5 needs one more"):
-        long_tailed_split(labels, class_names, imbalance=None, val=0.5)
+    # Of a share it is left out: a class of one image keeps it.
+    split = long_tailed_split(labels, class_names, imbalance=None, val=0.5)
+    assert count(labels, split.train, 3) == [4, 1, 1] and count(labels, split.val, 3) == [5, 2, 0]
     labels, class_names = pool([9, 3, 4])
     with pytest.raises(ValueError, match="class 'kind1' has 3 images, and val=4 .* use val=2 or less"):
         long_tailed_split(labels, class_names, imbalance=None, val=4)

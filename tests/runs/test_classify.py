@@ -60,7 +60,10 @@ def test_a_picture_that_cannot_be_read_costs_its_own_row_alone(served, tmp_path)
     table = dq.classify(copy, asked, device="cpu", batch_size=3)
     assert list(table["class"].isna()) == [False, True, False, True]
     assert list(table["answered"]) == [True, False, True, False]
-    assert "notes.png (not an image PIL knows)" in table["problem"][1] and "gone.jpg" in table["problem"][3]
+    assert (
+        "notes.png (no picture of a kind that is read here)" in table["problem"][1]
+        and "gone.jpg" in table["problem"][3]
+    )
     assert [table["class"][0], table["class"][2]] == [files[0].parent.name, files[5].parent.name]
 
 

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.Image import Transpose
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+# Plain pictures alone: of the others that Pillow knows some start a program, as PostScript does, whatever their name.
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
 # What brings a picture upright, by the orientation from 2 on that its EXIF tells.
 TURNS = (
     *(Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM, Transpose.TRANSPOSE),
     *(Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90),
 )
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Those of ``FORMATS`` that this machine reads: AVIF and others as Pillow was built, HEIF with pillow-heif."""
+    with suppress(ImportError):
+        import pillow_heif  # type: ignore[import-not-found]
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@cache
+def extensions() -> tuple[str, ...]:
+    """How the names of files end that hold such pictures, in lower case, sorted."""
+    return tuple(sorted(end for end, name in Image.registered_extensions().items() if name in formats()))
+
+
+def opened(file: Path | BinaryIO) -> Image.Image:
+    """A picture, not yet decoded; UnidentifiedImageError if it is of none of these formats, whatever its name."""
+    return Image.open(file, formats=formats())
 
 
 class OtherSizeError(Exception):
@@ -26,7 +52,7 @@ def read_rgb(file: Path, side: int, *, exact: bool = False, kind: str = "bicubic
     ``kind`` is the interpolation, ``"bicubic"`` or ``"bilinear"``. A damaged file raises almost anything; with
     ``exact``, OtherSizeError is for one that would have to be resized.
     """
-    with Image.open(file) as image:
+    with opened(file) as image:
         if exact and image.size != (side, side):
             raise OtherSizeError(f"{image.width}x{image.height}")
         # JPEG can skip detail that the resize would throw away; it keeps at least twice the size asked for.

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
 from torch import Tensor
 
 from dqroute.core.checks import checked_whole
 from dqroute.data.draw import Draw
+from dqroute.data.files.decoding import opened
 from dqroute.data.files.reading import decode, listed, named
 from dqroute.data.files.split import FileSplit, entries
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
@@ -38,6 +38,8 @@ def set_of_files(
     size: int | None,
     stream: bool | None,
     flip: bool = True,
+    together: Tensor | None = None,
+    notes: Sequence[str] = (),
 ) -> ImageSet:
     """Draw the training split and read its images, or leave them in their files.
 
@@ -45,6 +47,7 @@ def set_of_files(
         base: the folder that the listings' names are relative to.
         listings: ``train`` is the pool that is drawn from; ``test``, and perhaps ``val``, are taken whole.
         identity: what kind of set this is, and what decides its images beside the other arguments and the files.
+        together: int64, of each image of ``train`` the number of its group; notes: on how the listings came about.
 
     Other arguments and errors as for :func:`dqroute.data.sets.folder.folder`; also FileNotFoundError naming files that
     are missing.
@@ -66,6 +69,8 @@ def set_of_files(
         class_names=class_names,
         augmentation=ResizedCrop(flip=flip),
         identity=identity | draw.identity | {"files": digest.hexdigest(), "size": side},
+        together=together,
+        notes=tuple(notes),
         **parts,
     )
     number = sum(map(len, data.splits.values()))
@@ -102,7 +107,7 @@ def common_side(names: Sequence[str], base: Path) -> int:
     failures: list[tuple[str, Exception]] = []
     for name in names[:128]:
         try:
-            with Image.open(base / name) as image:
+            with opened(base / name) as image:
                 width, height = image.size
         except Exception as error:
             failures.append((name, error))

@@ -137,7 +137,7 @@ def named(failures: Sequence[tuple[str, Exception]]) -> str:
     def reason(error: Exception) -> str:
         # The messages for unknown content and lost files repeat the path.
         if isinstance(error, UnidentifiedImageError):
-            return "not an image PIL knows"
+            return "no picture of a kind that is read here"
         return getattr(error, "strerror", None) or str(error)
 
     shown = ", ".join(f"{name} ({reason(error)})" for name, error in failures[:5])

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dqroute.data.files.decoding import read_rgb, upright_rgb
+from dqroute.data.files.decoding import extensions, formats, read_rgb, upright_rgb
 
 RED = (255, 0, 0)
 
@@ -48,3 +48,19 @@ def test_tags_that_nobody_can_read_say_nothing(tmp_path):
     with Image.open(tmp_path / "photo.png") as image, pytest.raises(SyntaxError):
         image.getexif()
     assert read_rgb(tmp_path / "photo.png", 8).shape == (8, 8, 3)
+
+
+def test_a_program_for_a_printer_is_no_picture_whatever_its_name(tmp_path, monkeypatch):
+    """Pillow would start Ghostscript for it."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("a program was started"))
+    (tmp_path / "holiday.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\nshowpage\n")
+    with pytest.raises(UnidentifiedImageError):
+        read_rgb(tmp_path / "holiday.png", 8)
+    assert not {"EPS", "WMF", "FITS", "MPEG"} & set(formats())
+
+
+@pytest.mark.parametrize("ending", [".jfif", ".avif", ".jp2", ".ppm", ".bmp", ".gif"])
+def test_pictures_of_every_kind_are_read(tmp_path, ending):
+    assert ending in extensions()
+    Image.new("RGB", (16, 8), RED).save(tmp_path / f"photo{ending}")
+    assert read_rgb(tmp_path / f"photo{ending}", 8).shape == (8, 8, 3)

@@ -194,7 +194,9 @@ def test_damaged_files_are_named(tree):
     with pytest.raises(ValueError, match=r"cannot read train/ant/0.png \(.+\); repair or remove such files"):
         load(f"folder:{tree}")
     (tree / "train" / "bee" / "1.png").write_bytes(b"no image at all")
-    with pytest.raises(ValueError, match=r"train/ant/0.png .*train/bee/1.png \(not an image PIL knows\).*such files"):
+    with pytest.raises(
+        ValueError, match=r"train/ant/0.png .*train/bee/1.png \(no picture of a kind that is read here\).*such files"
+    ):
         load(f"folder:{tree}")
     for index in range(8):
         (tree / "train" / "ant" / f"{index}.png").write_bytes(b"")
@@ -222,13 +224,11 @@ def test_missing_parts(tree):
     with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere"):
         load(f"folder:{tree}/nowhere")
     (tree / "test").rename(tree / "testing")
-    with pytest.raises(FileNotFoundError, match="has no test folder; expected train/<class>"):
-        load(f"folder:{tree}")
-    (tree / "train").rename(tree / "training")
-    with pytest.raises(FileNotFoundError, match="has no train and no test folder"):
+    assert len(load(f"folder:{tree}").test) == 3  # it may be called so
+    (tree / "train").rename(tree / "pictures")
+    with pytest.raises(ValueError, match="has 'testing' and no train folder; expected train/<class>"):
         load(f"folder:{tree}")
     (tree / "train").mkdir()
-    (tree / "test").mkdir()
     with pytest.raises(ValueError, match="train has no class folder"):
         load(f"folder:{tree}")
     with pytest.raises(ValueError, match="needs a path"):
@@ -243,7 +243,7 @@ def test_classes_that_do_not_match(tree):
     with pytest.raises(ValueError, match="train has class 'dog' that test has not"):
         load(f"folder:{tree}")
     (tree / "test" / "dog").mkdir()
-    with pytest.raises(ValueError, match=r"class 'dog' has no image in test \(.png, "):
+    with pytest.raises(ValueError, match="class 'dog' has no image in test; add images"):
         load(f"folder:{tree}")
 
 

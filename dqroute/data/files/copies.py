@@ -1,0 +1,78 @@
+"""Pictures that are the same file twice: across parts they leak, across classes one of the labels is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from torch import Tensor
+
+BEGINNING = 4096  # bytes of a file that are compared first
+
+
+def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
+    """Which of some files below ``base`` have the same content: the numbers of each set of two or more, in order."""
+    alike = [list(range(len(names)))]
+    # Sizes tell most files apart, their beginnings nearly all others: few are read to their end.
+    for look in (size, beginning, content):
+        found: list[list[int]] = []
+        for those in alike:
+            by_sight = defaultdict(list)
+            with ThreadPoolExecutor(16) as pool:
+                for number, seen in zip(those, pool.map(look, [base / names[n] for n in those]), strict=True):
+                    by_sight[seen].append(number)
+            found += [same for same in by_sight.values() if len(same) > 1]
+        alike = found
+    return alike
+
+
+def size(file: Path) -> int:
+    """In bytes."""
+    return file.stat().st_size
+
+
+def beginning(file: Path) -> bytes:
+    """The first bytes of a file."""
+    with open(file, "rb") as opened:
+        return opened.read(BEGINNING)
+
+
+def content(file: Path) -> bytes:
+    """A digest of all of a file."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
+
+
+def leaks(base: Path, listings: Mapping[str, tuple[Sequence[str], Tensor]], class_names: Sequence[str]) -> list[str]:
+    """What copies of files mean for an image set, in sentences: of parts, their files and labels."""
+    names = [name for files, _ in listings.values() for name in files]
+    part = [of for of, (files, _) in listings.items() for _ in files]
+    label = [k for _, labels in listings.values() for k in labels.tolist()]
+    across: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
+    classes: list[list[int]] = []
+    for same in copies(base, names):
+        where = tuple(sorted({part[n] for n in same}, key=list(listings).index))
+        if len(where) > 1:
+            across[where].append(same)
+        if len({label[n] for n in same}) > 1:
+            classes.append(same)
+
+    def told(sets: list[list[int]]) -> str:
+        shown = "; ".join(" = ".join(names[n] for n in same[:3]) for same in sets[:3])
+        return shown + (f"; and {len(sets) - 3:,} more" if len(sets) > 3 else "")
+
+    said = [
+        f"{len(sets):,} picture{'s are' if len(sets) > 1 else ' is'} both in {' and '.join(where)}, by content: "
+        f"{told(sets)}; what is measured on them is memory, so remove them from one"
+        for where, sets in across.items()
+    ]
+    if classes:
+        which = sorted({class_names[label[n]] for same in classes for n in same})
+        said.append(
+            f"{len(classes):,} picture{'s stand' if len(classes) > 1 else ' stands'} in several classes "
+            f"({', '.join(which[:5])}{', …' if len(which) > 5 else ''}): {told(classes)}; one of the labels is wrong"
+        )
+    return said

@@ -1,0 +1,68 @@
+"""Pictures that belong together, as the frames of a burst do: told by their paths, or by when they were taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from PIL import ExifTags
+from torch import Tensor
+
+from dqroute.data.files.decoding import opened
+
+
+def together_by(group_by: str | float, base: Path, names: Sequence[str]) -> Tensor:
+    """A number for each picture, int64 ``[N]``, the same for those that belong together.
+
+    Args:
+        group_by: a regular expression, whose first group (or whole match) in a picture's path below ``base`` names what
+            it belongs to; or a number of seconds: pictures belong together that were taken, by their EXIF, no more than
+            so long after the one before.
+
+    Raises:
+        ValueError: for no regular expression, one that some path does not match, or no picture that tells its time.
+    """
+    if isinstance(group_by, str):
+        try:
+            pattern = re.compile(group_by)
+        except re.error as error:
+            raise ValueError(f"group_by={group_by!r} is no regular expression ({error})") from error
+        found = [pattern.search(name) for name in names]
+        if None in found:
+            name = names[found.index(None)]
+            raise ValueError(f"group_by={group_by!r} matches no part of {name!r}; every picture needs a group")
+        keys = [match[1] if pattern.groups else match[0] for match in found if match]
+        order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        return torch.tensor([order[key] for key in keys])
+    with ThreadPoolExecutor(16) as pool:
+        times = list(pool.map(taken, [base / name for name in names]))
+    if not any(times):
+        raise ValueError(f"no picture tells by its EXIF when it was taken, which group_by={group_by!r} asks for")
+    number, ids, before = -1, torch.arange(len(names)) + len(names), None
+    for time, index in sorted((time, index) for index, time in enumerate(times) if time):
+        if before is None or (time - before).total_seconds() > group_by:
+            number += 1
+        ids[index], before = number, time
+    return ids.unique(return_inverse=True)[1]
+
+
+def taken(file: Path) -> datetime | None:
+    """When a picture was taken, by its EXIF; None where it does not say."""
+    try:
+        with opened(file) as image:
+            tags = image.getexif()
+            told = tags.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.DateTimeOriginal) or tags.get(306)
+            return datetime.strptime(str(told), "%Y:%m:%d %H:%M:%S")
+    except Exception:  # tags that nobody can read say nothing
+        return None
+
+
+def shared(parts: dict[str, Sequence[int]]) -> dict[tuple[str, str], int]:
+    """How many groups two parts share, where they share any, of the group of each picture in each part."""
+    sets = {part: set(ids) for part, ids in parts.items()}
+    pairs = [(a, b) for i, a in enumerate(sets) for b in list(sets)[i + 1 :]]
+    return {pair: len(both) for pair in pairs if (both := sets[pair[0]] & sets[pair[1]])}

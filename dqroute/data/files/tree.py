@@ -1,0 +1,117 @@
+"""A folder of pictures as people have it: which folders are parts, which are classes, and what is no picture."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from dqroute.data.files.decoding import extensions
+from dqroute.data.files.reading import listed
+
+# Names of the parts' folders, in small letters.
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+PARTS |= dict.fromkeys(("val", "valid", "validation"), "val")
+# Files that hold pictures which may not be readable here; what else is left out is no loss.
+PICTURES = {".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".eps", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+PICTURES |= {".raw", ".orf", ".rw2", ".dcm", ".mp4", ".mov", ".avi"}
+
+
+class Tree(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        parts: of each part, ``"train"`` and perhaps ``"val"`` and ``"test"``, the picture files of each class, below
+            the folder, sorted.
+        notes: what a user should be told, in sentences.
+    """
+
+    parts: dict[str, dict[str, list[str]]]
+    notes: list[str]
+
+
+def read_tree(base: Path) -> Tree:
+    """The pictures of a folder: ``train/<class>/…`` and ``test/<class>/…``, or class folders alone.
+
+    Parts may be called train, test, val, valid, validation in any capitals. Pictures may lie deeper in a class's
+    folder. What begins with a dot is passed over; what is no picture by its name is counted, and a warning names
+    pictures of kinds that cannot be read here.
+
+    Raises:
+        ValueError: if there is no class folder, a class has no picture, or a link leads nowhere.
+    """
+    folders = [entry.name for entry in visible(base, "") if entry.is_dir()]
+    named = {PARTS[name.lower()]: name for name in folders if name.lower() in PARTS}
+    if twice := [name for name in folders if name.lower() in PARTS and named[PARTS[name.lower()]] != name]:
+        raise ValueError(
+            f"{base} has {listed([named[PARTS[twice[0].lower()]], *twice])} for one part; leave one of them"
+        )
+    left: Counter[str] = Counter(ending(entry.name) for entry in visible(base, "") if entry.is_file())
+    notes: list[str] = []
+    if "train" not in named and named:
+        raise ValueError(f"{base} has {listed([*named.values()])} and no train folder; expected train/<class>/*")
+    if not named:
+        parts = {"train": by_class(base, "", left, notes)}
+    else:
+        parts = {part: by_class(base, named[part], left, notes) for part in ("train", "val", "test") if part in named}
+        if others := [name for name in folders if name not in named.values()]:
+            notes.append(f"beside {listed([*named.values()])} the folders {listed(others)} are left out")
+    if left:
+        told = ", ".join(f"{number:,} {end or 'without an ending'}" for end, number in sorted(left.items()))
+        notes.append(f"{sum(left.values()):,} files that are no pictures by their names are left out ({told})")
+    if unread := {end: number for end, number in left.items() if end in PICTURES}:
+        told = ", ".join(f"{number:,} {end}" for end, number in sorted(unread.items()))
+        more = "; pip install pillow-heif reads .heic" * (".heic" in unread or ".heif" in unread)
+        warnings.warn(f"{base.name}: files of kinds that are not read here are left out: {told}{more}", stacklevel=4)
+    return Tree(parts, notes)
+
+
+def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dict[str, list[str]]:
+    """The picture files of one part by class, sorted; what else there is is counted in ``left``."""
+    folders = [entry.name for entry in visible(base, part) if entry.is_dir()]
+    if not folders:
+        raise ValueError(f"{base / part} has no class folder; expected {part or base.name}/<class>/*")
+    if part:
+        left.update(ending(entry.name) for entry in visible(base, part) if entry.is_file())
+    images, deeper = dict[str, list[str]](), 0
+    for name in folders:
+        place = f"{part}/{name}" if part else name
+        images[name] = sorted(pictures(base, place, left))
+        deeper += sum(image.count("/") > place.count("/") + 1 for image in images[name])
+    if deeper:
+        notes.append(f"{deeper:,} pictures lie deeper in their class's folder and are taken in")
+    return images
+
+
+def pictures(base: Path, place: str, left: Counter[str], above: tuple[str, ...] = ()) -> list[str]:
+    """The picture files below a folder, however deep."""
+    real, around = os.path.realpath(base / place), os.path.realpath((base / place).parent)
+    if real in above or f"{around}{os.sep}".startswith(f"{real}{os.sep}"):  # a link that leads in a circle
+        return []
+    found: list[str] = []
+    for entry in visible(base, place):
+        inside = f"{place}/{entry.name}"
+        if entry.is_dir():
+            found += pictures(base, inside, left, (*above, real))
+        elif entry.name.lower().endswith(extensions()):
+            found.append(inside)
+        else:
+            left[ending(entry.name)] += 1
+    return found
+
+
+def ending(name: str) -> str:
+    """How a file's name ends, in small letters."""
+    return os.path.splitext(name)[1].lower()
+
+
+def visible(base: Path, place: str) -> list[os.DirEntry[str]]:
+    """What is in a folder, sorted; ValueError for links to nowhere, without which the set would silently be smaller."""
+    with os.scandir(base / place) as found:
+        shown = [entry for entry in found if not entry.name.startswith(".")]
+    dead = [f"{place}/{e.name}".lstrip("/") for e in shown if e.is_symlink() and not os.path.exists(e.path)]
+    if dead := [name for name in dead if not ending(name) or ending(name) in (*extensions(), *PICTURES)]:
+        raise ValueError(f"{base} has links that lead nowhere: {listed(dead)}; mend or remove them")
+    return sorted(shown, key=lambda entry: entry.name)

@@ -1,0 +1,149 @@
+"""Folders as people have them: no split, deeper folders, bursts, copies, other files."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import dqroute as dq
+from dqroute.data import load
+from dqroute.data.files.copies import copies
+from dqroute.data.files.holding_out import held_out
+from dqroute.data.files.together import together_by
+
+
+def save(path: Path, number: int, **options) -> None:
+    """A picture that no other is like."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = torch.randint(256, (8, 8, 3), generator=torch.Generator().manual_seed(number), dtype=torch.uint8)
+    Image.fromarray(pixels.numpy()).save(path, **options)
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Class folders alone: 10, 5, 2 and 1 pictures."""
+    for c, (name, count) in enumerate({"ant": 10, "bee é": 5, "cat": 2, "dog": 1}.items()):
+        for i in range(count):
+            save(tmp_path / "pets" / name / f"IMG {i}.png", 100 * c + i)
+    return tmp_path / "pets"
+
+
+def test_class_folders_alone_are_divided(classes):
+    data = load(f"folder:{classes}", size=8)
+    assert data.class_names == ("ant", "bee é", "cat", "dog")
+    assert data.counts.tolist() == [8, 4, 1, 1] and data.test.labels.bincount(minlength=4).tolist() == [2, 1, 1, 0]
+    assert any("4 of 18 pictures are held out as test" in note for note in data.notes)
+    assert any("'dog'" in note for note in data.notes)
+    again, other = load(f"folder:{classes}", size=8), load(f"folder:{classes}", size=8, seed=1)
+    assert again.fingerprint() == data.fingerprint() != other.fingerprint()
+    half = load(f"folder:{classes}", size=8, test=0.5)
+    assert half.test.labels.bincount(minlength=4).tolist() == [5, 2, 1, 0]
+    assert half.identity != data.identity
+
+
+def test_a_class_of_one_image_trains_and_is_judged_by_nobody(classes, runs_dir):
+    data = load(f"folder:{classes}", backbone="gradient-histograms", val=0.2)
+    run = dq.fit("dqroute", data, runs_dir=runs_dir, epochs=3, progress=False, device="cpu")
+    report = dq.evaluate(run)
+    assert report.per_class[3] is None and run.provenance["not_judged"] >= 1
+
+
+@pytest.mark.parametrize(("train", "val", "test"), [("Train", "VALID", "Test"), ("training", "validation", "testing")])
+def test_parts_in_any_capitals(classes, tmp_path, train, val, test):
+    for part in (train, val, test):
+        shutil.copytree(classes, tmp_path / "split" / part)
+    with pytest.warns(UserWarning, match="18 pictures are both in train and val and test, by content"):
+        data = load(f"folder:{tmp_path / 'split'}", size=8)
+    assert len(data.train) == len(data.val) == len(data.test) == 18
+
+
+def test_a_val_folder_alone_is_tested_on(classes, tmp_path):
+    classes.rename(tmp_path / "split" / "train") if (tmp_path / "split").mkdir() is None else None
+    for c, name in enumerate(("ant", "bee é", "cat", "dog")):
+        save(tmp_path / "split" / "val" / name / "new.png", 900 + c)
+    data = load(f"folder:{tmp_path / 'split'}", size=8)
+    assert len(data.test) == 4 and data.val is None
+    assert any("val folder is what is tested on" in note for note in data.notes)
+    with pytest.raises(ValueError, match="has test images of its own; leave test=0.3 out"):
+        load(f"folder:{tmp_path / 'split'}", size=8, test=0.3)
+
+
+def test_deeper_folders_are_taken_in_and_other_files_counted(classes):
+    save(classes / "ant" / "summer" / "morning" / "1.png", 1000)
+    for junk in ("Thumbs.db", ".DS_Store", "README.txt"):
+        (classes / junk).write_text("no picture")
+    (classes / "cat" / "notes.txt").write_text("no picture")
+    (classes / "cat" / "again").symlink_to(classes / "cat", target_is_directory=True)
+    data = load(f"folder:{classes}", size=8)
+    assert len(data.train) + len(data.test) == 19
+    assert any("1 pictures lie deeper" in note for note in data.notes)
+    assert any("3 files that are no pictures" in note and "2 .txt" in note and "1 .db" in note for note in data.notes)
+
+
+def test_pictures_of_kinds_that_are_not_read_are_said(classes):
+    (classes / "ant" / "IMG.CR2").write_bytes(b"raw")
+    with pytest.warns(UserWarning, match=r"pets: files of kinds that are not read here are left out: 1 \.cr2"):
+        load(f"folder:{classes}", size=8)
+
+
+def test_copies_are_named_before_training(classes):
+    shutil.copy(classes / "ant" / "IMG 0.png", classes / "cat" / "copy.png")
+    with pytest.warns(UserWarning, match=r"1 picture stands in several classes \(ant, cat\): .*cat/copy.png"):
+        load(f"folder:{classes}", size=8)
+    assert copies(classes, ["ant/IMG 0.png", "cat/copy.png", "ant/IMG 1.png"]) == [[0, 1]]
+
+
+def test_bursts_stay_together(tmp_path):
+    for c, name in enumerate(("ant", "bee")):
+        for place in range(6):
+            for frame in range(4):
+                save(tmp_path / "b" / name / f"cam{place}_{frame}.png", 1000 * c + 10 * place + frame)
+    data = load(f"folder:{tmp_path / 'b'}", stream=True, size=8, group_by=r"\w+/cam\d+", val=0.25)
+    places = {part: {name.split("_")[0] for name in split.names} for part, split in data.splits.items()}
+    assert not (places["train"] & places["test"] or places["train"] & places["val"] or places["val"] & places["test"])
+    assert len(data.together) == len(data.train)
+    by_group = [data.train.labels[data.together == group].unique() for group in data.together.unique()]
+    assert all(len(labels) == 1 for labels in by_group)
+    seen = dq.data.features(data, "gradient-histograms", progress=False)
+    assert seen.together.equal(data.together)
+    # A camera that both classes have stays on one side too.
+    cameras = load(f"folder:{tmp_path / 'b'}", stream=True, size=8, group_by=r"cam\d+")
+    sides = [{name.split("/")[1].split("_")[0] for name in split.names} for split in (cameras.train, cameras.test)]
+    assert not sides[0] & sides[1] and sides[1]
+    with pytest.raises(ValueError, match="matches no part of 'ant/cam0_0.png'"):
+        load(f"folder:{tmp_path / 'b'}", size=8, group_by="place")
+    with pytest.raises(ValueError, match="is no regular expression"):
+        load(f"folder:{tmp_path / 'b'}", size=8, group_by="(")
+    with pytest.raises(ValueError, match="with group_by, val is a share"):
+        load(f"folder:{tmp_path / 'b'}", size=8, group_by="cam", val=3)
+
+
+def test_groups_on_both_sides_of_a_given_split_are_said(tmp_path):
+    for number, part in enumerate(("train", "test")):
+        for i in range(3):
+            for c, name in enumerate(("ant", "bee")):
+                save(tmp_path / "b" / part / name / f"cam{i}_{part}.png", 100 * c + 10 * number + i)
+    with pytest.warns(UserWarning, match=r"3 groups of pictures \(group_by\) are in train and in test"):
+        load(f"folder:{tmp_path / 'b'}", size=8, group_by=r"cam\d")
+
+
+def test_photographs_taken_within_seconds_belong_together(tmp_path):
+    for i, second in enumerate((0, 2, 3, 50, 52)):
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0x9003] = f"2026:05:01 10:00:{second:02}"
+        save(tmp_path / f"{i}.jpg", i, exif=exif)
+    save(tmp_path / "5.jpg", 5)
+    names = [f"{i}.jpg" for i in range(6)]
+    assert together_by(5.0, tmp_path, names).tolist() == [0, 0, 0, 1, 1, 2]
+    with pytest.raises(ValueError, match="no picture tells by its EXIF when it was taken"):
+        together_by(5, tmp_path, ["5.jpg"])
+
+
+def test_holding_out_keeps_one_and_takes_one():
+    labels = torch.tensor([0] * 10 + [1] * 2 + [2])
+    assert labels[held_out(labels, 0.2)].tolist() == [0, 0, 1]
+    together = torch.tensor([0] * 5 + [1] * 5 + [2, 2] + [3])
+    out = held_out(labels, 0.2, together)
+    assert labels[out].bincount(minlength=3).tolist() == [5, 0, 0]  # whole bursts; class 1 is one burst
