@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from math import nan
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import checked_range, checked_whole
+from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
+from dqroute.data.files.decoding import extensions
+from dqroute.data.files.tree import pictures
 from dqroute.models.device import resolve_device
 from dqroute.runs.run import Run
 
@@ -24,7 +28,7 @@ def classify(
     run: Run,
     files: Iterable[Picture] | Picture,
     *,
-    answer_at: float = 0.0,
+    answer_at: float | Mapping[str, float] = 0.0,
     adapt: bool = False,
     batch_size: int = 256,
     device: str = "auto",
@@ -34,8 +38,10 @@ def classify(
     Args:
         run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; its settings
             and weights are enough.
-        files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them.
-        answer_at: least probability of an answer, 0 to 1; below it the model abstains.
+        files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them;
+            or a folder, for all pictures in it, however deep.
+        answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
+            0 for those that are not named.
         adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
             (:mod:`dqroute.core.worlds`); a warning says where they are too few to tell, and nothing is adapted then.
         batch_size: pictures in memory at a time; device: where to compute.
@@ -46,9 +52,11 @@ def classify(
         read, which costs its own row alone.
     """
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
-    checked_range("answer_at", answer_at, 0, 1)
+    least = dict.fromkeys(names, 0.0)
+    for name, value in (answer_at if isinstance(answer_at, Mapping) else dict.fromkeys(names, answer_at)).items():
+        least[choose("class of answer_at", name, names)] = checked_range("answer_at", value, 0, 1)
     checked_whole("batch_size", batch_size, 1)
-    files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+    files = pictures_of(files) if isinstance(files, (str, os.PathLike)) else list(files)
     channels, size = model.mean.shape[1], model.size or (0, 1)
     if model.needs is not None:
         size = (model.needs.size, model.needs.size)
@@ -71,8 +79,20 @@ def classify(
     rows, answers = [], zip(*(column.tolist() for column in log_p.exp().max(dim=1)), strict=True)
     for file, problem in zip(files, problems, strict=True):
         p, label = (nan, None) if problem else next(answers)
-        rows.append((os.fspath(file), None if label is None else names[label], p, p >= answer_at, problem))
+        name = None if label is None else names[label]
+        rows.append((os.fspath(file), name, p, name is not None and p >= least[name], problem))
     return pd.DataFrame(rows, columns=["file", "class", "probability", "answered", "problem"])
+
+
+def pictures_of(place: Picture) -> list[Picture]:
+    """All pictures in a folder, however deep, sorted; anything else alone. ValueError for a folder without pictures."""
+    folder = Path(place).expanduser()
+    if not folder.is_dir():
+        return [place]
+    found = [folder / name.removeprefix("./") for name in sorted(pictures(folder, ".", Counter()))]
+    if not found:
+        raise ValueError(f"{folder} has no picture ({', '.join(extensions())}); give another folder, or files")
+    return list(found)
 
 
 def adapted(log_p: Tensor, rings: Tensor) -> Tensor:

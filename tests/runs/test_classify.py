@@ -60,11 +60,32 @@ def test_a_picture_that_cannot_be_read_costs_its_own_row_alone(served, tmp_path)
     table = dq.classify(copy, asked, device="cpu", batch_size=3)
     assert list(table["class"].isna()) == [False, True, False, True]
     assert list(table["answered"]) == [True, False, True, False]
-    assert (
-        "notes.png (no picture of a kind that is read here)" in table["problem"][1]
-        and "gone.jpg" in table["problem"][3]
-    )
+    assert "notes.png (no picture of a kind that is read here)" in table["problem"][1]
+    assert "gone.jpg" in table["problem"][3]
     assert [table["class"][0], table["class"][2]] == [files[0].parent.name, files[5].parent.name]
+
+
+def test_a_folder_or_a_generator_names_the_pictures_too(served, tmp_path):
+    _, copy, files, _ = served
+    whole = dq.classify(copy, files, device="cpu")
+    folder = files[0].parents[1]
+    for asked in (folder, (file for file in files)):
+        pd.testing.assert_frame_equal(dq.classify(copy, asked, device="cpu"), whole)
+    with pytest.raises(ValueError, match="has no picture"):
+        dq.classify(copy, tmp_path, device="cpu")
+
+
+def test_each_class_may_have_its_own_threshold(served):
+    _, copy, files, data = served
+    whole = dq.classify(copy, files, device="cpu")
+    name = whole["class"][0]
+    strict = dq.classify(copy, files, answer_at={name: 1.0}, device="cpu")
+    of_it = whole["class"] == name
+    assert not strict["answered"][of_it & (whole["probability"] < 1)].any() and strict["answered"][~of_it].all()
+    with pytest.raises(ValueError, match="unknown class of answer_at 'unicorn'"):
+        dq.classify(copy, files, answer_at={"unicorn": 0.5}, device="cpu")
+    with pytest.raises(ValueError, match="answer_at must lie between 0 and 1"):
+        dq.classify(copy, files, answer_at={data.class_names[0]: 95}, device="cpu")
 
 
 def test_below_the_threshold_the_model_abstains_but_still_says_its_guess(served):
