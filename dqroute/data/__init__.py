@@ -26,6 +26,7 @@ from dqroute.data.sets.folder import folder
 from dqroute.data.sets.glyphs import glyphs
 from dqroute.data.sets.lists import imagenet_lt, list_set, places_lt
 from dqroute.data.sets.photographs import photographs
+from dqroute.data.sets.table import table
 from dqroute.models.encoders import loaded
 
 __all__ = [
@@ -47,6 +48,7 @@ DATA_SETS: dict[str, Callable[..., ImageSet]] = {
     "cifar10": cifar10,
     "cifar100": cifar100,
     "folder": folder,
+    "table": table,
     "list": list_set,
     "imagenet-lt": imagenet_lt,
     "places-lt": places_lt,
@@ -55,7 +57,7 @@ DATA_SETS: dict[str, Callable[..., ImageSet]] = {
 
 
 def load(
-    name: str,
+    name: str | os.PathLike[str],
     *,
     imbalance: float | None | Literal["default"] = "default",
     seed: int = 0,
@@ -70,8 +72,8 @@ def load(
     """Load an image set and draw its long-tailed training split.
 
     Args:
-        name: one of :data:`~dqroute.data.DATA_SETS`; ``"folder:PATH"``, ``"list:PATH"``, ``"places-lt:PATH"`` and so
-            on also tell where the images are.
+        name: one of :data:`~dqroute.data.DATA_SETS`; ``"folder:PATH"``, ``"table:FILE"``, ``"places-lt:PATH"`` and so
+            on also tell where the images are. A path alone is taken for the folder or the table that it is.
         imbalance: largest over smallest class, at least 1; None takes all images there are. The default depends on
             the set: 100 for glyphs and CIFAR, None for the others.
         seed: decides which training images are drawn (and, for glyphs, what they look like).
@@ -86,12 +88,16 @@ def load(
         ValueError, TypeError: for an unknown name or a value out of range; for an option that the set does not have.
         FileNotFoundError: if the set is not on disk.
     """
+    name = os.fspath(name)
+    if (taken := taken_for(name)) is not None:
+        print(f"{name} is taken for {taken!r}")
+        name = taken
     if ":" in name:
         whole, (name, path) = name, name.split(":", 1)
         if root is not None:
             raise ValueError(f"{whole!r} names its folder; leave root out, or use load({name!r}, root=...)")
         root = path or None
-    choose("data set", name, [*DATA_SETS, "folder:PATH"])
+    choose("data set", name, [*DATA_SETS, "folder:PATH", "table:FILE"])
     options |= {} if root is None else {"root": root}
     shared = ["imbalance", "seed", "groups", "val", "backbone", "components", "views"]
     own = [option for option in inspect.signature(DATA_SETS[name]).parameters if option not in shared]
@@ -105,7 +111,20 @@ def load(
         # Read picture by picture, at the size that the backbone wants; what it makes of them fits into memory.
         options = {"stream": True, "size": loaded(backbone).preprocessing.size} | options
     data = DATA_SETS[name](seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
+    for note in data.notes:
+        print(f"{data.name}: {note}")
     return data if backbone is None else features(data, backbone, components=components, views=views)
+
+
+def taken_for(name: str) -> str | None:
+    """The set that a path alone is, ``"folder:PATH"`` or ``"table:FILE"``; None for a name, and where nothing is."""
+    if name in DATA_SETS:
+        return None
+    path = os.path.expanduser(name)
+    kinds = {".csv": "table", ".tsv": "table", ".parquet": "table"}
+    kind = "folder" if os.path.isdir(path) else kinds.get(os.path.splitext(path)[1].lower())
+    known = name.partition(":")[0] in DATA_SETS
+    return f"{kind}:{path}" if kind and not known and os.path.exists(path) else None
 
 
 def checked_imbalance(imbalance: object) -> float | None:

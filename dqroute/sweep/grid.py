@@ -117,8 +117,8 @@ def data_entry(item: Any) -> Entry:
     name, given, label = name_and_options("data", item)
     kind, _, path = name.partition(":")
     if not path or kind not in DATA_SETS:
-        alone = [known for known in DATA_SETS if known not in ("folder", "list")]
-        choose("data set", name, [*alone, "folder:PATH", "list:PATH"])
+        alone = [known for known in DATA_SETS if known not in ("folder", "list", "table")]
+        choose("data set", name, [*alone, "folder:PATH", "table:FILE", "list:PATH"])
     if path and "root" not in inspect.signature(DATA_SETS[kind]).parameters:
         raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
     # The notebook draws the training images from seed 0, so that all runs of a data set share them.

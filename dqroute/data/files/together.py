@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -61,7 +61,7 @@ def taken(file: Path) -> datetime | None:
         return None
 
 
-def shared(parts: dict[str, Sequence[int]]) -> dict[tuple[str, str], int]:
+def shared(parts: Mapping[str, Sequence[int]]) -> dict[tuple[str, str], int]:
     """How many groups two parts share, where they share any, of the group of each picture in each part."""
     sets = {part: set(ids) for part, ids in parts.items()}
     pairs = [(a, b) for i, a in enumerate(sets) for b in list(sets)[i + 1 :]]

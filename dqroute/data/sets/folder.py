@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from dqroute.core.checks import checked_range
 from dqroute.data.draw import Draw
-from dqroute.data.files.copies import leaks
-from dqroute.data.files.holding_out import held_out
-from dqroute.data.files.listing import Listing, check_classes, set_of_files
+from dqroute.data.files.dividing import own_set
+from dqroute.data.files.listing import check_classes
 from dqroute.data.files.reading import listed
-from dqroute.data.files.together import shared, together_by
+from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import read_tree
 from dqroute.data.image_set import ImageSet
-
-TEST = 0.2  # share of each class that is held out for testing, where there are no test images
 
 
 def folder(
@@ -80,63 +71,12 @@ def folder(
     if "test" not in parts and "val" in parts:
         parts["test"] = parts.pop("val")
         notes.append("the val folder is what is tested on: there is no test folder")
-    if test is not None and "test" in parts:
-        raise ValueError(f"{name} has test images of its own; leave test={test} out, or take those away")
-    check_classes(parts, {part: part for part in parts}, "class") if "test" in parts else None
-    class_names = tuple(parts["train"])
-    listings = {}
-    for part, images in parts.items():
-        members = [images.get(of, []) for of in class_names]
-        labels = torch.arange(len(members)).repeat_interleave(torch.tensor([len(files) for files in members]))
-        listings[part] = Listing([file for files in members for file in files], labels)
-    together = groups_of(group_by, base, listings)
-    identity: dict[str, Any] = {"name": "folder", "version": 1}
-    if "test" not in listings:
-        identity["test"] = checked_range("test", TEST if test is None else test, 0.01, 0.9)
-        together = hold_out("test", identity["test"], listings, together, class_names, seed, notes)
-    if together is not None and isinstance(val, float):
-        identity |= {"held_out": val}
-        together, val = hold_out("val", val, listings, together, class_names, seed, notes), None
-    elif together is not None and val is not None:
-        raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {val}")
+    if "test" in parts:
+        check_classes(parts, {part: part for part in parts}, "class")
+    together, identity = None, {"name": "folder", "version": 1}
     if group_by is not None:
-        identity["group_by"] = group_by
-    for said in leaks(base, listings, class_names):
-        warnings.warn(said, stacklevel=3)
-    draw = Draw(imbalance, seed, groups, val, n_max, order)
-    options: dict[str, Any] = {"size": size, "stream": stream, "flip": flip, "together": together, "notes": notes}
-    return set_of_files(name, base, listings, class_names, draw, identity, **options)
-
-
-def groups_of(group_by: str | float | None, base: Path, listings: dict[str, Listing]) -> Tensor | None:
-    """The group of each training picture, int64 ``[N]``; a warning says which parts share groups."""
-    if group_by is None:
-        return None
-    names = [name for listing in listings.values() for name in listing.names]
-    ids = together_by(group_by, base, names).split([len(listing.names) for listing in listings.values()])
-    by_part = dict(zip(listings, ids, strict=True))
-    for (one, other), number in shared({part: of.tolist() for part, of in by_part.items()}).items():
-        leak = f"{number:,} groups of pictures (group_by) are in {one} and in {other}"
-        warnings.warn(f"{leak}: what is measured there is partly memory", stacklevel=4)
-    return by_part["train"]
-
-
-def hold_out(
-    part: str,
-    share: float,
-    listings: dict[str, Listing],
-    together: Tensor | None,
-    class_names: tuple[str, ...],
-    seed: int,
-    notes: list[str],
-) -> Tensor | None:
-    """Move a share of the training pictures into a part of its own; returns the groups of those that stay."""
-    names, labels = listings["train"]
-    out = held_out(labels, share, together, seed)
-    for of, mask in (("train", ~out), (part, out)):
-        listings[of] = Listing([names[i] for i in mask.nonzero().flatten().tolist()], labels[mask])
-    whole = ", whole groups" if together is not None else ""
-    notes.append(f"{int(out.sum()):,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
-    if none := [name for c, name in enumerate(class_names) if not (labels[out] == c).any()]:
-        notes.append(f"no picture of {listed(none)} is among them: there is one alone, or all belong together")
-    return None if together is None else together[~out]
+        names = [file for images in parts.values() for files in images.values() for file in files]
+        together = dict(zip(names, together_by(group_by, base, names).tolist(), strict=True))
+        identity |= {"group_by": group_by}
+    draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "flip": flip}
+    return own_set(name, base, parts, together, test, draw, identity, notes, **options)

@@ -1,0 +1,97 @@
+"""Pictures of one's own, by class, to a set: divided where nobody has divided them, groups kept whole, leaks said."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqroute.core.checks import checked_range
+from dqroute.data.draw import Draw
+from dqroute.data.files.copies import leaks
+from dqroute.data.files.holding_out import held_out
+from dqroute.data.files.listing import Listing, set_of_files
+from dqroute.data.files.reading import listed
+from dqroute.data.files.together import shared
+from dqroute.data.image_set import ImageSet
+
+TEST = 0.2  # share of each class that is held out for testing, where there are no test images
+
+
+def own_set(
+    name: str,
+    base: Path,
+    parts: Mapping[str, Mapping[str, list[str]]],
+    together: Mapping[str, int] | None,
+    test: float | None,
+    draw: Draw,
+    identity: dict[str, Any],
+    notes: list[str],
+    **options: Any,
+) -> ImageSet:
+    """The set of some pictures below ``base``; a warning names those that leak from one part into another.
+
+    Args:
+        parts: of ``"train"`` and perhaps ``"val"`` and ``"test"``, the pictures of each class of ``train``.
+        together: the number of each picture's group; None where each stands alone.
+        test: share of each class that is held out where there is no test part, ``TEST`` if None.
+        draw: with groups its ``val`` is a share of each class, held out by whole groups.
+        identity, notes, options: see :func:`~dqroute.data.files.listing.set_of_files`.
+    """
+    if test is not None and "test" in parts:
+        raise ValueError(f"{name} has test images of its own; leave test={test} out, or take those away")
+    class_names, listings = tuple(parts["train"]), dict[str, Listing]()
+    for part, images in parts.items():
+        members = [images.get(of, []) for of in class_names]
+        labels = torch.arange(len(members)).repeat_interleave(torch.tensor([len(files) for files in members]))
+        listings[part] = Listing([file for files in members for file in files], labels)
+    groups = groups_of(together, listings)
+    if "test" not in listings:
+        identity["test"] = checked_range("test", TEST if test is None else test, 0.01, 0.9)
+        groups = hold_out("test", identity["test"], listings, groups, class_names, draw.seed, notes)
+    if groups is not None and isinstance(draw.val, float):
+        identity["held_out"] = draw.val
+        groups = hold_out("val", draw.val, listings, groups, class_names, draw.seed, notes)
+        draw = replace(draw, val=None)
+    elif groups is not None and draw.val is not None:
+        raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
+    for said in leaks(base, listings, class_names):
+        warnings.warn(said, stacklevel=4)
+    return set_of_files(name, base, listings, class_names, draw, identity, together=groups, notes=notes, **options)
+
+
+def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> Tensor | None:
+    """The group of each training picture, int64 ``[N]``; a warning says which parts share groups."""
+    if together is None:
+        return None
+    by_part = {part: [together[name] for name in listing.names] for part, listing in listings.items()}
+    for (one, other), number in shared(by_part).items():
+        leak = f"{number:,} groups of pictures (group_by) are in {one} and in {other}"
+        warnings.warn(f"{leak}: what is measured there is partly memory", stacklevel=5)
+    return torch.tensor(by_part["train"])
+
+
+def hold_out(
+    part: str,
+    share: float,
+    listings: dict[str, Listing],
+    together: Tensor | None,
+    class_names: tuple[str, ...],
+    seed: int,
+    notes: list[str],
+) -> Tensor | None:
+    """Move a share of the training pictures into a part of its own; returns the groups of those that stay."""
+    names, labels = listings["train"]
+    out = held_out(labels, share, together, seed)
+    for of, mask in (("train", ~out), (part, out)):
+        listings[of] = Listing([names[i] for i in mask.nonzero().flatten().tolist()], labels[mask])
+    whole = ", whole groups" if together is not None else ""
+    notes.append(f"{int(out.sum()):,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
+    if none := [name for c, name in enumerate(class_names) if not (labels[out] == c).any()]:
+        notes.append(f"no picture of {listed(none)} is among them: there is one alone, or all belong together")
+    return None if together is None else together[~out]

@@ -1,0 +1,180 @@
+"""Any pictures named by a table: a spreadsheet's export with a path and a label a row."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dqroute.core.checks import choose
+from dqroute.data.draw import Draw
+from dqroute.data.files.dividing import own_set
+from dqroute.data.files.reading import listed
+from dqroute.data.files.together import together_by
+from dqroute.data.files.tree import PARTS
+from dqroute.data.image_set import ImageSet
+
+# What the columns are taken to be if they are called so, in small letters.
+COLUMNS = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path"),
+    "label": ("label", "class", "category", "species"),
+    "split": ("split", "part", "subset"),
+    "group": ("group", "burst", "camera", "location", "patient", "sequence"),
+}
+
+
+def table(
+    *,
+    imbalance: float | None = None,
+    seed: int = 0,
+    groups: str = "auto",
+    val: float | int | None = None,
+    root: str | os.PathLike[str] | None = None,
+    images: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    size: int | None = None,
+    stream: bool | None = None,
+    n_max: int | None = None,
+    order: str = "label",
+    flip: bool = True,
+    test: float | None = None,
+    group_by: str | float | None = None,
+) -> ImageSet:
+    """Pictures by a CSV, TSV or Parquet file: a row each, with its path and its label, perhaps its split and its group.
+
+    Paths are absolute, or start from the table's folder; either slash will do, and so will UTF-8, UTF-16 and Windows'
+    Latin alphabet. Labels are text or numbers. Where no column says ``train``, ``val`` or ``test``, a share of each
+    class is held out for testing.
+
+    Args:
+        imbalance, seed, groups, val, n_max, order: see :class:`dqroute.data.draw.Draw`.
+        root: the table; images: the folder that paths start from, unless it is the table's own.
+        columns: which column is the path, the label, the split, the group, where they are called otherwise:
+            ``{"path": "Datei", "label": "Art"}``.
+        size, stream, flip, test, group_by: see :func:`dqroute.data.sets.folder.folder`; a column of groups takes the
+            place of ``group_by``.
+
+    Raises:
+        FileNotFoundError: if there is no such table, or a picture is missing.
+        ValueError: for a table that cannot be read, without these columns, or with rows that make no sense; for
+            a picture that stands there twice with two labels.
+    """
+    if root is None:
+        raise ValueError('the table set needs a file: load("table:FILE") or load("table", root=FILE)')
+    file = Path(root).expanduser()
+    rows = columns_of(file, read_rows(file), columns or {})
+    place = Path(images).expanduser() if images is not None else file.parent
+    paths = [os.path.normpath(os.path.join(place.absolute(), path)) for path in rows["path"]]
+    base = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
+    names = [Path(path).relative_to(base).as_posix() for path in paths]
+    labels, notes = told_once(file, names, rows["label"]), list[str]()
+    if (twice := len(names) - len(labels)) > 0:
+        notes.append(f"{twice:,} rows say again what others said, and are left out")
+    parts = by_part(file, names, labels, rows.get("split"))
+    together, identity = None, {"name": "table", "version": 1}
+    if "group" in rows:
+        if group_by is not None:
+            raise ValueError(
+                f"{file.name} has a column of groups; leave group_by={group_by!r} out, or rename the column"
+            )
+        number = {key: index for index, key in enumerate(dict.fromkeys(rows["group"]))}
+        together = {name: number[key] for name, key in zip(names, rows["group"], strict=True)}
+    elif group_by is not None:
+        together = dict(zip(labels, together_by(group_by, base, list(labels)).tolist(), strict=True))
+    told = repr([sorted(labels.items()), together and sorted(together.items()), sorted(parts), test])
+    identity |= {"rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
+    draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "flip": flip}
+    return own_set(file.stem, base, parts, together, test, draw, identity, notes, **options)
+
+
+def read_rows(file: Path) -> Any:
+    """The table, all of it text; see :func:`table` for errors."""
+    import pandas as pd  # here, because it takes its time to import
+
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no table {file}")
+    if file.suffix.lower() == ".parquet":
+        try:
+            return pd.read_parquet(file).astype("string")
+        except Exception as error:  # of many kinds: no engine, a damaged file
+            raise ValueError(f"cannot read {file} ({error}); write it as CSV") from error
+    content = file.read_bytes()
+    utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for encoding in ("utf-16",) if utf16 else ("utf-8-sig", "cp1252"):
+        try:
+            first = content.decode(encoding).lstrip("\r\n").partition("\n")[0]
+        except UnicodeDecodeError:
+            continue
+        # The separator that the first line has most of.
+        separator = max("\t;,", key=first.count)
+        try:
+            return pd.read_csv(file, sep=separator, dtype="string", encoding=encoding, keep_default_na=False)
+        except Exception as error:
+            raise ValueError(f"{file} is no table that can be read ({error}); write it anew as CSV") from error
+    raise ValueError(f"{file} is neither UTF-8 nor UTF-16 nor Windows' Latin alphabet; write it anew as UTF-8")
+
+
+def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> dict[str, list[str]]:
+    """The columns that are asked for, by what they are; ValueError without a path and a label in each row."""
+    for what in given:
+        choose("kind of column", what, COLUMNS)
+    there = {str(name).strip(): name for name in rows.columns}
+    found: dict[str, list[str]] = {}
+    for what, usual in COLUMNS.items():
+        name = given.get(what)
+        if name is not None:
+            choose(f"column of {file.name}", name, there)
+        else:
+            fitting = [real for real in there if real.lower() in usual]
+            name = min(fitting, key=lambda real: usual.index(real.lower())) if fitting else None
+        if name is not None:
+            found[what] = [str(value).strip() for value in rows[there[name]].fillna("")]
+        elif what in ("path", "label"):
+            raise ValueError(
+                f"{file.name} has no column {what!r}; it has {listed(list(there))}: name the one that is it, "
+                f'columns={{"{what}": …}}'
+            )
+    for what in found.keys() & {"path", "label"}:
+        if empty := [number for number, value in enumerate(found[what], start=2) if not value]:
+            raise ValueError(f"{file.name} has no {what} in row {listed(empty)}; add it, or remove the row")
+    if not found["path"]:
+        raise ValueError(f"{file.name} has no row below its head")
+    found["path"] = [path.replace("\\", "/") for path in found["path"]]
+    return found
+
+
+def told_once(file: Path, names: list[str], labels: list[str]) -> dict[str, str]:
+    """The label of each picture, in the table's order; ValueError for one that has two."""
+    once: dict[str, str] = {}
+    for name, label in zip(names, labels, strict=True):
+        if once.setdefault(name, label) != label:
+            raise ValueError(f"{file.name} calls {name!r} {once[name]!r} and {label!r}; a picture has one label here")
+    return once
+
+
+def by_part(
+    file: Path, names: list[str], labels: dict[str, str], split: list[str] | None
+) -> dict[str, dict[str, list[str]]]:
+    """The pictures of each part by class, all for training without a split; classes sorted, numbers by their value."""
+    classes = sorted(set(labels.values()), key=lambda name: (not name.isdecimal(), name.isdecimal() * len(name), name))
+    where = dict.fromkeys(names, "train")
+    for name, said in zip(names, split or [], strict=bool(split)):
+        if said.lower() not in PARTS:
+            valid = "train, val and test"
+            raise ValueError(f"{file.name} has the split {said!r} for {name!r}; what is known are {valid}")
+        where[name] = PARTS[said.lower()]
+    parts: dict[str, dict[str, list[str]]] = {}
+    for part in ("train", "val", "test"):
+        if part == "train" or part in where.values():
+            parts[part] = {of: [] for of in classes}
+    for name, label in labels.items():
+        parts[where[name]][label].append(name)
+    counts = Counter({of: len(files) for of, files in parts["train"].items()})
+    if empty := [of for of in classes if not counts[of]]:
+        raise ValueError(f"{file.name} has no training picture of class {listed(empty)}; add some, or remove the class")
+    if "test" not in parts and "val" in parts:
+        parts["test"] = parts.pop("val")
+    return parts

@@ -1,0 +1,105 @@
+"""Tables of pictures, as spreadsheets write them."""
+
+import pytest
+import torch
+from PIL import Image
+
+from dqroute.data import load
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Five pictures each of an oak and an ash, in a folder beside the table."""
+    (tmp_path / "pictures").mkdir()
+    for i in range(10):
+        pixels = torch.randint(256, (8, 8, 3), generator=torch.Generator().manual_seed(i), dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / f"{i}.png")
+    return tmp_path
+
+
+def rows(slash="/", label=("oak", "ash é")):
+    return [(f"pictures{slash}{i}.png", label[i % 2], f"cam{i // 2}") for i in range(10)]
+
+
+def write(place, lines, head="path,label,group", separator=",", encoding="utf-8", name="table.csv"):
+    text = "\r\n".join([head.replace(",", separator), *(separator.join(line) for line in lines)])
+    (place / name).write_bytes(text.encode(encoding))
+    return place / name
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_what_spreadsheets_write_is_read(pictures, encoding, separator):
+    lines = [line[:2] for line in rows("\\")]
+    file = write(pictures, lines, "Path,Label", separator, encoding)
+    data = load(f"table:{file}", size=8)
+    assert data.class_names == ("ash é", "oak") and data.name == "table"
+    assert len(data.train) == 8 and len(data.test) == 2
+
+
+def test_a_path_alone_is_taken_for_the_table_that_it_is(pictures, capsys):
+    file = write(pictures, rows())
+    assert load(file, size=8).identity == load(f"table:{file}", size=8).identity
+    assert f"is taken for 'table:{file}'" in capsys.readouterr().out
+    assert "are held out as test" in (load(file, size=8), capsys.readouterr().out)[1]
+
+
+def test_groups_of_a_column_stay_together(pictures):
+    file = write(pictures, [(f"pictures/{i}.png", "oak" if i < 6 else "ash", f"cam{i // 2}") for i in range(10)])
+    data = load(f"table:{file}", size=8, stream=True, test=0.4)
+    sides = [{int(name.split("/")[-1].removesuffix(".png")) // 2 for name in s.names} for s in (data.train, data.test)]
+    assert not sides[0] & sides[1] and sides[1] and len(data.together) == len(data.train)
+    with pytest.raises(ValueError, match="has a column of groups; leave group_by="):
+        load(f"table:{file}", group_by="cam")
+
+
+def test_the_table_may_say_the_split_and_call_its_columns_otherwise(pictures):
+    lines = [(str(pictures / path), label, "Train" if i < 6 else "valid" if i < 8 else "TEST")
+             for i, (path, label, _) in enumerate(rows())]  # fmt: skip
+    file = write(pictures, lines, "Datei,Art,split")
+    asked = {"columns": {"path": "Datei", "label": "Art"}, "size": 8}
+    data = load(f"table:{file}", **asked)
+    assert [len(split) for split in (data.train, data.val, data.test)] == [6, 2, 2]
+    with pytest.raises(ValueError, match="has no column 'path'; it has 'Datei', 'Art', 'split': name the one"):
+        load(f"table:{file}")
+    with pytest.raises(ValueError, match="unknown column of table.csv 'Dateien' .*did you mean 'Datei'"):
+        load(f"table:{file}", columns={"path": "Dateien", "label": "Art"})
+    with pytest.raises(ValueError, match="has test images of its own; leave test=0.3 out"):
+        load(f"table:{file}", test=0.3, **asked)
+
+
+def test_parquet_is_read_or_the_way_on_is_named(pictures):
+    pd = pytest.importorskip("pandas")
+    file = pictures / "table.parquet"
+    try:
+        pd.DataFrame(rows(), columns=["path", "label", "group"]).to_parquet(file)
+    except ImportError:
+        file.write_bytes(b"PAR1")
+        with pytest.raises(ValueError, match="write it as CSV"):
+            load(f"table:{file}")
+    else:
+        assert len(load(f"table:{file}", size=8).train) == 8
+
+
+@pytest.mark.parametrize(
+    ("lines", "head", "said"),
+    [
+        ([("pictures/0.png", "")], "path,label", "has no label in row 2; add it"),
+        ([], "path,label", "has no row below its head"),
+        ([("pictures/0.png", "oak"), ("pictures/0.png", "ash")], "path,label", "calls 'pictures/0.png'|calls '0.png'"),
+        ([("pictures/0.png", "oak", "held")], "path,label,split", "has the split 'held' for"),
+        ([("pictures/99.png", "oak"), ("pictures/1.png", "ash")], "path,label", "99.png"),
+        ([("pictures/0.png", "oak", "test"), ("pictures/1.png", "ash", "train")], "path,label,split", "class 'oak'"),
+    ],
+)
+def test_rows_that_make_no_sense_are_named(pictures, lines, head, said):
+    file = write(pictures, lines, head)
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        load(f"table:{file}", size=8)
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no table"):
+        load(f"table:{tmp_path / 'gone.csv'}")
+    with pytest.raises(ValueError, match="needs a file"):
+        load("table:")
