@@ -15,7 +15,7 @@ from dqroute.data.feature_set import features
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
 from dqroute.models.device import resolve_device, uses_bf16
-from dqroute.models.encoders import is_encoder, loaded
+from dqroute.models.encoders import BUNDLED, is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.runs.locking import LOCK
@@ -50,7 +50,8 @@ def fit(
     Args:
         method: a name from :data:`dqroute.methods.base.METHODS`.
         data: from :func:`dqroute.load`. With ``backbone=`` a pretrained encoder (:mod:`dqroute.models.encoders`) its
-            features are computed, or read where they were computed before, and heads trained on them.
+            features are computed, or read where they were computed before, and heads trained on them. So it is with the
+            bundled one for folders and tables of one's own, unless a backbone, weights or a preset are asked for.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
         preset: ``"features"``, ``"laptop"``, ``"short"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see
@@ -81,6 +82,13 @@ def fit(
     with processes.ending_together():
         where = resolve_device(device)
         heads: Run | None = None
+        if starts_pretrained(data, preset, changes):
+            changes |= {"backbone": BUNDLED}
+            if processes.main:
+                print(
+                    f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network, "
+                    f"backbone={BUNDLED!r}; backbone='resnet8', say, or a preset trains one from nothing"
+                )
         if is_encoder(changes.get("backbone")):
             with processes.main_first():
                 seen = features(data, changes["backbone"], device=device, progress=progress)
@@ -129,6 +137,13 @@ def fit(
         with suppress(OSError):
             (run.folder / LOCK).unlink(missing_ok=True)
     return run
+
+
+def starts_pretrained(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> bool:
+    """Whether a training starts from the bundled network unasked: on pictures of one's own, if nothing else is said."""
+    said = preset is not None or any(changes.get(name) is not None for name in ("backbone", "pretrained", "tune"))
+    own = data.identity.get("name") in ("folder", "table") and data.encoding is None
+    return own and not said and data.shape[0] == 3
 
 
 def problem_of(data: ImageSet, settings: Settings, heads: Run | None = None) -> Problem:

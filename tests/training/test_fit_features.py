@@ -259,3 +259,19 @@ def test_a_gaussian_trains_nothing_and_is_a_run_like_any_other(seen, runs_dir):
     assert run.finished and run.epochs == [] and run.seconds == 0
     assert dq.fit("gaussian", seen, runs_dir=runs_dir, **QUIET).folder == run.folder
     assert dq.fit("gaussian", seen, runs_dir=runs_dir, ridge=1.0, **QUIET).folder != run.folder
+
+
+def test_pictures_of_ones_own_start_from_the_bundled_network(seen, tmp_path, runs_dir, capsys, monkeypatch):
+    """Unless anything else is asked for; other sets do not."""
+    monkeypatch.setattr("dqroute.training.fit.BUNDLED", HISTOGRAMS)
+    for i in range(12):
+        place = tmp_path / "pets" / ("ant", "bee")[i % 2] / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pixels = torch.randint(256, (16, 16, 3), generator=torch.Generator().manual_seed(i), dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(place)
+    data = dq.load(tmp_path / "pets", size=16)
+    run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, **QUIET)
+    assert "pets: 10 pictures of one's own start from a pretrained network" in capsys.readouterr().out
+    assert isinstance(run.model.network, Heads) and dq.evaluate(run).images == 2
+    scratch = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, backbone="resnet8", **QUIET)
+    assert not isinstance(scratch.model.network, Heads)

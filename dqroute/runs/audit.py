@@ -1,0 +1,75 @@
+"""What a training leaves behind tells of the pictures themselves: labels that look wrong."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from dqroute.core.outputs import ExpertOutputs
+from dqroute.data.disk import read_tensors
+from dqroute.data.image_set import FeatureSplit, ImageSet
+from dqroute.methods.base import Method
+from dqroute.runs.evaluate import checked_data
+from dqroute.runs.run import JUDGED, Run
+
+
+def suspect_labels(run: Run, data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
+    """Training pictures whose label the model doubts that never saw them, the most doubtful first.
+
+    A picture is suspect if another class is at least as probable, out of fold, as that class is for its own pictures on
+    average (confident learning, Northcutt et al., 2021): a bar for each class, so that rare classes are heard too.
+
+    Args:
+        run: a finished run on features, judged out of fold; data: its image set, unless the run has it.
+        most: how many rows at most.
+
+    Returns:
+        A row a picture: ``file`` (or ``image``, its number, where no files are known), ``label``, ``says`` the class
+        that it looks like, and the probabilities of both.
+
+    Raises:
+        ValueError: if the run has no predictions out of fold, or the data are not its own.
+    """
+    data = checked_data(run, data, "test")
+    path = run.folder / JUDGED
+    if not path.is_file():
+        raise ValueError(
+            f"{run!r} has no predictions out of fold; train on features, as in dq.load(..., backbone="
+            "'efficientnet-lite0'), with folds of 2 or more"
+        )
+    kept, _ = read_tensors(path)
+    labels, model, names = kept["labels"], run.model, run.settings["class_names"]
+    outputs = ExpertOutputs(kept["logits"].float())
+    # Of methods without a fusion of their own the calibrated mean is what is known best.
+    own = type(model).fuse is not Method.fuse
+    log_p = model.fuse(outputs).log_probability if own else model.calibration(outputs.logits.mean(dim=0))
+    p = log_p.exp()
+    index = torch.arange(len(labels))
+    of_label = p[index, labels]
+    counts = labels.bincount(minlength=len(names)).clamp_min(1)
+    bar = torch.zeros(len(names), dtype=p.dtype).index_add_(0, labels, of_label) / counts
+    # Classes of which nobody judged a picture have no bar to reach.
+    bar[labels.bincount(minlength=len(names)) == 0] = torch.inf
+    over = p.masked_fill(p < bar, 0)
+    best, says = over.max(dim=1)
+    doubtful = ((best > 0) & (says != labels)).nonzero().flatten()
+    order = doubtful[(best - of_label)[doubtful].argsort(descending=True)][:most]
+    rows = []
+    for i in order.tolist():
+        image = int(kept["images"][i])
+        rows.append((where(data, image), names[labels[i]], names[says[i]], of_label[i].item(), best[i].item()))
+    column = "image" if data is None or file_of(data, 0) is None else "file"
+    return pd.DataFrame(rows, columns=[column, "label", "says", "probability of label", "probability"])
+
+
+def file_of(data: ImageSet, image: int) -> str | None:
+    """The file of a training picture, below the set's folder; None where it is not known."""
+    split = data.train.pictures if isinstance(data.train, FeatureSplit) else data.train
+    names = getattr(split, "names", None)
+    return None if names is None else names[image]
+
+
+def where(data: ImageSet | None, image: int) -> str | int:
+    """What a training picture is called by: its file, or its number."""
+    name = None if data is None else file_of(data, image)
+    return image if name is None else name
