@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from torch import Tensor
 from dqroute.core.checks import checked_range
 from dqroute.data.draw import Draw
 from dqroute.data.files.copies import leaks
+from dqroute.data.files.decoding import opened
 from dqroute.data.files.holding_out import held_out
 from dqroute.data.files.listing import Listing, set_of_files
 from dqroute.data.files.reading import listed
 from dqroute.data.files.together import shared
 from dqroute.data.image_set import ImageSet
 
+SEEN = 160  # side in pixels of the squares that pictures of many sizes are seen as
 TEST = 0.2  # share of each class that is held out for testing, where there are no test images
 
 
@@ -60,9 +63,31 @@ def own_set(
         draw = replace(draw, val=None)
     elif groups is not None and draw.val is not None:
         raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
+    if options.get("size") is None and options.get("stream") is not False:
+        shapes = shapes_of(base, [name for listing in listings.values() for name in listing.names])
+        if len(shapes) > 1 or any(width != height for width, height in shapes):
+            options |= {"size": SEEN, "stream": True}
+            notes.append(
+                f"pictures are of {len(shapes):,} sizes or no squares: they stay in their files and are seen as squares "
+                f"of {SEEN} pixels; size= makes it another, stream=False wants squares of one size"
+            )
     for said in leaks(base, listings, class_names):
         warnings.warn(said, stacklevel=4)
     return set_of_files(name, base, listings, class_names, draw, identity, together=groups, notes=notes, **options)
+
+
+def shapes_of(base: Path, names: list[str]) -> set[tuple[int, int]]:
+    """Widths and heights of those pictures that can be read."""
+
+    def shape(name: str) -> tuple[int, int] | None:
+        try:
+            with opened(base / name) as image:
+                return image.size
+        except Exception:  # what is wrong with a file is said when it is read
+            return None
+
+    with ThreadPoolExecutor(16) as pool:
+        return {found for found in pool.map(shape, names) if found is not None}
 
 
 def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> Tensor | None:

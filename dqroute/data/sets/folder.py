@@ -47,9 +47,10 @@ def folder(
             one image of a class that has two.
         group_by: which pictures belong together, and are never on both sides of a division: a regular expression on the
             path, or seconds between photographs; see :func:`dqroute.data.files.together.together_by`.
-        size: side in pixels to which images are cropped (centred square) and resized. Not needed when all images
-            are squares of one size.
-        stream: whether to leave images in their files; None does so if they would take more than 8 GiB of memory.
+        size: side in pixels to which images are cropped (centred square) and resized; unless given that of the images,
+            if all are squares of one size, else 160.
+        stream: whether to leave images in their files; None does so if they would take more than 8 GiB of memory, or
+            differ in size and none is given.
             Streamed images that differ in size are resized even without ``size``, and a file that cannot be read is
             found when it is its turn.
         flip: whether training may swap left and right; False for writing, and whatever else has a hand.

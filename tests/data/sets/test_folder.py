@@ -171,18 +171,21 @@ def test_left_and_right_are_swapped_unless_told_otherwise(tree, stream):
     assert usual.identity == upright.identity
 
 
-def test_a_common_square_size_is_taken_and_any_other_asks_for_one(tree):
+def test_a_common_square_size_is_taken_and_pictures_of_many_sizes_stay_in_their_files(tree):
     for file in tree.rglob("*.png"):
         save(file, size=(24, 24))
     data = load(f"folder:{tree}")
     assert data.shape == (3, 24, 24)
     assert data.augmentation.padding == 3
     save(tree / "train" / "bee" / "1.png", size=(30, 20))
+    many = load(f"folder:{tree}")
+    assert many.shape == (3, 160, 160) and many.identity["stream"]
+    assert any("pictures are of 2 sizes" in note for note in many.notes)
     with pytest.raises(ValueError, match=r"train/bee/1.png \(30x20\), others 24x24; pass size="):
-        load(f"folder:{tree}")
+        load(f"folder:{tree}", stream=False)
     save(tree / "train" / "ant" / "0.png", size=(30, 20))
     with pytest.raises(ValueError, match="train/ant/0.png is 30x20, not a square; pass size="):
-        load(f"folder:{tree}")
+        load(f"folder:{tree}", stream=False)
     assert load(f"folder:{tree}", size=10).shape == (3, 10, 10)
 
 
