@@ -68,7 +68,7 @@ def own_set(
         if len(shapes) > 1 or any(width != height for width, height in shapes):
             options |= {"size": SEEN, "stream": True}
             notes.append(
-                f"pictures are of {len(shapes):,} sizes or no squares: they stay in their files and are seen as squares "
+                f"pictures are of {len(shapes):,} sizes or no squares: they stay in their files, seen as squares "
                 f"of {SEEN} pixels; size= makes it another, stream=False wants squares of one size"
             )
     for said in leaks(base, listings, class_names):
