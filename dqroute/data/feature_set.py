@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +147,13 @@ def content_keys(split: Split | FileSplit) -> list[bytes]:
         shape = f"{list(split.images.shape[1:])}".encode()
         return [key_of(shape + image.contiguous().numpy().tobytes()) for image in split.images]
 
+    how = b"" if split.fit == "crop" else split.fit.encode()
+
     def of_files(part: Sequence[str]) -> list[bytes | Exception]:
         found: list[bytes | Exception] = []
         for file in part:
             try:
-                found.append(key_of((split.base / file).read_bytes()))
+                found.append(key_of(how + (split.base / file).read_bytes()))
             except OSError as error:
                 found.append(error)
         return found
@@ -167,9 +170,8 @@ def pictures(split: Split | FileSplit, indices: Sequence[int], size: int, kind: 
     """Some pictures as an encoder takes them, uint8 ``[B, 3, size, size]``, in batches; ``kind`` of interpolation."""
     parts = torch.tensor(list(indices), dtype=torch.int64).split(BATCH) if len(indices) else ()
     if isinstance(split, FileSplit):
-        yield from read_ahead(
-            parts, split.names, split.base, lambda file, _: read_rgb(file, size, kind=kind), size, threads=cores()
-        )
+        square = partial(read_rgb, side=size, kind=kind, fit=split.fit)
+        yield from read_ahead(parts, split.names, split.base, lambda file, _: square(file), size, threads=cores())
     else:
         for part in parts:
             yield as_wanted(split.images[part], size, kind)

@@ -57,7 +57,8 @@ class Problem:
         channels: of the images; mean, std: their pixels' mean and standard deviation by channel, in 0 to 255.
         backbone, shared_depth, branch_width: see :class:`~dqroute.models.experts.ExpertNetwork`.
         size: height and width of the images, which prediction asks for again; None takes any.
-        scale: of cosine classifiers.
+        scale: of cosine classifiers; fit: how pictures became squares, see
+            :func:`dqroute.data.files.decoding.read_rgb`.
         tune, components: of a backbone that is a pretrained encoder and trained on, see
             :class:`~dqroute.models.encoders.Trunk`.
         encoder: where the network reads the features of a pretrained encoder: what prediction from pictures needs.
@@ -80,6 +81,7 @@ class Problem:
     folds: int = 0
     difficulty: tuple[float, ...] | None = None
     scale: float = COSINE_SCALE
+    fit: str = "crop"
 
 
 class Method(nn.Module):
@@ -138,7 +140,7 @@ class Method(nn.Module):
         self.register_buffer("mean", torch.tensor(problem.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(problem.std).view(1, -1, 1, 1))
         self.progress = 0.0
-        self.size = problem.size
+        self.size, self.fit = problem.size, problem.fit
         # Set by the run to what its training was asked for; "auto" is settled by the machine that predicts.
         self.precision = "fp32"
         self._folded = Folded()

@@ -38,8 +38,8 @@ def classify(
     Args:
         run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; its settings
             and weights are enough.
-        files: pictures, or one, of any kind and size, cropped to a centred square and resized as the model wants them;
-            or a folder, for all pictures in it, however deep.
+        files: pictures, or one, of any kind and size, made squares as those were that the model learned from; or a
+            folder, for all pictures in it, however deep.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
             0 for those that are not named.
         adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
@@ -70,7 +70,7 @@ def classify(
     problems: list[str] = []
     said = [torch.empty(0, len(names))]
     for start in range(0, len(files), batch_size):
-        images, wrong = read_what_can_be(files[start : start + batch_size], size[0], kind)
+        images, wrong = read_what_can_be(files[start : start + batch_size], size[0], kind, model.fit)
         problems += wrong
         said += [model.predict(images).probabilities] if len(images) else []
     log_p = torch.cat(said).log()
@@ -104,13 +104,13 @@ def adapted(log_p: Tensor, rings: Tensor) -> Tensor:
     return reweighed(log_p, rings, shares.share)
 
 
-def read_what_can_be(files: Sequence[Picture], size: int, kind: str) -> tuple[Tensor, list[str]]:
+def read_what_can_be(files: Sequence[Picture], size: int, kind: str, fit: str) -> tuple[Tensor, list[str]]:
     """The pictures that can be read, uint8 ``[N, 3, size, size]``, and what is wrong with each file, or ``""``."""
     try:
-        return read_images(files, size, kind), [""] * len(files)
+        return read_images(files, size, kind, fit), [""] * len(files)
     except ValueError as error:
         if len(files) == 1:
             return torch.empty(0, 3, size, size, dtype=torch.uint8), [str(error)]
     # One by one then, to learn which.
-    images, problems = zip(*(read_what_can_be([file], size, kind) for file in files), strict=True)
+    images, problems = zip(*(read_what_can_be([file], size, kind, fit) for file in files), strict=True)
     return torch.cat(images), [problem for (problem,) in problems]

@@ -154,17 +154,18 @@ def problem_of(data: ImageSet, settings: Settings, heads: Run | None = None) -> 
     """
     mean, std = data.train.statistics
     truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
+    fit = data.identity.get("fit", "crop")
     if (encoding := data.encoding) is not None:
         needs = EncoderNeeds(encoding.weights, encoding.size, encoding.interpolation, *encoding.axes.shape)
         if settings.folds > len(data.train):
             few = f"{len(data.train)} training images cannot be divided into {settings.folds} folds"
             raise ValueError(f"{few}; use fewer, or folds=0, which judges by training images")
-        problem = Problem(data.counts, data.groups, 3, mean, std, encoding.backbone, difficulty=truth)
+        problem = Problem(data.counts, data.groups, 3, mean, std, encoding.backbone, difficulty=truth, fit=fit)
         return replace(problem, encoder=needs, folds=settings.folds, scale=settings.cosine_scale)
     network = settings.backbone, settings.shared_depth, settings.branch_width
     shape = data.shape
     problem = Problem(data.counts, data.groups, shape[0], mean, std, *network, size=shape[1:], difficulty=truth)
-    problem = replace(problem, scale=settings.cosine_scale)
+    problem = replace(problem, scale=settings.cosine_scale, fit=fit)
     if not is_encoder(settings.backbone):
         return problem
     wanted = loaded(settings.backbone).preprocessing

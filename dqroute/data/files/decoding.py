@@ -13,6 +13,8 @@ from PIL.Image import Transpose
 
 # Plain pictures alone: of the others that Pillow knows some start a program, as PostScript does, whatever their name.
 FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+FITS = ("crop", "pad", "stretch")
+GREY = (124, 116, 104)  # the mean of ImageNet's pictures
 # What brings a picture upright, by the orientation from 2 on that its EXIF tells.
 TURNS = (
     *(Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM, Transpose.TRANSPOSE),
@@ -46,11 +48,12 @@ class OtherSizeError(Exception):
     """An image is not of the size that all images were expected to have."""
 
 
-def read_rgb(file: Path, side: int, *, exact: bool = False, kind: str = "bicubic") -> np.ndarray:
-    """An image's (first) frame, upright, cropped to a centred square and resized: uint8 ``[side, side, 3]``.
+def read_rgb(file: Path, side: int, *, exact: bool = False, kind: str = "bicubic", fit: str = "crop") -> np.ndarray:
+    """An image's (first) frame, upright, made a square and resized: uint8 ``[side, side, 3]``.
 
-    ``kind`` is the interpolation, ``"bicubic"`` or ``"bilinear"``. A damaged file raises almost anything; with
-    ``exact``, OtherSizeError is for one that would have to be resized.
+    ``kind`` is the interpolation, ``"bicubic"`` or ``"bilinear"``; ``fit``, how it becomes a square: by its middle,
+    ``"crop"``; whole, between grey bars, ``"pad"``; or whole and out of proportion, ``"stretch"``. A damaged file
+    raises almost anything; with ``exact``, OtherSizeError is for one that would have to be resized.
     """
     with opened(file) as image:
         if exact and image.size != (side, side):
@@ -59,7 +62,13 @@ def read_rgb(file: Path, side: int, *, exact: bool = False, kind: str = "bicubic
         image.draft(None, (2 * side, 2 * side))
         rgb = upright_rgb(image)
     if rgb.size != (side, side):
-        rgb = ImageOps.fit(rgb, (side, side), method=Image.Resampling[kind.upper()])
+        method = Image.Resampling[kind.upper()]
+        if fit == "stretch":
+            rgb = rgb.resize((side, side), method)
+        elif fit == "pad":
+            rgb = ImageOps.pad(rgb, (side, side), method, color=GREY)
+        else:
+            rgb = ImageOps.fit(rgb, (side, side), method)
     return np.array(rgb)
 
 

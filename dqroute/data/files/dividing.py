@@ -23,6 +23,7 @@ from dqroute.data.files.together import shared
 from dqroute.data.image_set import ImageSet
 
 SEEN = 160  # side in pixels of the squares that pictures of many sizes are seen as
+MUCH = 0.35  # share of its pictures that a set may lose at the edges before they are stretched instead
 TEST = 0.2  # share of each class that is held out for testing, where there are no test images
 
 
@@ -63,20 +64,29 @@ def own_set(
         draw = replace(draw, val=None)
     elif groups is not None and draw.val is not None:
         raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
+    shapes = shapes_of(base, [name for listing in listings.values() for name in listing.names])
     if options.get("size") is None and options.get("stream") is not False:
-        shapes = shapes_of(base, [name for listing in listings.values() for name in listing.names])
-        if len(shapes) > 1 or any(width != height for width, height in shapes):
+        sizes = set(shapes)
+        if len(sizes) > 1 or any(width != height for width, height in sizes):
             options |= {"size": SEEN, "stream": True}
             notes.append(
-                f"pictures are of {len(shapes):,} sizes or no squares: they stay in their files, seen as squares "
-                f"of {SEEN} pixels; size= makes it another, stream=False wants squares of one size"
+                f"pictures are of {len(sizes):,} sizes or no squares: they stay in their files, seen as squares of "
+                f"{SEEN} pixels; size= makes it another, stream=False wants squares of one size"
             )
+    lost = sum(1 - min(shape) / max(shape) for shape in shapes) / max(1, len(shapes))
+    if options.get("fit") is None:
+        options["fit"] = "stretch" if lost > MUCH else "crop"
+    if lost > MUCH:
+        notes.append(
+            f"a centred square would lose {100 * lost:.0f} % of the pictures on average: fit={options['fit']!r}; "
+            "'crop' takes the middle, 'pad' and 'stretch' keep all"
+        )
     for said in leaks(base, listings, class_names):
         warnings.warn(said, stacklevel=4)
     return set_of_files(name, base, listings, class_names, draw, identity, together=groups, notes=notes, **options)
 
 
-def shapes_of(base: Path, names: list[str]) -> set[tuple[int, int]]:
+def shapes_of(base: Path, names: list[str]) -> list[tuple[int, int]]:
     """Widths and heights of those pictures that can be read."""
 
     def shape(name: str) -> tuple[int, int] | None:
@@ -87,7 +97,7 @@ def shapes_of(base: Path, names: list[str]) -> set[tuple[int, int]]:
             return None
 
     with ThreadPoolExecutor(16) as pool:
-        return {found for found in pool.map(shape, names) if found is not None}
+        return [found for found in pool.map(shape, names) if found is not None]
 
 
 def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> Tensor | None:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from dqroute.core.checks import checked_whole
+from dqroute.core.checks import checked_whole, choose
 from dqroute.data.draw import Draw
-from dqroute.data.files.decoding import opened
+from dqroute.data.files.decoding import FITS, opened
 from dqroute.data.files.reading import decode, listed, named
 from dqroute.data.files.split import FileSplit, entries
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
@@ -38,6 +38,7 @@ def set_of_files(
     size: int | None,
     stream: bool | None,
     flip: bool = True,
+    fit: str = "crop",
     together: Tensor | None = None,
     notes: Sequence[str] = (),
 ) -> ImageSet:
@@ -59,8 +60,8 @@ def set_of_files(
     for entry in entries(base, [n for part in sorted(listings) for n in listings[part].names], remedy):
         digest.update(entry)
     side = common_side(listings["train"].names, base) if size is None else checked_whole("size", size, 1)
-    parts = {part: FileSplit(base, *listing, side) for part, listing in listings.items()}
-    pool = parts.pop("train")
+    parts = {part: FileSplit(base, *listing, side, choose("fit", fit, FITS)) for part, listing in listings.items()}
+    pool, told = parts.pop("train"), {} if fit == "crop" else {"fit": fit}
     data = ImageSet.drawn(
         draw,
         pool.labels,
@@ -68,7 +69,7 @@ def set_of_files(
         name=name,
         class_names=class_names,
         augmentation=ResizedCrop(flip=flip),
-        identity=identity | draw.identity | {"files": digest.hexdigest(), "size": side},
+        identity=identity | draw.identity | {"files": digest.hexdigest(), "size": side} | told,
         together=together,
         notes=tuple(notes),
         **parts,
@@ -84,7 +85,7 @@ def set_of_files(
             "or less, or stream=True to leave them in their files"
         )
     held: dict[str, Any] = {
-        part: Split(decode(split.names, side, base, exact=size is None), split.labels)
+        part: Split(decode(split.names, side, base, exact=size is None, fit=fit), split.labels)
         for part, split in data.splits.items()
         if isinstance(split, FileSplit)
     }

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from dqroute.data.files.decoding import OtherSizeError, read_rgb
+from dqroute.core.checks import choose
+from dqroute.data.files.decoding import FITS, OtherSizeError, read_rgb
 
 AHEAD = 3  # batches that are decoded beside the one in use
 TOGETHER = 8  # pictures a thread decodes at a time
@@ -26,31 +28,35 @@ Failures = list[tuple[str, Exception]]
 PathLike = str | os.PathLike[str]
 
 
-def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bicubic") -> Tensor:
+def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bicubic", fit: str = "crop") -> Tensor:
     """Pictures of any kind and size as a model takes them: ``run.model.predict(dq.read_images(files, size=32))``.
 
     One file makes a batch of one. Pictures are cropped to a centred square and resized to ``size``, the side in pixels
     that the model was trained on, by an interpolation of a ``kind``, ``"bicubic"`` or ``"bilinear"``: uint8
-    ``[N, 3, size, size]``. ValueError names the files that cannot be read.
+    ``[N, 3, size, size]``. ``fit`` is ``"crop"``, or ``"pad"`` or ``"stretch"``, which keep the whole picture.
+    ValueError names the files that cannot be read.
     """
     paths = [Path(file).absolute() for file in ([files] if isinstance(files, (str, os.PathLike)) else files)]
     if not paths:
         raise ValueError("no files were given to read")
     base = Path(os.path.commonpath([path.parent for path in paths]))
-    return decode([path.relative_to(base).as_posix() for path in paths], size, base, kind=kind)
+    return decode(
+        [path.relative_to(base).as_posix() for path in paths], size, base, kind=kind, fit=choose("fit", fit, FITS)
+    )
 
 
-def decode(names: Sequence[str], side: int, base: Path, *, exact: bool = False, kind: str = "bicubic") -> Tensor:
-    """Images below ``base``, centred squares: uint8 ``[N, 3, side, side]``.
+def decode(
+    names: Sequence[str], side: int, base: Path, *, exact: bool = False, kind: str = "bicubic", fit: str = "crop"
+) -> Tensor:
+    """Images below ``base`` as squares: uint8 ``[N, 3, side, side]``.
 
     ValueError names files that cannot be read, or that would have to be resized although all are ``exact``.
     """
     images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
     failures: Failures = []
     parts = torch.arange(len(names)).split(CHUNK)
-    read = read_ahead(
-        parts, names, base, lambda file, _: read_rgb(file, side, exact=exact, kind=kind), side, failures=failures
-    )
+    square = partial(read_rgb, side=side, exact=exact, kind=kind, fit=fit)
+    read = read_ahead(parts, names, base, lambda file, _: square(file), side, failures=failures)
     with closing(read) as batches:
         for place, batch in zip(images.split(CHUNK), batches, strict=True):
             place.copy_(batch)

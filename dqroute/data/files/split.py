@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -25,13 +25,15 @@ class FileSplit:
     """What :class:`~dqroute.data.Split` is for a set that fits into memory, for one that does not.
 
     ``names`` are those of ``N`` image files below the folder ``base``, ``labels`` int64 ``[N]``. Evaluation and
-    prediction see centred squares of side ``size``; training takes random parts of the whole picture.
+    prediction see squares of side ``size``, centred unless ``fit`` says otherwise
+    (:func:`dqroute.data.files.decoding.read_rgb`); training takes random parts of the whole picture.
     """
 
     base: Path = field(repr=False)
     names: Sequence[str] = field(repr=False)
     labels: Tensor
     size: int
+    fit: str = "crop"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -55,16 +57,19 @@ class FileSplit:
 
     def at(self, indices: Tensor) -> FileSplit:
         """The split of some images."""
-        return FileSplit(self.base, [self.names[i] for i in indices.tolist()], self.labels[indices], self.size)
+        return FileSplit(
+            self.base, [self.names[i] for i in indices.tolist()], self.labels[indices], self.size, self.fit
+        )
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Some images, centred squares: uint8 ``[len(indices), 3, size, size]``."""
-        return decode([self.names[int(i)] for i in indices], self.size, self.base)
+        return decode([self.names[int(i)] for i in indices], self.size, self.base, fit=self.fit)
 
     def chunks(self, number: int = CHUNK) -> Iterator[Tensor]:
         """All images in order, centred squares, ``number`` at a time: uint8 ``[number, 3, size, size]``."""
         parts = torch.arange(len(self)).split(number)
-        return read_ahead(parts, self.names, self.base, lambda file, _: read_rgb(file, self.size), self.size)
+        read = partial(read_rgb, side=self.size, fit=self.fit)
+        return read_ahead(parts, self.names, self.base, lambda file, _: read(file), self.size)
 
     @cached_property
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -28,6 +28,7 @@ def folder(
     flip: bool = True,
     test: float | None = None,
     group_by: str | float | None = None,
+    fit: str | None = None,
 ) -> ImageSet:
     """A tree of images on disk, as it is or thinned to a profile; only the images drawn are decoded.
 
@@ -47,6 +48,8 @@ def folder(
             one image of a class that has two.
         group_by: which pictures belong together, and are never on both sides of a division: a regular expression on the
             path, or seconds between photographs; see :func:`dqroute.data.files.together.together_by`.
+        fit: how a picture becomes a square: ``"crop"`` takes its middle, ``"pad"`` puts it between grey bars, and
+            ``"stretch"`` takes it whole, out of proportion; None crops, unless much would be lost.
         size: side in pixels to which images are cropped (centred square) and resized; unless given that of the images,
             if all are squares of one size, else 160.
         stream: whether to leave images in their files; None does so if they would take more than 8 GiB of memory, or
@@ -79,5 +82,6 @@ def folder(
         names = [file for images in parts.values() for files in images.values() for file in files]
         together = dict(zip(names, together_by(group_by, base, names).tolist(), strict=True))
         identity |= {"group_by": group_by}
-    draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "flip": flip}
+    draw = Draw(imbalance, seed, groups, val, n_max, order)
+    options = {"size": size, "stream": stream, "flip": flip, "fit": fit}
     return own_set(name, base, parts, together, test, draw, identity, notes, **options)

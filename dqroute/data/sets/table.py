@@ -42,6 +42,7 @@ def table(
     flip: bool = True,
     test: float | None = None,
     group_by: str | float | None = None,
+    fit: str | None = None,
 ) -> ImageSet:
     """Pictures by a CSV, TSV or Parquet file: a row each, with its path and its label, perhaps its split and its group.
 
@@ -54,8 +55,8 @@ def table(
         root: the table; images: the folder that paths start from, unless it is the table's own.
         columns: which column is the path, the label, the split, the group, where they are called otherwise:
             ``{"path": "Datei", "label": "Art"}``.
-        size, stream, flip, test, group_by: see :func:`dqroute.data.sets.folder.folder`; a column of groups takes the
-            place of ``group_by``.
+        size, stream, flip, test, group_by, fit: see :func:`dqroute.data.sets.folder.folder`; a column of groups takes
+            the place of ``group_by``.
 
     Raises:
         FileNotFoundError: if there is no such table, or a picture is missing.
@@ -86,7 +87,8 @@ def table(
         together = dict(zip(labels, together_by(group_by, base, list(labels)).tolist(), strict=True))
     told = repr([sorted(labels.items()), together and sorted(together.items()), sorted(parts), test])
     identity |= {"rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
-    draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "flip": flip}
+    draw = Draw(imbalance, seed, groups, val, n_max, order)
+    options = {"size": size, "stream": stream, "flip": flip, "fit": fit}
     return own_set(file.stem, base, parts, together, test, draw, identity, notes, **options)
 
 

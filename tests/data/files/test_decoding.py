@@ -64,3 +64,14 @@ def test_pictures_of_every_kind_are_read(tmp_path, ending):
     assert ending in extensions()
     Image.new("RGB", (16, 8), RED).save(tmp_path / f"photo{ending}")
     assert read_rgb(tmp_path / f"photo{ending}", 8).shape == (8, 8, 3)
+
+
+def test_a_long_picture_is_cropped_padded_or_stretched(tmp_path):
+    """The object is at its left edge."""
+    wide = Image.new("RGB", (64, 8))
+    wide.paste(RED, (0, 0, 8, 8))
+    wide.save(tmp_path / "wide.png")
+    crop, pad, stretch = (read_rgb(tmp_path / "wide.png", 16, fit=fit) for fit in ("crop", "pad", "stretch"))
+    assert crop[..., 0].max() == 0
+    assert pad[8, 0, 0] > 200 and pad[0, 0].tolist() == [124, 116, 104]
+    assert stretch[:, 0, 0].min() > 200 and stretch[:, 4:, 0].max() < 60

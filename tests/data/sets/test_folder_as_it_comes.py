@@ -147,3 +147,23 @@ def test_holding_out_keeps_one_and_takes_one():
     together = torch.tensor([0] * 5 + [1] * 5 + [2, 2] + [3])
     out = held_out(labels, 0.2, together)
     assert labels[out].bincount(minlength=3).tolist() == [5, 0, 0]  # whole bursts; class 1 is one burst
+
+
+def test_long_pictures_are_kept_whole_and_classified_as_they_were_learned(tmp_path, runs_dir):
+    """What tells the classes apart is at an edge of pictures eight times as wide as high."""
+    for i in range(40):
+        wide = Image.new("RGB", (128, 16), (90 + i, 90, 90))
+        wide.paste((255 if i % 2 else 0, 0, 0 if i % 2 else 255), (0, 0, 16, 16))
+        place = tmp_path / "edge" / ("red" if i % 2 else "blue") / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        wide.save(place)
+    data = load(tmp_path / "edge")
+    assert data.train.fit == "stretch" and data.identity["fit"] == "stretch"
+    assert any("a centred square would lose 88 %" in note for note in data.notes)
+    run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, progress=False, device="cpu")
+    table = dq.classify(dq.Run(run.folder), tmp_path / "edge", device="cpu")
+    assert (table["class"] == [Path(file).parent.name for file in table["file"]]).mean() > 0.95
+    cropped = load(tmp_path / "edge", fit="crop")
+    assert "fit" not in cropped.identity and cropped.identity != data.identity
+    with pytest.raises(ValueError, match="unknown fit 'cut'"):
+        load(tmp_path / "edge", fit="cut")
