@@ -87,6 +87,30 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
     return model
 
 
+def within_reason(settings: dict[str, Any]) -> None:
+    """ValueError if the settings of a run ask for more than any run has: opening one must not fill the memory."""
+    problem, options = settings["problem"], settings["options"]
+    needs = problem.get("encoder") or {}
+    sizes = {
+        "classes": len(problem["counts"]),
+        "experts": options.get("experts", 1),
+        "folds": problem.get("folds", 0),
+        "channels": problem["channels"],
+        "components": max(needs.get("components", 0), problem.get("components", 0)),
+        "width": needs.get("width", 0),
+    }
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= REASON[name]:
+            raise ValueError(f"settings ask for {name}={value!r:.40}; runs have whole numbers up to {REASON[name]:,}")
+    heads = sizes["classes"] * sizes["experts"] * (1 + sizes["folds"]) * max(1, sizes["components"])
+    if heads > 2**31:
+        raise ValueError(f"settings ask for {heads:,} weights of heads, more than any run has")
+
+
+# The most that a run's settings may ask for.
+REASON = {"classes": 100_000, "experts": 64, "folds": 100, "channels": 64, "components": 65_536, "width": 65_536}
+
+
 class Run:
     """A training run on disk: its ``folder``, the ``settings`` asked for, and the ``data`` if this process has them."""
 
@@ -186,8 +210,17 @@ class Run:
             raise ValueError(f"{self.folder / name}: {error}; remove the file and evaluate the run again") from error
 
     def new_model(self) -> Method:
-        """The run's model as it was before training, drawn from the run's seed."""
-        return build(self.settings, problem_from_json(self.settings["problem"]))
+        """The run's model as it was before training, drawn from the run's seed.
+
+        ValueError if the settings, which may be anybody's, describe no model of this version, or one beyond all reason.
+        """
+        place = f"{self.folder / SETTINGS}"
+        try:
+            within_reason(self.settings)
+            return build(self.settings, problem_from_json(self.settings["problem"]))
+        except (KeyError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+            missing = f"{error} is not there" if isinstance(error, KeyError) else one_line(error)
+            raise ValueError(f"{place} describes no run of this version ({missing}); restore it") from error
 
     @cached_property
     def model(self) -> Method:

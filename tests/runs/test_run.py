@@ -287,3 +287,24 @@ def test_a_damaged_report_is_named_with_the_remedy(finished):
     (finished.folder / "report-test.json").write_text("{}")
     with pytest.raises(ValueError, match="remove the file and evaluate the run again"):
         finished.report()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"options": {"experts": 1_000_000}}, "ask for experts=1000000; runs have whole numbers up to 64"),
+        ({"options": {"experts": "three"}}, "ask for experts='three'"),
+        ({"options": {"unheard": 1}}, "describes no run of this version .*unheard"),
+        ({"options": None}, "describes no run of this version"),
+        ({"method": "magic"}, "unknown method 'magic'"),
+        ({"problem": {}}, "describes no run of this version .*'counts' is not there"),
+        ({"problem": None}, "describes no run of this version"),
+        ({"training": {}}, "describes no run of this version .*'precision' is not there"),
+    ],
+    ids=str,
+)
+def test_settings_of_somebody_else_are_checked_before_anything_is_built(finished, change, said):
+    path = finished.folder / "settings.json"
+    write_json(path, read_json(path) | change)
+    with pytest.raises(ValueError, match=said):
+        dq.Run(finished.folder).model  # noqa: B018
