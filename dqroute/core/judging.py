@@ -60,8 +60,16 @@ def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int 
     else:
         fold = dealt_together(labels, groups, shuffled, folds)
     num_classes = int(labels.max()) + 1
-    spread = torch.zeros(num_classes, folds).index_put_((labels, fold), torch.ones(())).sum(dim=1)
-    return fold.masked_fill(spread[labels] < 2, -1)
+    while True:
+        known = fold >= 0
+        spread = torch.zeros(num_classes, folds).index_put_((labels[known], fold[known]), torch.ones(())).sum(dim=1)
+        out = (spread[labels] < 2) | ~known
+        if groups is not None:
+            # Whoever trains on a part of a group knows the rest of it.
+            out |= torch.isin(groups, groups[out].unique())
+        if out.equal(~known):
+            return fold
+        fold = fold.masked_fill(out, -1)
 
 
 def dealt_together(labels: Tensor, groups: Tensor, shuffled: Tensor, folds: int) -> Tensor:

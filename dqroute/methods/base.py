@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -238,6 +239,16 @@ class Method(nn.Module):
         else:
             warnings.warn(found.doubt, stacklevel=2)
         return found
+
+    @contextmanager
+    def unadapted(self) -> Iterator[None]:
+        """Predict for balanced classes meanwhile, whatever world the model was adapted to."""
+        adapted = self.shares.clone()
+        self.shares.copy_(balanced_shares(self.calibration.rings))
+        try:
+            yield
+        finally:
+            self.shares.copy_(adapted)
 
     def network_for_prediction(self) -> ExpertNetwork | Heads:
         """The network folded and in its ``precision``, as this machine has it; anew when its weights have changed."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,7 +13,7 @@ from dqroute.core import losses
 from dqroute.core.checks import checked_range, choose, widened
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.routing import Fusion
-from dqroute.core.worlds import agreeing_weights
+from dqroute.core.worlds import Shares, agreeing_weights
 from dqroute.methods.base import Images, Method, Problem, in_batches, register
 
 
@@ -70,13 +73,28 @@ class SADE(Method):
         """Weigh the experts for the world that unlabelled images come from; returns the weights, ``[3]``.
 
         ``one`` and ``other`` are two views of each image, as for :meth:`predict`, such as it and its mirror image. See
-        :func:`dqroute.core.worlds.agreeing_weights`.
+        :func:`dqroute.core.worlds.agreeing_weights`. ``adapt(None)`` undoes it.
         """
         first, second = (
             torch.cat([self.outputs(batch).logits for batch in in_batches(view, 256)], dim=1) for view in (one, other)
         )
         self.weights.copy_(agreeing_weights(first, second))
         return self.weights
+
+    def adapt(self, images: Images | None, batch_size: int = 256) -> Shares:
+        if images is None:
+            self.weights.fill_(1 / 3)
+        return super().adapt(images, batch_size)
+
+    @contextmanager
+    def unadapted(self) -> Iterator[None]:
+        aggregated = self.weights.clone()
+        self.weights.fill_(1 / 3)
+        try:
+            with super().unadapted():
+                yield
+        finally:
+            self.weights.copy_(aggregated)
 
     def fuse(self, outputs: ExpertOutputs) -> Fusion:
         weighed = torch.einsum("k,kbc->bc", self.weights, widened(outputs.logits))

@@ -8,7 +8,7 @@ import torch
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.data.disk import read_tensors
 from dqroute.data.image_set import FeatureSplit, ImageSet
-from dqroute.methods.base import Method
+from dqroute.methods.dqroute import DQRoute
 from dqroute.runs.evaluate import checked_data
 from dqroute.runs.run import JUDGED, Run
 
@@ -39,11 +39,11 @@ def suspect_labels(run: Run, data: ImageSet | None = None, most: int = 50) -> pd
         )
     kept, _ = read_tensors(path)
     labels, model, names = kept["labels"], run.model, run.settings["class_names"]
-    outputs = ExpertOutputs(kept["logits"].float())
-    # Of methods without a fusion of their own the calibrated mean is what is known best.
-    own = type(model).fuse is not Method.fuse
+    outputs = ExpertOutputs(kept["logits"].float().to(model.mean.device))
+    # Of others than DQRoute the calibrated mean is what is known best.
+    own = isinstance(model, DQRoute)
     log_p = model.fuse(outputs).log_probability if own else model.calibration(outputs.logits.mean(dim=0))
-    p = log_p.exp()
+    p = log_p.exp().cpu()
     index = torch.arange(len(labels))
     of_label = p[index, labels]
     counts = labels.bincount(minlength=len(names)).clamp_min(1)

@@ -11,7 +11,6 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
-from dqroute.core.worlds import balanced_shares
 from dqroute.data.feature_set import features
 from dqroute.data.image_set import AnySplit, Encoding, ImageSet
 from dqroute.methods.base import Method
@@ -33,13 +32,10 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     if (known := run.report(split)) is not None:
         return known
     model, images, groups = at_work(run, data, split, device)
-    adapted = model.shares.clone()
-    # For balanced classes, whatever the model was adapted to.
-    model.shares.copy_(balanced_shares(model.calibration.rings))
     known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
     memorised = None if honest is None else known - honest
-    prediction = model.predict(images)
-    model.shares.copy_(adapted)
+    with model.unadapted():
+        prediction = model.predict(images)
     report = score(prediction, images, groups, model.class_sets().cpu(), split, memorised)
     run.keep(REPORT.format(split=split), report.to_json())
     return report
@@ -59,7 +55,7 @@ def trade_off_of(
         return {name: [Point(*(nan if x is None else x for x in p)) for p in points] for name, points in known.items()}
     model, images, groups = at_work(run, data, split, device)
     log_p: dict[str, list[Tensor]] = {"routed": [], "plain mean": [], "calibrated": []}
-    with torch.no_grad():
+    with torch.no_grad(), model.unadapted():
         for batch in images.chunks(256):
             outputs = model.outputs(batch)
             log_p["routed"].append(model.fuse(outputs).log_probability.cpu())

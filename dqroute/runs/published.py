@@ -57,7 +57,8 @@ def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) 
         for name in without:
             contents.pop(name, None)
         record = {name: content for name, content in contents.items() if content is not None}
-        record[EPOCHS] = without_classes(record[EPOCHS], len(run.settings["class_names"]))
+        if EPOCHS in record:
+            record[EPOCHS] = without_classes(record[EPOCHS], len(run.settings["class_names"]))
         records[run.settings["digest"]] = record
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records.values()]
     content = "".join(lines).encode()

@@ -102,9 +102,11 @@ def within_reason(settings: dict[str, Any]) -> None:
     for name, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= REASON[name]:
             raise ValueError(f"settings ask for {name}={value!r:.40}; runs have whole numbers up to {REASON[name]:,}")
-    heads = sizes["classes"] * sizes["experts"] * (1 + sizes["folds"]) * max(1, sizes["components"])
-    if heads > 2**31:
-        raise ValueError(f"settings ask for {heads:,} weights of heads, more than any run has")
+    heads = sizes["classes"] * sizes["experts"] * (1 + sizes["folds"]) * (sizes["components"] or 2048)
+    if max(heads, 8 * sizes["width"] * sizes["components"]) > 2**31:
+        raise ValueError("settings ask for more weights than any run has")
+    if not 0.05 <= float(problem.get("branch_width", 1)) <= 16:
+        raise ValueError(f"settings ask for branch_width={problem['branch_width']!r:.40}; runs have 0.05 to 16")
 
 
 # The most that a run's settings may ask for.

@@ -45,7 +45,7 @@ def worlds_of(
     model, images, groups = at_work(run, data, split, device)
     said: dict[str, list[Tensor]] = {"routed": [], "plain mean": [], "calibrated": []}
     views: list[tuple[Tensor, Tensor]] = []
-    with torch.no_grad():
+    with torch.no_grad(), model.unadapted():
         for batch, other in two_views(images, run.seed):
             outputs = model.outputs(batch)
             if isinstance(model, SADE):

@@ -39,6 +39,7 @@ from dqroute.models.pretrained import IMAGENET
 from dqroute.runs.run import canonical
 from dqroute.sweep.document import parse_document, read_document
 from dqroute.sweep.parameters import distinct
+from dqroute.training.fit import OWN, SAID
 from dqroute.training.settings import STRICT, checked, setting_names, shown, training_settings
 
 MOST, RUNS = 256, 10_000
@@ -131,7 +132,9 @@ def data_entry(item: Any) -> Entry:
     checked_imbalance(meaning.get("imbalance"))
     checked_val(meaning.get("val"))
     # Workers may run in another folder.
-    paths = {option: absolute(given[option]) for option in ("root", "lists", "class_names") if option in given}
+    paths = {
+        option: absolute(given[option]) for option in ("root", "lists", "class_names", "images") if option in given
+    }
     given = {"imbalance": meaning.get("imbalance")} | given | paths
     return Entry(f"{kind}:{absolute(path)}" if path else name, given, meaning | paths, label)
 
@@ -143,7 +146,8 @@ def method_entry(item: Any) -> Entry:
     given = {option: value for option, value in asked.items() if option not in own}
     meaning = all_options(name, METHODS[choose("method", name, METHODS)].__init__, given)
     if own:
-        meaning["settings"] = settings_entry(own).meaning
+        # How long a training is may be settled by the grid.
+        meaning["settings"] = settings_entry({"epochs": 100_000} | own).meaning
     # A million experts would take minutes to build and refuse.
     for option, value in given.items():
         if isinstance(value, int) and not isinstance(value, bool):
@@ -178,7 +182,12 @@ def settings_entry(item: Any) -> Entry:
     if is_encoder(training.backbone):
         raise ValueError(f"a pretrained backbone belongs to the data, as in glyphs: {{backbone: {training.backbone}}}")
     choose("backbone", training.backbone, backbone_names())
-    return Entry("", given, training.decisive(), ", ".join(f"{name}={value}" for name, value in item.items()))
+    # On features another preset is taken, where the same words may say more.
+    meaning = {"": training.decisive(), "features": training.decisive()}
+    if not given.get("preset"):
+        with suppress(ValueError):
+            meaning["features"] = training_settings("features", changes).decisive()
+    return Entry("", given, meaning, ", ".join(f"{name}={value}" for name, value in item.items()))
 
 
 def absolute(paths: Any) -> Any:
@@ -188,14 +197,15 @@ def absolute(paths: Any) -> Any:
     return os.path.abspath(os.path.expanduser(paths)) if isinstance(paths, str) else paths
 
 
-def no_two_alike(entries: list[Entry], field: ValidationInfo) -> list[Entry]:
+def no_two_alike(entries: list[Entry], field: ValidationInfo | str) -> list[Entry]:
     """The entries; ValueError if two of them mean the same."""
+    key = field if isinstance(field, str) else field.field_name
     seen: dict[str, Entry] = {}
     for entry in entries:
         same = seen.setdefault(json.dumps([entry.name, canonical(entry.meaning)], sort_keys=True), entry)
         if same is not entry:
             both = " and ".join(repr(each.label or "{}") for each in (same, entry))
-            raise ValueError(f"{field.field_name} has the same twice, {both}; remove one")
+            raise ValueError(f"{key} has the same twice, {both}; remove one")
     return entries
 
 
@@ -233,10 +243,17 @@ def parse_grid(text: str) -> list[Task]:
     grid = checked(Grid, document, "key")
     if (runs := len(grid.data) * len(grid.methods) * len(grid.seeds) * len(grid.settings)) > RUNS:
         raise ValueError(f"a grid asks for at most {RUNS:,} runs; this one for {runs:,}")
+    for image_set in grid.data:
+        seen = "features" if "backbone" in image_set.given or image_set.name.partition(":")[0] in OWN else ""
+        no_two_alike([entry._replace(meaning=entry.meaning[seen]) for entry in grid.settings], "settings")
     tasks = []
     for image_set, seed, method, setting in product(grid.data, grid.seeds, grid.methods, grid.settings):
         row = f"{method.label}, {setting.label}" if len(grid.settings) > 1 and setting.label else method.label
         load, fit = {"name": image_set.name} | image_set.given, setting.given | method.given
+        training_settings(fit.get("preset") or "laptop", {n: v for n, v in fit.items() if n in setting_names()})
+        if image_set.name.partition(":")[0] in OWN and not any(fit.get(name) for name in SAID):
+            # As dq.fit has it; said here, so that the runs are found again.
+            load = {"backbone": BUNDLED} | load
         load |= {"seed": seed} if grid.draws == "seed" else {}
         tasks.append(Task(image_set.label, row, load, method.name, seed, fit, grid.split))
     return tasks

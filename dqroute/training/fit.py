@@ -25,6 +25,9 @@ from dqroute.training.loop import Training
 from dqroute.training.settings import Settings, enough_steps, setting_names, training_settings
 from dqroute.training.tuning import start_from_encoder
 
+OWN = ("folder", "table")  # sets of one's own pictures, which start from a pretrained network
+SAID = ("preset", "backbone", "pretrained", "tune")  # unless one of these says something else
+
 
 def fit(
     method: str,
@@ -141,8 +144,8 @@ def fit(
 
 def starts_pretrained(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> bool:
     """Whether a training starts from the bundled network unasked: on pictures of one's own, if nothing else is said."""
-    said = preset is not None or any(changes.get(name) is not None for name in ("backbone", "pretrained", "tune"))
-    own = data.identity.get("name") in ("folder", "table") and data.encoding is None
+    said = preset is not None or any(changes.get(name) is not None for name in SAID)
+    own = data.identity.get("name") in OWN and data.encoding is None
     return own and not said and data.shape[0] == 3
 
 

@@ -34,7 +34,7 @@ from dqroute.models.pretrained import identity_of
 from dqroute.runs.evaluate import differences, evaluate
 from dqroute.runs.published import open_run
 from dqroute.runs.run import Run
-from dqroute.training.fit import fit
+from dqroute.training.fit import OWN, fit
 from dqroute.training.settings import Settings
 
 TOLERANCE = 0.01
@@ -61,7 +61,7 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     """
     given, wanted = name.split(":", 1)[0], run.settings["data"]["name"]
     if given != wanted:
-        path = ":PATH" * (wanted in ("folder", "list"))
+        path = ":PATH" * (wanted in ("folder", "list", "table"))
         raise ValueError(f"{run.folder} was trained on {wanted!r}; give {wanted}{path} instead of {name}")
     build = DATA_SETS.get(given)
     takes = inspect.signature(build).parameters if build else {}
@@ -69,6 +69,9 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     seen = run.settings["data"].get("features")
     if seen and "photographs" not in given:
         told |= {"backbone": seen["backbone"], "components": seen["components"], "views": seen.get("views", 1)}
+    if given in OWN:
+        held, was = run.settings["data"].get("held_out"), run.settings["data"]
+        told |= {"stream": was.get("stream", False), "fit": was.get("fit", "crop")} | ({"val": held} if held else {})
     data = load(name, **told | options)
     if data.identity != run.settings["data"]:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")

@@ -114,3 +114,10 @@ def test_a_ring_that_nobody_may_judge_stays_where_it_was():
     calibration = Calibration(torch.tensor([0, 1, 2]))
     calibration.fit(logits, labels)
     assert calibration.shifts[2] == 0 and calibration.shifts.abs().max() < 0.5
+
+
+def test_of_a_group_that_somebody_knows_nobody_judges_the_rest():
+    """A burst holds all of class 0, which is left out of the judging, and two images of class 1."""
+    labels, groups = torch.tensor([0, 0, 1, 1] + [1] * 8 + [2] * 8), torch.tensor([0] * 4 + list(range(1, 17)))
+    fold = fold_of(labels, 3, groups)
+    assert fold[:4].tolist() == [-1] * 4 and (fold[4:] >= 0).all()

@@ -124,6 +124,11 @@ def test_sade_weighs_its_experts_by_images_of_the_place_of_use(problem, tiny):
     torch.testing.assert_close(found.expert_weights, weights.expand(40, 3))
     assert weights.sum().item() == pytest.approx(1) and weights.std() > 0.01
     assert not torch.equal(found.probabilities, mean.probabilities)
+    with model.unadapted():
+        torch.testing.assert_close(model.predict(images).probabilities, mean.probabilities)
+    torch.testing.assert_close(model.predict(images).probabilities, found.probabilities)
+    model.adapt(None)
+    torch.testing.assert_close(model.predict(images).probabilities, mean.probabilities)
 
 
 def test_a_gaussian_wants_features(problem):

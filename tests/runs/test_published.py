@@ -128,7 +128,8 @@ def test_the_results_of_the_book_are_whole(path):
     found = read_published(path)
     assert found and len({run.settings["digest"] for run in found}) == len(found)
     for run in found:
-        assert run.finished and len(run.epochs) == run.settings["training"]["epochs"]
+        trained = run.settings["training"]["epochs"] if dq.METHODS[run.method].trained else 0
+        assert run.finished and len(run.epochs) == trained
         report = run.report() or run.report("val")
         assert len(report.per_class) == len(run.settings["class_names"])
         if curves := run.read("tradeoff-test.json"):

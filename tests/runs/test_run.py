@@ -294,6 +294,7 @@ def test_a_damaged_report_is_named_with_the_remedy(finished):
     [
         ({"options": {"experts": 1_000_000}}, "ask for experts=1000000; runs have whole numbers up to 64"),
         ({"options": {"experts": "three"}}, "ask for experts='three'"),
+        ({"problem": {"counts": [3, 3], "channels": 1, "branch_width": 2000.0}}, "ask for branch_width=2000.0"),
         ({"options": {"unheard": 1}}, "describes no run of this version .*unheard"),
         ({"options": None}, "describes no run of this version"),
         ({"method": "magic"}, "unknown method 'magic'"),

@@ -71,7 +71,7 @@ def test_paths_are_absolute_for_workers_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tree, root = parse_grid("data: [folder:my pictures: {size: 32}, cifar10: {root: archives}]\nmethods: [ride]")
     assert tree.parameters["dataset"] == f"folder:{tmp_path / 'my pictures'}"
-    assert tree.parameters["options"] == {"size": 32}
+    assert tree.parameters["options"] == {"backbone": "efficientnet-lite0", "size": 32}
     assert root.parameters["root"] == str(tmp_path / "archives")
     assert os.sep not in tree.name and tree.data == "folder:my pictures, size=32"
     lists = "{lists: {train: a.txt, test: ~/b.txt}}"
@@ -245,6 +245,22 @@ def test_a_method_may_have_settings_of_its_own_before_those_of_the_grid():
         parse_grid("data: [digits]\nmethods: [ride: {lr: fast}]")
     with pytest.raises(ValueError, match="methods has the same twice"):
         parse_grid("data: [digits]\nmethods: [ride: {lr: 0.02}, ride: {lr: 0.020}]")
+
+
+def test_what_means_the_same_from_scratch_may_differ_on_features():
+    text = "data: [digits: {backbone: gradient-histograms}]\nmethods: [ldam]\nsettings: [{}, {cosine_scale: 30.0}]"
+    assert len(parse_grid(text)) == 2
+    assert len(parse_grid("data: [digits]\nmethods: [ldam: {warmup: 15}]\nsettings: [{epochs: 200}]")) == 1
+    with pytest.raises(ValueError, match="warmup must be"):
+        parse_grid("data: [digits]\nmethods: [ldam: {warmup: 15}]\nsettings: [{epochs: 10}]")
+
+
+def test_pictures_of_ones_own_are_loaded_as_they_will_be_trained(tmp_path):
+    grid = "data: ['folder:x', 'table:x.csv': {images: y}]\nmethods: [ride]\n"
+    folder, table = parse_grid(grid)
+    assert folder.load["backbone"] == table.load["backbone"] == "efficientnet-lite0"
+    assert table.load["images"].startswith("/") or table.load["images"][1] == ":"
+    assert "backbone" not in parse_grid(grid + "settings: [{backbone: resnet8}]")[0].load
 
 
 def test_each_seed_may_draw_training_images_of_its_own():

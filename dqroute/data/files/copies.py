@@ -20,7 +20,7 @@ def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
     for look in (size, beginning, content):
         found: list[list[int]] = []
         for those in alike:
-            by_sight = defaultdict(list)
+            by_sight = defaultdict[object, list[int]](list)
             with ThreadPoolExecutor(16) as pool:
                 for number, seen in zip(those, pool.map(look, [base / names[n] for n in those]), strict=True):
                     by_sight[seen].append(number)
@@ -29,9 +29,12 @@ def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
     return alike
 
 
-def size(file: Path) -> int:
-    """In bytes."""
-    return file.stat().st_size
+def size(file: Path) -> int | Path:
+    """In bytes; of a file that is not there its name, which no other has: it is missed when it is read."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return file
 
 
 def beginning(file: Path) -> bytes:

@@ -54,6 +54,8 @@ def own_set(
         members = [images.get(of, []) for of in class_names]
         labels = torch.arange(len(members)).repeat_interleave(torch.tensor([len(files) for files in members]))
         listings[part] = Listing([file for files in members for file in files], labels)
+    if draw.val is not None and "val" in listings:
+        raise ValueError(f"{name} has validation images of its own; leave val={draw.val} out, or take those away")
     groups = groups_of(together, listings)
     if "test" not in listings:
         identity["test"] = checked_range("test", TEST if test is None else test, 0.01, 0.9)

@@ -16,19 +16,26 @@ def held_out(labels: Tensor, share: float, together: Tensor | None = None, seed:
     stays whole. ``seed`` decides which; what happens to one class never moves another, groups across classes apart.
     """
     held = torch.zeros_like(labels, dtype=torch.bool)
-    number = int(labels.max()) + 1
-    for c in labels.bincount(minlength=number).argsort(stable=True).tolist():
+    left = labels.bincount()
+    for c in left.argsort(stable=True).tolist():
         members = (labels == c).nonzero().flatten()
         wanted = min(max(1, round(share * len(members))), len(members) - 1)
-        own = members if together is None else together[members].unique()
-        order = own[torch.randperm(len(own), generator=generator("held out", seed, c))].tolist()
-        for one in order:
-            if int(held[members].sum()) >= wanted:
-                break
-            those = torch.tensor([one]) if together is None else (together == one).nonzero().flatten()
-            after = held.clone()
-            after[those] = True
-            # No class may lose its last training image, neither this one nor another with images in the same group.
-            if all(bool((~after[labels == k]).any()) for k in labels[those].unique().tolist()):
-                held = after
+        if together is None:
+            order = torch.randperm(len(members), generator=generator("held out", seed, c))
+            held[members[order[:wanted]]] = True
+            continue
+        own = together[members].unique()
+        groups = [
+            (together == own[k]).nonzero().flatten()
+            for k in torch.randperm(len(own), generator=generator("held out", seed, c)).tolist()
+        ]
+        # Nearest to the share; where every group is too large for it, the smallest one.
+        for tried, nearer in ((groups, True), (sorted(groups, key=len), False)):
+            for those in tried:
+                now, taken = int(held[members].sum()), int((labels[those] == c).sum())
+                taken_here = labels[those].bincount(minlength=len(left))
+                # No class may lose its last training image, neither this one nor another with images in the group.
+                fits = bool((left - taken_here >= (taken_here > 0).long()).all()) and not bool(held[those].any())
+                if fits and (abs(now + taken - wanted) < abs(now - wanted) if nearer else now == 0 < wanted):
+                    held[those], left = True, left - taken_here
     return held

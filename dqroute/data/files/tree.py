@@ -58,6 +58,9 @@ def read_tree(base: Path) -> Tree:
         parts = {part: by_class(base, named[part], left, notes) for part in ("train", "val", "test") if part in named}
         if others := [name for name in folders if name not in named.values()]:
             notes.append(f"beside {listed([*named.values()])} the folders {listed(others)} are left out")
+    # Told apart from what is no picture: it may have been meant.
+    if stray := sum(left.pop(end, 0) for end in extensions()):
+        notes.append(f"{stray:,} pictures lie in no class's folder and are left out")
     if left:
         told = ", ".join(f"{number:,} {end or 'without an ending'}" for end, number in sorted(left.items()))
         notes.append(f"{sum(left.values()):,} files that are no pictures by their names are left out ({told})")

@@ -71,21 +71,24 @@ def table(
     paths = [os.path.normpath(os.path.join(place.absolute(), path)) for path in rows["path"]]
     base = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
     names = [Path(path).relative_to(base).as_posix() for path in paths]
-    labels, notes = told_once(file, names, rows["label"]), list[str]()
+    labels, notes = told_once(file, names, rows["label"], "label"), list[str]()
     if (twice := len(names) - len(labels)) > 0:
         notes.append(f"{twice:,} rows say again what others said, and are left out")
-    parts = by_part(file, names, labels, rows.get("split"))
+    split = told_once(file, names, rows["split"], "split") if "split" in rows else dict.fromkeys(labels, "train")
+    parts = by_part(file, labels, split)
     together, identity = None, {"name": "table", "version": 1}
     if "group" in rows:
         if group_by is not None:
             raise ValueError(
                 f"{file.name} has a column of groups; leave group_by={group_by!r} out, or rename the column"
             )
-        number = {key: index for index, key in enumerate(dict.fromkeys(rows["group"]))}
-        together = {name: number[key] for name, key in zip(names, rows["group"], strict=True)}
+        group = told_once(file, names, rows["group"], "group")
+        # A picture without a group stands alone.
+        number = {key: index for index, key in enumerate(dict.fromkeys(key or name for name, key in group.items()))}
+        together = {name: number[key or name] for name, key in group.items()}
     elif group_by is not None:
         together = dict(zip(labels, together_by(group_by, base, list(labels)).tolist(), strict=True))
-    told = repr([sorted(labels.items()), together and sorted(together.items()), sorted(parts), test])
+    told = repr([sorted(labels.items()), sorted(split.items()), together and sorted(together.items())])
     identity |= {"rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
     draw = Draw(imbalance, seed, groups, val, n_max, order)
     options = {"size": size, "stream": stream, "flip": flip, "fit": fit}
@@ -148,26 +151,23 @@ def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> dict[str, lis
     return found
 
 
-def told_once(file: Path, names: list[str], labels: list[str]) -> dict[str, str]:
-    """The label of each picture, in the table's order; ValueError for one that has two."""
+def told_once(file: Path, names: list[str], values: list[str], kind: str) -> dict[str, str]:
+    """The label of each picture, say, in the table's order; ValueError for one that has two."""
     once: dict[str, str] = {}
-    for name, label in zip(names, labels, strict=True):
-        if once.setdefault(name, label) != label:
-            raise ValueError(f"{file.name} calls {name!r} {once[name]!r} and {label!r}; a picture has one label here")
+    for name, value in zip(names, values, strict=True):
+        if once.setdefault(name, value) != value:
+            raise ValueError(f"{file.name} calls {name!r} {once[name]!r} and {value!r}; a picture has one {kind} here")
     return once
 
 
-def by_part(
-    file: Path, names: list[str], labels: dict[str, str], split: list[str] | None
-) -> dict[str, dict[str, list[str]]]:
-    """The pictures of each part by class, all for training without a split; classes sorted, numbers by their value."""
+def by_part(file: Path, labels: dict[str, str], split: dict[str, str]) -> dict[str, dict[str, list[str]]]:
+    """The pictures of each part by class, of each one's label and split; classes sorted, numbers by their value."""
     classes = sorted(set(labels.values()), key=lambda name: (not name.isdecimal(), name.isdecimal() * len(name), name))
-    where = dict.fromkeys(names, "train")
-    for name, said in zip(names, split or [], strict=bool(split)):
+    for name, said in split.items():
         if said.lower() not in PARTS:
             valid = "train, val and test"
             raise ValueError(f"{file.name} has the split {said!r} for {name!r}; what is known are {valid}")
-        where[name] = PARTS[said.lower()]
+    where = {name: PARTS[said.lower()] for name, said in split.items()}
     parts: dict[str, dict[str, list[str]]] = {}
     for part in ("train", "val", "test"):
         if part == "train" or part in where.values():

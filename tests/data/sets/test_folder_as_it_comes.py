@@ -147,6 +147,23 @@ def test_holding_out_keeps_one_and_takes_one():
     together = torch.tensor([0] * 5 + [1] * 5 + [2, 2] + [3])
     out = held_out(labels, 0.2, together)
     assert labels[out].bincount(minlength=3).tolist() == [5, 0, 0]  # whole bursts; class 1 is one burst
+    # A burst that is most of a class is not what is held out for a fifth of it.
+    for seed in range(10):
+        out = held_out(torch.zeros(100, dtype=torch.int64), 0.2, torch.tensor([0] * 90 + list(range(1, 11))), seed)
+        assert out.sum() == 10 and not out[:90].any()
+
+
+def test_a_val_folder_is_not_thrown_away(tmp_path):
+    for number, part in enumerate(("train", "val", "test")):
+        for i in range(8):
+            save(tmp_path / "b" / part / ("ant", "bee")[i % 2] / f"{part}{i}.png", 100 * number + i)
+    with pytest.raises(ValueError, match="has validation images of its own; leave val=0.3 out"):
+        load(f"folder:{tmp_path / 'b'}", size=8, group_by=r"\w+\.png", val=0.3)
+
+
+def test_pictures_outside_of_class_folders_are_said(classes):
+    save(classes / "stray.png", 5000)
+    assert any("1 pictures lie in no class's folder" in note for note in load(f"folder:{classes}", size=8).notes)
 
 
 def test_long_pictures_are_kept_whole_and_classified_as_they_were_learned(tmp_path, runs_dir):

@@ -53,6 +53,22 @@ def test_groups_of_a_column_stay_together(pictures):
         load(f"table:{file}", group_by="cam")
 
 
+def test_a_picture_without_a_group_stands_alone(pictures):
+    file = write(pictures, [(path, label, group * (i < 2)) for i, (path, label, group) in enumerate(rows())])
+    data = load(f"table:{file}", size=8)
+    assert len(data.test) == 2 and len(data.together.unique()) >= 7
+
+
+def test_tables_that_differ_in_the_split_alone_are_other_sets(pictures):
+    def split(last):
+        lines = [(path, label, "train" if i < last else "test") for i, (path, label, _) in enumerate(rows())]
+        return load(f"table:{write(pictures, lines, 'path,label,split')}", size=8)
+
+    assert split(5).identity != split(6).identity
+    file = write(pictures, [line[:2] for line in rows()], "path,label")
+    assert load(file, size=8).identity == load(file, size=8, test=0.2).identity
+
+
 def test_the_table_may_say_the_split_and_call_its_columns_otherwise(pictures):
     lines = [(str(pictures / path), label, "Train" if i < 6 else "valid" if i < 8 else "TEST")
              for i, (path, label, _) in enumerate(rows())]  # fmt: skip
@@ -87,6 +103,11 @@ def test_parquet_is_read_or_the_way_on_is_named(pictures):
         ([("pictures/0.png", "")], "path,label", "has no label in row 2; add it"),
         ([], "path,label", "has no row below its head"),
         ([("pictures/0.png", "oak"), ("pictures/0.png", "ash")], "path,label", "calls 'pictures/0.png'|calls '0.png'"),
+        (
+            [("pictures/0.png", "oak", "train"), ("pictures/0.png", "oak", "test"), ("pictures/1.png", "ash", "test")],
+            "path,label,split",
+            "0.png' 'train' and 'test'; a picture has one split here",
+        ),
         ([("pictures/0.png", "oak", "held")], "path,label,split", "has the split 'held' for"),
         ([("pictures/99.png", "oak"), ("pictures/1.png", "ash")], "path,label", "99.png"),
         ([("pictures/0.png", "oak", "test"), ("pictures/1.png", "ash", "train")], "path,label,split", "class 'oak'"),
