@@ -236,3 +236,30 @@ def test_the_settings_of_the_rivals_are_those_that_were_best_where_they_were_tun
         own = tuned[tuned["family"] == family]
         usual = own[own["options"].isin(["", "judge=training"]) & (own["cosine_scale"] == 20)]
         assert usual["overall"].item() > own["overall"].max() - 0.15
+
+
+def test_what_the_page_on_parts_says_of_the_cause_is_so():
+    dealt: dict[float, list] = {}
+    for run in read_published(ROOT / "book" / "results" / "characters.jsonl.gz"):
+        dealt.setdefault(run.settings["data"]["difficulty_correlation"], []).append(run)
+    alone = ["dqroute", "experts=1", "fusion=mean", "start=0.2", "gaussian=False"]
+    assert sorted(dealt) == [-1, 0, 1]
+    for world, some in dealt.items():
+        rows = {frozenset(key.split(", ")): found for key, found in tables.by_options(some).items()}
+        base = tables.measured(rows[frozenset([*alone, "alpha=0.0"])])
+        gaps = {
+            judge: (tables.measured(rows[frozenset([*alone, "strength=1.0", *more])]) - base).mean()
+            for judge, more in (("fold", []), ("training", ["judge=training"]), ("truth", ["judge=truth"]))
+        }
+        assert 1.5 < gaps["fold"]["worst fifth"] < 2.5 and -0.6 < gaps["fold"]["overall"] < 0
+        assert -2.5 < gaps["training"]["worst fifth"] < -1
+        assert (gaps["truth"]["worst fifth"] > 1) == (world == 1)
+        whole = {key: tables.measured(rows[frozenset(["dqroute", *key])]) for key in ((), ("alpha=0.0",))}
+        whole |= {
+            (f"judge={j}",): tables.measured(rows[frozenset(["dqroute", f"judge={j}"])]) for j in ("training", "truth")
+        }
+        worst = {key: found.mean()["worst fifth"] for key, found in whole.items()}
+        assert max(abs(worst[()] - worst[key]) for key in (("alpha=0.0",), ("judge=truth",))) < 0.25
+        assert 12 < worst[()] - worst[("judge=training",)] < 19.5
+        one = tables.measured(rows[frozenset(["logit-adjustment"])], "calibrated")
+        assert (whole[()] - one).mean()["overall"] > 3

@@ -129,7 +129,8 @@ def test_differences_are_a_row_a_name_with_its_mean_and_interval():
     # Of several quantities each has a panel.
     frame = pd.DataFrame({"overall": [1.0, 2.0, 3.0], "few": [5.0, 5.0, 5.0]})
     overall, few = show.differences({"a": frame}, "points").axes
-    assert (overall.get_xlabel(), few.get_xlabel()) == ("overall, points", "few, points")
+    assert (overall.get_title(loc="left"), few.get_title(loc="left")) == ("overall", "few")
+    assert overall.get_xlabel() == few.get_xlabel() == "points"
     assert list(few.lines[0].get_xdata()) == [5, 5, 5] and list(overall.lines[1].get_xdata()) == [2]
 
 
