@@ -263,3 +263,13 @@ def test_what_the_page_on_parts_says_of_the_cause_is_so():
         assert 12 < worst[()] - worst[("judge=training",)] < 19.5
         one = tables.measured(rows[frozenset(["logit-adjustment"])], "calibrated")
         assert (whole[()] - one).mean()["overall"] > 3
+
+
+def test_what_the_page_on_photographs_says_of_an_imbalance_of_ten_is_so():
+    runs = tables.by_options(read_published(ROOT / "book" / "results" / "elsewhere.jsonl.gz"))
+    ours, fooled = (tables.measured(runs[row]).mean() for row in ("dqroute", "dqroute, judge=training"))
+    assert all(len(some) == 10 and some[0].settings["data"]["imbalance"] == 10 for some in runs.values())
+    for row in ("logit-adjustment", "sade, tau=1.0"):
+        other = tables.measured(runs[row], "calibrated").mean()
+        assert abs(ours["overall"] - other["overall"]) < 0.15 and 1.3 < ours["worst fifth"] - other["worst fifth"] < 1.7
+    assert 0.9 < (ours - fooled)["overall"] < 1.2 and 4.3 < (ours - fooled)["few"] < 5
