@@ -72,7 +72,7 @@ class SADE(Method):
     def aggregate(self, one: Images, other: Images) -> Tensor:
         """Weigh the experts for the world that unlabelled images come from; returns the weights, ``[3]``.
 
-        ``one`` and ``other`` are two views of each image, as for :meth:`predict`, such as it and its mirror image. See
+        ``one`` and ``other`` are two views of each image, as ``predict`` takes them, such as it and its mirror image. See
         :func:`dqroute.core.worlds.agreeing_weights`. ``adapt(None)`` undoes it.
         """
         first, second = (

@@ -24,8 +24,8 @@ def suspect_labels(run: Run, data: ImageSet | None = None, most: int = 50) -> pd
         most: how many rows at most.
 
     Returns:
-        A row a picture: ``file`` (or ``image``, its number, where no files are known), ``label``, ``says`` the class
-        that it looks like, and the probabilities of both.
+        A table with a row a picture. Its columns are ``file`` (or ``image``, its number, where no files are known),
+        ``label``, ``says``, the class that it looks like, and the probabilities of both.
 
     Raises:
         ValueError: if the run has no predictions out of fold, or the data are not its own.

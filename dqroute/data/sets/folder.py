@@ -69,7 +69,7 @@ def folder(
     parts, notes = read_tree(base)
     # The folder's own name, not its path: it stands in captions and in the name of the run folders.
     name = base.resolve().name
-    for part in parts.keys() - {"val"}:
+    for part in [part for part in ("train", "test") if part in parts]:
         if empty := [of for of, files in parts[part].items() if not files]:
             raise ValueError(f"class {listed(empty)} has no image in {part}; add images or remove the class")
     if "test" not in parts and "val" in parts:
