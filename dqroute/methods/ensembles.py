@@ -72,8 +72,8 @@ class SADE(Method):
     def aggregate(self, one: Images, other: Images) -> Tensor:
         """Weigh the experts for the world that unlabelled images come from; returns the weights, ``[3]``.
 
-        ``one`` and ``other`` are two views of each image, as ``predict`` takes them, such as it and its mirror image. See
-        :func:`dqroute.core.worlds.agreeing_weights`. ``adapt(None)`` undoes it.
+        ``one`` and ``other`` are two views of each image, as ``predict`` takes them, such as it and its mirror image.
+        See :func:`dqroute.core.worlds.agreeing_weights`. ``adapt(None)`` undoes it.
         """
         first, second = (
             torch.cat([self.outputs(batch).logits for batch in in_batches(view, 256)], dim=1) for view in (one, other)
