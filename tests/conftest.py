@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -26,6 +27,9 @@ from dqroute.methods.base import METHODS, Method, Problem
 
 # Checks that stand in a module beside the tests say what they found, too.
 pytest.register_assert_rewrite("visiting")
+# A shell that starts the tests in the background has Ctrl-C ignored, and so would all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # The networks are tiny, and other work may share the cores: more threads only cost.
 torch.set_num_threads(1)
 # A slow moment of the machine is not a failure of a property.
