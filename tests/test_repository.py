@@ -73,7 +73,7 @@ def test_notebook_holds_no_outputs(path):
 
 def test_every_chapter_exists():
     toc = yaml.safe_load(text_of("_toc.yml"))
-    for name in [toc["root"], *(chapter["file"] for chapter in toc["chapters"])]:
+    for name in [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]:
         assert any((ROOT / f"{name}{ending}").is_file() for ending in (".md", ".ipynb")), name
 
 

@@ -122,9 +122,9 @@ def encoded(
     new = sorted(index for key, index in first.items() if key not in store)
     kept: list[Tensor] = []
     done = 0
-    with tqdm(
-        total=len(keys), initial=len(keys) - len(new), desc=name, unit="img", disable=not (progress and new)
-    ) as bar:
+    quiet, there = not (progress and new), len(keys) - len(new)
+    # What takes no time needs no bar.
+    with tqdm(total=len(keys), initial=there, desc=name, unit="img", disable=quiet, delay=3) as bar:
         for batch in pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation):
             kept.append(encoder(batch.flip(3) if mirrored else batch).cpu())
             bar.update(len(batch))

@@ -22,11 +22,12 @@ GREY = "#9fb0bd"
 def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) -> Figure:
     """Training images of each shot group, one of each of some classes, drawn by seed."""
     generator = torch.Generator().manual_seed(seed)
-    panels = []
+    # Of features the set has another shape than its pictures.
+    shape, panels = data.train.take([0]).shape[1:], []
     for name in GROUP_NAMES:
         classes = torch.tensor(data.groups[name], dtype=torch.int64)
         classes = classes[torch.randperm(len(classes), generator=generator)][:per_group]
-        first = torch.full((-(-per_group // rows) * rows, *data.shape), 255, dtype=torch.uint8)
+        first = torch.full((-(-per_group // rows) * rows, *shape), 255, dtype=torch.uint8)
         if len(classes):
             first[: len(classes)] = data.train.take([int((data.train.labels == c).nonzero()[0, 0]) for c in classes])
         panels.append(torch.cat([torch.cat(list(row), dim=2) for row in first.chunk(rows)], dim=1))
@@ -82,15 +83,21 @@ def simplex_places(weights: Tensor) -> Tensor:
 
 
 def simplex(
-    weights: Tensor, groups: Tensor, images: Tensor | None = None, apart: float = 0.09, height: float = 4.6
+    weights: Tensor,
+    groups: Tensor,
+    images: Tensor | None = None,
+    apart: float = 0.09,
+    height: float = 4.6,
+    corners: Sequence[str] = ("expert 1", "expert 2", "expert 3"),
 ) -> Figure:
-    """Images by the weights of three experts: at a corner one expert decides alone, in the middle all weigh the same.
+    """Images by three weights, of experts most often: at a corner one decides alone, in the middle all are the same.
 
     Args:
         weights: ``[N, 3]``, rows summing to 1.
         groups: shot group of each image, ``[N]``, 0 many, 1 medium, 2 few.
         images: uint8 ``[N, channels, H, W]``, to be drawn on their points, in their order, as far as there is room.
         apart: least distance between two drawn images, across or up; the triangle's side is 1; height: in inches.
+        corners: what they are called.
     """
     places = simplex_places(weights)
     figure, (ax,) = new_figure(height=height)
@@ -105,7 +112,7 @@ def simplex(
             ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge))
     points_by_group(ax, places[:, 0], places[:, 1], groups, markersize=4, alpha=0.6)
     for k, corner in enumerate(CORNERS.tolist()):
-        ax.annotate(f"expert {k + 1}", corner, (0, 18 if k == 2 else -24), textcoords="offset points", ha="center")
+        ax.annotate(corners[k], corner, (0, 18 if k == 2 else -24), textcoords="offset points", ha="center")
     ax.set(xlim=(-0.1, 1.1), ylim=(-0.12, 1), aspect="equal")
     ax.axis("off")
     ax.legend(frameon=False, loc="upper left")

@@ -45,6 +45,13 @@ def test_examples_of_a_set_with_an_empty_group(tiny):
     show.examples(empty)
 
 
+def test_examples_of_features_are_the_pictures_that_they_were_made_of(tiny):
+    seen = dq.load("glyphs", imbalance=10, n_max=20, size=16, test_per_class=2, backbone="gradient-histograms")
+    same = dq.load("glyphs", imbalance=10, n_max=20, size=16, test_per_class=2)
+    drawn = [show.examples(data).axes[0].images[0].get_array() for data in (seen, same)]
+    assert (drawn[0] == drawn[1]).all()
+
+
 def test_examples_in_an_odd_number(tiny):
     figure = show.examples(tiny, per_group=5)
     assert [image.get_array().shape for ax in figure.axes for image in ax.images] == [(16, 24)] * 3
