@@ -59,20 +59,6 @@ def test_what_cells_ask_of_the_package_is_there(path):
             assert node.value.id not in modules or hasattr(modules[node.value.id], node.attr), ast.unparse(node)
 
 
-def test_every_notebook_sets_itself_up_on_colab_and_nowhere_else():
-    """One and the same first code cell, which the book's pages leave out."""
-    first = []
-    for path in NOTEBOOKS:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        cell = next(cell for cell in cells if cell["cell_type"] == "code")
-        assert cell["metadata"].get("tags") == ["remove-cell"], path.stem
-        first.append("".join(cell["source"]))
-    assert len(set(first)) == 1
-    condition, *body = first[0].split("import sys\n\n")[1].splitlines()
-    assert condition == 'if "google.colab" in sys.modules:'
-    assert body and all(line.startswith("    ") for line in body)
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_pictures_have_alternative_texts(path):
     """A figure's goes into its cell's metadata; a moving one has its sentence."""
