@@ -71,8 +71,8 @@ def own_set(
     shapes = [shape for shape, _ in seen]
     if deep := sum(deep for _, deep in seen):
         notes.append(
-            f"{deep:,} of the pictures have more than 8 bits: each is brought to 8 by its own range, so that nothing is "
-            "dark or cut off, and how bright it is as a whole is lost"
+            f"{deep:,} of the pictures have more than 8 bits: each is brought to 8 by its own range, so that nothing "
+            "is dark or cut off, and how bright it is as a whole is lost"
         )
     if options.get("size") is None and options.get("stream") is not False:
         sizes = set(shapes)
