@@ -1,6 +1,6 @@
 """Inputs that nobody wrote: sound lists, tables, grids and settings with pieces cut out, put in, doubled and swapped.
 
-``python tests/fuzzing.py 25000`` tries so many of each kind, and stops at the first that is not refused in one line.
+``python tests/fuzzing.py 25000`` tries so many of each kind, and shows those that are not taken or refused in one line.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ SIGNS += [
 BYTES = [sign.encode() for sign in SIGNS] + [b"\xff\xfe", b"\xff", b"\x80", b"\xed\xa0\x80", b"\x1f\x8b"]
 REFUSALS = (ValueError, TypeError, FileNotFoundError, OSError)  # and no class of theirs that Python raises by itself
 
-LIST = b"".join(b"%s/%d.png %d\n" % (name, i, label) for label, name in enumerate((b"oak", b"ash")) for i in range(4))
+LIST = b"".join(b"%s/%d.png %d\n" % (name, i, label) for label, name in enumerate((b"oak", b"ash")) for i in (0, 2, 3))
 TABLE = b"path,label,group,split\n" + b"".join(
     b"%s/%d.png,%s,cam%d,%s\n" % (name, i, name, i // 2, b"train" if i < 2 else b"test")
     for name in (b"oak", b"ash")
@@ -178,7 +178,7 @@ class Inputs:
             for i in range(4):
                 pixels = np.random.default_rng(4 * number + i).integers(0, 256, (4, 4, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / name / f"{i}.png")
-        (folder / "test.txt").write_bytes(LIST.replace(b"0.png", b"1.png").splitlines()[1] + b"\nash/1.png 1\n")
+        (folder / "test.txt").write_text("oak/1.png 0\nash/1.png 1\n")
         self.settings = run.folder / "settings.json" if run else None
         kinds: dict[str, tuple[bytes, Callable[[Random, bytes], bytes], Path, Callable[[Path], Any]]] = {
             "lists": (LIST, changed_bytes, folder / "train.txt", self.load_list),
@@ -193,8 +193,9 @@ class Inputs:
     def load_list(self, file: Path) -> Any:
         return dq.load("list", root=self.folder, lists={"train": file, "test": self.folder / "test.txt"}, size=4)
 
-    def tried(self, kind: str, number: int, seed: int) -> Counter[str]:
-        """Try so many inputs of a kind; how many were taken, and refused. AssertionError for any other end."""
+    def tried(self, kind: str, number: int, seed: int) -> tuple[Counter[str], list[str]]:
+        """Try so many inputs of a kind: how many were taken, and refused; and what came of any that were neither."""
+        wrong = list[str]()
         random, ends = Random(f"{kind} {seed}"), Counter[str]()
         sound, change, file, take = self.kinds[kind]
         for _ in range(number):
@@ -208,10 +209,11 @@ class Inputs:
                 except Exception as error:
                     said = str(error)
                     clear = type(error) in REFUSALS and said and len(said.splitlines()) == 1 and len(said) < 2500
-                    assert clear, f"{kind}: {type(error).__name__}: {said[:500]!r} for {content!r}"
+                    if not clear:
+                        wrong.append(f"{type(error).__name__}: {said[:300]!r} for {content!r}")
                     ends["refused"] += 1
         file.write_bytes(sound)
-        return ends
+        return ends, wrong
 
 
 if __name__ == "__main__":
@@ -224,4 +226,5 @@ if __name__ == "__main__":
         run = dq.fit("dqroute", make_tiny(), epochs=1, runs_dir=Path(place) / "runs", **QUICK)
         inputs = Inputs(folder, run)
         for kind in sys.argv[2:] or inputs.kinds:
-            print(kind, dict(inputs.tried(kind, int(sys.argv[1]), seed=1)), flush=True)
+            ends, wrong = inputs.tried(kind, int(sys.argv[1]), seed=1)
+            print(kind, dict(ends), len(wrong), "wrong", *wrong[:40], sep="\n", flush=True)

@@ -18,7 +18,7 @@ import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from dqroute.core.checks import choose
+from dqroute.core.checks import choose, one_line
 from dqroute.data.files.decoding import FITS, HEIF, HEIF_ENDINGS, OtherSizeError, formats, read_rgb
 
 AHEAD = 3  # batches that are decoded beside the one in use
@@ -145,9 +145,11 @@ def named(failures: Sequence[tuple[str, Exception]]) -> str:
         if isinstance(error, UnidentifiedImageError):
             heif = os.path.splitext(name)[1].lower() in HEIF_ENDINGS and "HEIF" not in formats()
             return "no picture of a kind that is read here" + f"; {HEIF} reads such" * heif
-        return getattr(error, "strerror", None) or str(error)
+        return getattr(error, "strerror", None) or one_line(error)
 
-    shown = ", ".join(f"{name} ({reason(name, error)})" for name, error in failures[:5])
+    shown = ", ".join(
+        f"{name if name.isprintable() else repr(name)} ({reason(name, error)})" for name, error in failures[:5]
+    )
     return shown if len(failures) <= 5 else f"{len(failures)} images, among them {shown}"
 
 
