@@ -39,7 +39,8 @@ def formats() -> tuple[str, ...]:
 @cache
 def extensions() -> tuple[str, ...]:
     """How the names of files end that hold such pictures, in lower case, sorted."""
-    return tuple(sorted(end for end, name in Image.registered_extensions().items() if name in formats()))
+    known = formats()  # before the endings are looked at: pillow-heif enters its own
+    return tuple(sorted(end for end, name in Image.registered_extensions().items() if name in known))
 
 
 def opened(file: Path | BinaryIO) -> Image.Image:

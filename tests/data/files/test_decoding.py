@@ -1,5 +1,8 @@
 """One picture to pixels: upright as Pillow turns it, whatever its tags are like."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -77,6 +80,13 @@ def test_photographs_of_telephones_are_read_with_the_extra(tmp_path, ending):
     assert "HEIF" in formats() and ending in extensions()
     Image.new("RGB", (64, 64), RED).save(tmp_path / f"photo{ending}", format="HEIF")
     assert np.abs(read_rgb(tmp_path / f"photo{ending}", 8).astype(int) - RED).max() < 8
+
+
+@pytest.mark.parametrize("ask", ["extensions", "formats"])
+def test_kinds_and_endings_may_be_asked_for_in_any_order(ask):
+    """In a process of its own: the first question enters pillow-heif where it is installed."""
+    code = f"from dqroute.data.files.decoding import formats, extensions; {ask}(); assert formats() and extensions()"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 @pytest.fixture
