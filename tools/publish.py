@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from dqroute.core.checks import one_line
 from dqroute.data import ImageSet, load
 from dqroute.data.disk import write_atomically
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import publish
 from dqroute.runs.run import TRADE_OFF, WORLDS, Run, default_runs_dir
-from dqroute.runs.tables import table
+from dqroute.runs.tables import sound, table
 from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
 from dqroute.sweep.worker import find, known_of
@@ -31,16 +33,22 @@ def loaded(arguments: str) -> ImageSet:
 
 
 def finished_runs(grid: Path, runs_dir: Path, without: Sequence[str] = ()) -> list[Run]:
-    """The runs of a grid that are finished and evaluated, with trade-off curves and other worlds unless left out."""
+    """The runs of a grid that are finished and evaluated, with trade-off curves and other worlds unless left out.
+
+    One whose files are damaged is passed over, with a warning.
+    """
     runs = []
     for task in read_grid(grid):
         data = loaded(json.dumps(task.load))
-        run = find(task, known_of(data), runs_dir)
-        if run is not None and TRADE_OFF.format(split=task.split) not in without:
-            trade_off_of(run, data, split=task.split)
-        if run is not None and data.encoding is not None and WORLDS.format(split=task.split) not in without:
-            worlds_of(run, data, split=task.split)
-        runs += [] if run is None else [run]
+        try:
+            run = find(task, known_of(data), runs_dir)
+            if run is not None and TRADE_OFF.format(split=task.split) not in without:
+                trade_off_of(run, data, split=task.split)
+            if run is not None and data.encoding is not None and WORLDS.format(split=task.split) not in without:
+                worlds_of(run, data, split=task.split)
+            runs += sound([] if run is None else [run], task.split)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"passed over: {one_line(error)}", stacklevel=2)
     return runs
 
 

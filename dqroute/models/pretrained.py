@@ -16,6 +16,7 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names, torchvision_network
 from dqroute.models.experts import ExpertNetwork
+from dqroute.models.trust import check_downloaded
 
 IMAGENET = "imagenet"
 # Of the two kinds that torchvision has of most networks the first: the one that published results start from.
@@ -107,6 +108,7 @@ def downloaded(backbone: str) -> dict[str, Tensor]:
     import torchvision
 
     weights = torchvision.models.get_model_weights(backbone)[KIND]
+    check_downloaded(weights.url)
     try:
         return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     # A failed download raises one of the first two, a wrong hash the third, a damaged file the fourth.

@@ -17,7 +17,7 @@ from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
 from dqroute.data.files.decoding import extensions
-from dqroute.data.files.tree import pictures
+from dqroute.data.files.tree import pictures, warn_of_unread
 from dqroute.models.device import resolve_device
 from dqroute.runs.run import Run
 
@@ -89,7 +89,9 @@ def pictures_of(place: Picture) -> list[Picture]:
     folder = Path(place).expanduser()
     if not folder.is_dir():
         return [place]
-    found = [folder / name.removeprefix("./") for name in sorted(pictures(folder, ".", Counter()))]
+    left = Counter[str]()
+    found = [folder / name.removeprefix("./") for name in sorted(pictures(folder, ".", left))]
+    warn_of_unread(folder.name, left, level=4)
     if not found:
         raise ValueError(f"{folder} has no picture ({', '.join(extensions())}); give another folder, or files")
     return list(found)

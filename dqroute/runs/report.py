@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 UNBALANCED = 1.5  # a split whose largest class has more than so many times the images of its smallest is called so
 
 
@@ -57,12 +59,18 @@ class Report:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
-        """Rebuild a report; raises ValueError if fields are missing or unknown."""
+        """Rebuild a report; raises ValueError if fields are missing, unknown, or of another type."""
+        if not isinstance(value, dict):
+            raise ValueError("not a report of this version")
         names = {field.name: field.default is MISSING for field in fields(cls)}
         needed = {name for name, must in names.items() if must}
         if wrong := (value.keys() - names.keys()) | (needed - value.keys()):
             raise ValueError(f"not a report of this version; fields that differ: {sorted(wrong)}")
-        return cls(**value)
+        try:
+            return CHECK.validate_python(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ValueError(f"not a report of this version; {first['loc'][0]}: {first['msg'][:200]}") from None
 
     def __str__(self) -> str:
         unbalanced = self.imbalance is not None and self.imbalance > UNBALANCED
@@ -80,3 +88,6 @@ class Report:
                 f"memorised: {100 * self.memorised:.0f} points more are right on training images than out of fold"
             )
         return "\n".join(lines)
+
+
+CHECK = TypeAdapter(Report)

@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +21,15 @@ import torch.distributed as dist
 
 from dqroute.core.checks import choose, one_line
 from dqroute.core.long_tail import ShotGroups
-from dqroute.data.disk import keep_json, read_json, read_json_lines, read_tensors, write_json
+from dqroute.data.disk import AGAIN, folder_name, keep_json, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.methods.base import METHODS, EncoderNeeds, Method, Problem
+from dqroute.runs.asked import checked_asked, weights_asked
 from dqroute.runs.locking import only_process
 from dqroute.runs.report import Report
 
 FORMAT = 1
+LARGEST = 2**25  # bytes of settings, which name every class
 # The files of a run folder. The names of what it keeps stand here and nowhere else.
 SETTINGS = "settings.json"  # what was asked: method, options, training settings, seed, data set, class counts
 PROVENANCE = "provenance.json"  # code, packages, machine, pixels' fingerprint; "finished" when the training is
@@ -63,7 +67,7 @@ def with_tuples(value: dict[str, Any]) -> dict[str, Any]:
 def canonical(value: Any) -> Any:
     """A value as JSON has it, with every number as a float: 1 and 1.0 ask for the same run."""
     # A number too large to be a float, such as a seed, stays as it is.
-    return json.loads(json.dumps(value), parse_int=lambda n: float(n) if float(n) == int(n) else int(n))
+    return json.loads(json.dumps(value), parse_int=lambda n: float(n) if abs(int(n)) < 2**53 else int(n))
 
 
 def digest_of(request: dict[str, Any]) -> str:
@@ -72,8 +76,9 @@ def digest_of(request: dict[str, Any]) -> str:
 
 
 def folder_of(runs_dir: Path, request: dict[str, Any], data_name: str) -> Path:
-    """Where the run of a request lies, or would lie."""
-    return runs_dir / data_name / f"{request['method']}-seed{request['seed']}-{digest_of(request)}"
+    """Where the run of a request lies, or would lie: two folders below ``runs_dir``, whatever the names are."""
+    of_method = f"{folder_name(request['method'])}-seed{request['seed']}-{digest_of(request)}"
+    return runs_dir / folder_name(data_name) / of_method
 
 
 def build(request: dict[str, Any], problem: Problem) -> Method:
@@ -85,32 +90,6 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
     # A training in bf16 may be opened where only slow emulation computes in it.
     model.precision = "fp32" if request["training"]["precision"] == "fp32" else "auto"
     return model
-
-
-def within_reason(settings: dict[str, Any]) -> None:
-    """ValueError if the settings of a run ask for more than any run has: opening one must not fill the memory."""
-    problem, options = settings["problem"], settings["options"]
-    needs = problem.get("encoder") or {}
-    sizes = {
-        "classes": len(problem["counts"]),
-        "experts": options.get("experts", 1),
-        "folds": problem.get("folds", 0),
-        "channels": problem["channels"],
-        "components": max(needs.get("components", 0), problem.get("components", 0)),
-        "width": needs.get("width", 0),
-    }
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= REASON[name]:
-            raise ValueError(f"settings ask for {name}={value!r:.40}; runs have whole numbers up to {REASON[name]:,}")
-    heads = sizes["classes"] * sizes["experts"] * (1 + sizes["folds"]) * (sizes["components"] or 2048)
-    if max(heads, 8 * sizes["width"] * sizes["components"]) > 2**31:
-        raise ValueError("settings ask for more weights than any run has")
-    if not 0.05 <= float(problem.get("branch_width", 1)) <= 16:
-        raise ValueError(f"settings ask for branch_width={problem['branch_width']!r:.40}; runs have 0.05 to 16")
-
-
-# The most that a run's settings may ask for.
-REASON = {"classes": 100_000, "experts": 64, "folds": 100, "channels": 64, "components": 65_536, "width": 65_536}
 
 
 class Run:
@@ -125,8 +104,11 @@ class Run:
             raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}")
         if not is_run(self.settings):
             found = self.settings.get("format") if isinstance(self.settings, dict) else None
-            wanted = f"this version reads {FORMAT}; remove the folder to train it again"
-            raise ValueError(f"{self.folder} has run format {found}, {wanted}")
+            newer = isinstance(found, int) and found > FORMAT
+            remedy = "take a newer dqroute" if newer else "remove the folder to train it again"
+            wanted = f"this version reads {FORMAT}; {remedy}"
+            raise ValueError(f"{self.folder} has run format {found!r:.40}, {wanted}")
+        self.asked = checked_asked(self.settings, self.folder / SETTINGS)
 
     @classmethod
     def of_request(cls, runs_dir: Path, request: dict[str, Any], problem: Problem, data: ImageSet) -> Run:
@@ -160,6 +142,8 @@ class Run:
         path = self.folder / name
         if not path.is_file():
             return None
+        if name == SETTINGS and path.stat().st_size > LARGEST:
+            raise ValueError(f"{path} is too large to be the settings of a run; {AGAIN}")
         return read_json_lines(path) if path.suffix == ".jsonl" else read_json(path)
 
     def keep(self, name: str, value: Any) -> None:
@@ -180,7 +164,10 @@ class Run:
     @property
     def provenance(self) -> dict[str, Any]:
         """Code version, packages, machine, times; empty before the training starts."""
-        return self.read(PROVENANCE) or {}
+        found = self.read(PROVENANCE) or {}
+        if not (isinstance(found, dict) and isinstance(found.get("machine", {}), dict)):
+            raise ValueError(f"{self.folder / PROVENANCE} tells nothing of a run; {AGAIN}")
+        return found
 
     @property
     def finished(self) -> bool:
@@ -190,12 +177,15 @@ class Run:
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """The records of the epochs done."""
-        return self.read(EPOCHS) or []
+        found = self.read(EPOCHS) or []
+        if not all(isinstance(record, dict) and isinstance(record.get("seconds", 0), (int, float)) for record in found):
+            raise ValueError(f"{self.folder / EPOCHS} has lines that are no records of epochs; {AGAIN}")
+        return found
 
     @property
     def seconds(self) -> float:
         """Training time, the sum over epochs, evaluation and interruptions left out."""
-        return sum(record["seconds"] for record in self.epochs)
+        return sum(record.get("seconds", 0) for record in self.epochs)
 
     @property
     def groups(self) -> ShotGroups:
@@ -216,13 +206,8 @@ class Run:
 
         ValueError if the settings, which may be anybody's, describe no model of this version, or one beyond all reason.
         """
-        place = f"{self.folder / SETTINGS}"
-        try:
-            within_reason(self.settings)
+        with understood(self.folder / SETTINGS):
             return build(self.settings, problem_from_json(self.settings["problem"]))
-        except (KeyError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
-            missing = f"{error} is not there" if isinstance(error, KeyError) else one_line(error)
-            raise ValueError(f"{place} describes no run of this version ({missing}); restore it") from error
 
     @cached_property
     def model(self) -> Method:
@@ -231,6 +216,13 @@ class Run:
             why = "the run is unfinished, or shared without them"
             remedy = "dq.fit with the same settings and another runs_dir trains it"
             raise FileNotFoundError(f"{self.folder} has no weights: {why}; {remedy}")
+        with understood(self.folder / SETTINGS):
+            least = 2 * weights_asked(self.asked)
+        # A network that is larger than what is to be put into it is not built.
+        if least > self.weights_file.stat().st_size:
+            raise ValueError(
+                f"{self.weights_file} belongs to another network: {self.folder / SETTINGS} has a larger one"
+            )
         model = self.new_model()
         tensors, told = read_tensors(self.weights_file)
         if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
@@ -253,6 +245,16 @@ class Run:
             warnings.warn(told, stacklevel=3)
 
 
+@contextmanager
+def understood(place: Path) -> Iterator[None]:
+    """Whatever building a model of settings raises, which may be anybody's, as a ValueError that names the place."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, RuntimeError, OverflowError, ValueError) as error:
+        missing = f"{error} is not there" if isinstance(error, KeyError) else one_line(error)[:1000]
+        raise ValueError(f"{place} describes no run of this version ({missing}); restore it") from error
+
+
 def is_run(settings: Any) -> bool:
     """Whether the content of a settings file is that of a run of this format."""
     return isinstance(settings, dict) and settings.get("format") == FORMAT
@@ -268,9 +270,8 @@ def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
         # A finished run has a provenance beside its settings; settings alone may be anybody's.
         elif {SETTINGS, PROVENANCE} <= set(files):
             try:
-                if is_run(read_json(Path(folder, SETTINGS))) and (run := Run(folder)).finished:
-                    found.append(run)
-            except ValueError as error:
-                warnings.warn(f"passed over: {error}", stacklevel=2)
+                found += [run] if (run := Run(folder)).finished else []
+            except (OSError, ValueError) as error:
+                warnings.warn(f"passed over: {one_line(error)}", stacklevel=2)
         seen.add(real)
     return found

@@ -6,6 +6,7 @@ A row's runs are those of a method; where rows are to be something else, give a 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan, sqrt
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from dqroute.core.checks import choose
+from dqroute.core.checks import choose, one_line
 from dqroute.core.curves import Point, area, overall_at
 from dqroute.methods.base import METHODS, method_options
 from dqroute.runs.evaluate import trade_off_of
@@ -36,6 +37,21 @@ def by_row(runs: Runs) -> dict[str, list[Run]]:
     for run in runs:
         rows.setdefault(run.method, []).append(run)
     return rows
+
+
+def sound(runs: Iterable[Run], split: str) -> list[Run]:
+    """The runs whose files can be read, as far as tables do; a warning names each other one, what is wrong, and a way.
+
+    A table of many runs does not fail for one.
+    """
+    found = []
+    for run in runs:
+        try:
+            run.report(split), run.seconds  # noqa: B018
+            found.append(run)
+        except (OSError, ValueError) as error:
+            warnings.warn(f"passed over: {one_line(error)}", stacklevel=4)
+    return found
 
 
 def by_options(runs: Iterable[Run]) -> dict[str, list[Run]]:
@@ -67,7 +83,7 @@ def measured(runs: Iterable[Run], of: str = "routed", split: str = "test") -> pd
     """
     choose("prediction", of, ("routed", "plain mean", "calibrated"))
     rows = {}
-    for run in runs:
+    for run in sound(runs, split):
         report = run.report(split)
         kinds: dict[str, Any] = {}
         if report is not None:
@@ -86,7 +102,7 @@ def accuracies(runs: Runs, split: str = "test") -> pd.DataFrame:
     """
     rows = []
     for name, some in by_row(runs).items():
-        for run in some:
+        for run in sound(some, split):
             if (report := run.report(split)) is None:
                 raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
             shares = {group: getattr(report, group) for group in COLUMNS}
@@ -134,7 +150,7 @@ def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
 
 def summary(runs: Runs, split: str = "test") -> pd.DataFrame:
     """Accuracy in %, mean over seeds ± half the 95 % interval, and the time of a run; a row a method, as they come."""
-    rows = by_row(runs)
+    rows = by_row({name: sound(some, split) for name, some in by_row(runs).items()})
     table = means(by_seed(rows, split))
     table["seeds"] = [len(some) for some in rows.values()]
     table["minutes a run"] = [f"{sum(r.seconds for r in some) / 60 / len(some):.1f}" for some in rows.values()]
@@ -156,7 +172,7 @@ def paired_differences(runs: Runs, reference: str, split: str = "test") -> pd.Da
 
 def detectors(runs: Iterable[Run], split: str = "test") -> pd.DataFrame:
     """Each detector's AUROC and FPR95, mean over runs: a row an expert that has outsiders, with the size of its set."""
-    rows = [row for run in runs if (report := run.report(split)) for row in report.detectors]
+    rows = [row for run in sound(runs, split) if (report := run.report(split)) for row in report.detectors]
     frame = pd.DataFrame(rows, columns=["expert", "classes", "auroc", "fpr95"])
     return frame.groupby(["expert", "classes"]).mean()
 
@@ -219,7 +235,7 @@ def table(runs: str | Path | Iterable[Run] | None = None, split: str = "test") -
     """
     if isinstance(runs, (str, Path)) and Path(runs).is_file():
         runs = read_published(runs)
-    found = find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else list(runs)
+    found = sound(find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else runs, split)
     asked: list[dict[str, Any]] = []
     values: dict[str, set[str]] = {}
     for run in found:
@@ -231,10 +247,10 @@ def table(runs: str | Path | Iterable[Run] | None = None, split: str = "test") -
     rows = []
     for run, settings in zip(found, asked, strict=True):
         made, report = run.provenance, run.report(split)
-        row = {"method": run.method, "data": run.settings["data"]["name"], "seed": run.seed}
+        row = {"method": run.method, "data": run.settings["data"].get("name"), "seed": run.seed}
         row |= {name: settings.get(name) for name in differing}
         row |= {group: None if (x := getattr(report, group, None)) is None else 100 * x for group in COLUMNS}
-        row |= {"minutes": run.seconds / 60, "device": made.get("machine", {}).get("device")}
+        row |= {"minutes": run.seconds / 60, "device": (made.get("machine") or {}).get("device")}
         row |= {name: made.get(name) for name in ("commit", "clean", "finished")}
         rows.append(row | {"folder": str(run.folder)})
     return pd.DataFrame(rows)

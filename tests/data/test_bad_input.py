@@ -247,12 +247,12 @@ IMAGES = {
     ),
     "empty": ("1.png", lambda tmp: b"", "no picture of a kind that is read here"),
     "text": ("1.png", lambda tmp: b"<html>not found</html>", "no picture of a kind that is read here"),
-    "floating point": ("1.tif", lambda tmp: tiff_of(tmp), "no fixed range; convert"),
+    "no numbers": ("1.tif", lambda tmp: tiff_of(tmp), "pixels that are no numbers"),
 }
 
 
 def tiff_of(tmp_path):
-    Image.fromarray(np.zeros((8, 8), dtype=np.float32)).save(tmp_path / "made.tif")
+    Image.fromarray(np.full((8, 8), np.nan, dtype=np.float32)).save(tmp_path / "made.tif")
     return (tmp_path / "made.tif").read_bytes()
 
 

@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 
+from dqroute.data.disk import write_tensors
 from dqroute.data.feature_cache import FeatureCache, key_of
 
 KEYS = [key_of(bytes([number])) for number in range(5)]
@@ -35,6 +36,28 @@ def test_a_damaged_file_is_said_and_forgotten(tmp_path, damage):
         cache = FeatureCache(tmp_path, 3)
     assert KEYS[0] not in cache
     cache.add(KEYS, ROWS)
+    assert torch.equal(FeatureCache(tmp_path, 3).read(KEYS), ROWS)
+
+
+def test_features_that_were_changed_on_disk_are_refused_with_the_remedy(tmp_path):
+    FeatureCache(tmp_path, 3).add(KEYS, ROWS)
+    (file,) = tmp_path.glob("*.safetensors")
+    whole = bytearray(file.read_bytes())
+    number = whole.rindex(torch.tensor(14.0).half().numpy().tobytes())
+    whole[number : number + 2] = torch.tensor(15.0).half().numpy().tobytes()
+    file.write_bytes(whole)
+    cache = FeatureCache(tmp_path, 3)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="holds other features than were computed; remove it, and they are comp"):
+            cache.read(KEYS[:1])
+    file.unlink()
+    cache.add(KEYS, ROWS)
+    assert torch.equal(cache.read(KEYS), ROWS)
+
+
+def test_files_of_before_there_was_a_digest_are_read(tmp_path):
+    table = torch.frombuffer(bytearray(b"".join(KEYS)), dtype=torch.uint8).view(-1, 16)
+    write_tensors(tmp_path / "old.safetensors", {"keys": table, "features": ROWS.half()}, {})
     assert torch.equal(FeatureCache(tmp_path, 3).read(KEYS), ROWS)
 
 

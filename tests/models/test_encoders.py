@@ -130,7 +130,7 @@ def test_weights_that_cannot_be_had_name_file_place_and_the_way_on(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["timm:test_vit", "timm:test_convnext", "torchvision:resnet18", "torchvision:vgg11"])
-def test_families_give_features_without_the_classifier(name, monkeypatch):
+def test_families_give_features_without_the_classifier(name, monkeypatch, tmp_path):
     """With weights that are drawn, because nothing is downloaded in a test."""
     import timm
     import torchvision
@@ -138,6 +138,7 @@ def test_families_give_features_without_the_classifier(name, monkeypatch):
     make, build, (family, _, model) = timm.create_model, torchvision.models.get_model, name.partition(":")
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **more: make(name, pretrained=False, **more))
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", lambda *_, **__: build(model).state_dict())
+    monkeypatch.setattr(encoders, "hub_folder", lambda: str(tmp_path))
     network, wanted = encoders.FAMILIES[family](model)
     found = Encoder(name, network, wanted)
     pictures = torch.randint(0, 256, (2, 3, wanted.size, wanted.size), dtype=torch.uint8)

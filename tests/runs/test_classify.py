@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import dqroute as dq
+from dqroute.runs.classify import pictures_of
 
 
 def stripes(path, across, seed, size=24):
@@ -121,3 +122,11 @@ def test_one_file_is_a_table_of_one_row(served):
 def test_a_batch_holds_at_least_one(served):
     with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1; got 0"):
         dq.classify(served[0], served[2], batch_size=0)
+
+
+def test_pictures_in_a_folder_that_cannot_be_read_are_counted(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    for name in ("b.psd", "c.PSD", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"files of kinds that are not read here are left out: 2 \.psd$"):
+        assert pictures_of(tmp_path) == [tmp_path / "a.png"]

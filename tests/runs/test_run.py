@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
+import hypothesis
 import pytest
 import torch
 from hypothesis import given
@@ -13,8 +15,17 @@ import dqroute as dq
 from dqroute.core.long_tail import shot_groups
 from dqroute.data.disk import read_json, write_json, write_tensors
 from dqroute.methods.base import Problem
-from dqroute.runs.run import FORMAT, Run, default_runs_dir, digest_of, find_runs, problem_from_json, problem_to_json
-from dqroute.runs.tables import table
+from dqroute.runs.run import (
+    FORMAT,
+    Run,
+    default_runs_dir,
+    digest_of,
+    find_runs,
+    folder_of,
+    problem_from_json,
+    problem_to_json,
+)
+from dqroute.runs.tables import summary, table
 
 REQUEST = {
     "method": "cross-entropy",
@@ -132,7 +143,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_another_format_is_refused_with_the_remedy(finished):
     path = finished.folder / "settings.json"
     path.write_text(json.dumps(finished.settings | {"format": FORMAT + 1}))
-    with pytest.raises(ValueError, match=f"run format {FORMAT + 1}, this version reads {FORMAT}; remove the folder"):
+    with pytest.raises(ValueError, match=f"run format {FORMAT + 1}, this version reads {FORMAT}; take a newer dqroute"):
         Run(finished.folder)
 
 
@@ -224,7 +235,8 @@ def test_find_runs_passes_over_another_format(trained, tmp_path):
     folder = tmp_path / "digits" / "older"
     shutil.copytree(trained[0].folder, folder)
     write_json(folder / "settings.json", read_json(folder / "settings.json") | {"format": 0})
-    assert dq.find_runs(tmp_path) == []
+    with pytest.warns(UserWarning, match="passed over: .* run format 0, this version reads 1; remove the folder"):
+        assert dq.find_runs(tmp_path) == []
 
 
 def test_weights_of_another_run_of_the_same_network_are_refused(finished, trained):
@@ -292,20 +304,151 @@ def test_a_damaged_report_is_named_with_the_remedy(finished):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"options": {"experts": 1_000_000}}, "ask for experts=1000000; runs have whole numbers up to 64"),
-        ({"options": {"experts": "three"}}, "ask for experts='three'"),
-        ({"problem": {"counts": [3, 3], "channels": 1, "branch_width": 2000.0}}, "ask for branch_width=2000.0"),
-        ({"options": {"unheard": 1}}, "describes no run of this version .*unheard"),
-        ({"options": None}, "describes no run of this version"),
-        ({"method": "magic"}, "unknown method 'magic'"),
-        ({"problem": {}}, "describes no run of this version .*'counts' is not there"),
-        ({"problem": None}, "describes no run of this version"),
-        ({"training": {}}, "describes no run of this version .*'precision' is not there"),
+        ({"options": {"experts": 1_000_000}}, "(options.experts: Input should be less than .* 64; got '1000000'"),
+        ({"options": {"experts": "three"}}, "(options.experts: .*; got 'three'"),
+        ({"options": {"experts": 40}}, "belongs to another network: .* has a larger one"),
+        ({"options": {"unheard": 1}}, "(.*unheard"),
+        ({"options": None}, "(options: "),
+        ({"method": "magic"}, "(unknown method 'magic'"),
+        ({"problem": {}}, "(problem.counts: Field required"),
+        ({"problem": None}, "(problem: "),
+        ({"training": {}}, "('precision' is not there"),
+        ({"class_names": ["one"]}, "(groups, class_names or difficulty are not those of the 10 classes"),
+        ({"seed": -1}, "(seed: "),
     ],
     ids=str,
 )
 def test_settings_of_somebody_else_are_checked_before_anything_is_built(finished, change, said):
     path = finished.folder / "settings.json"
     write_json(path, read_json(path) | change)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said.replace("(", r"describes no run of this version \(", said[0] == "(")):
         dq.Run(finished.folder).model  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"branch_width": 2000.0},
+        {"branch_width": 16.0},
+        {"backbone": "resnet152", "shared_depth": 2},
+        {"backbone": "timm:vit_giant_patch14_dinov2"},
+        {"encoder": {"weights": "", "size": 160, "interpolation": "bicubic", "width": 65_536, "components": 65_536}},
+        {"folds": 1e9},
+        {"groups": {"many": [0], "medium": [1], "few": [2], "rule": "shots"}},
+    ],
+    ids=str,
+)
+def test_a_problem_that_asks_for_too_much_is_refused(finished, change, monkeypatch):
+    monkeypatch.setattr("dqroute.runs.run.build", lambda *_: pytest.fail("something was built"))
+    path = finished.folder / "settings.json"
+    settings = read_json(path)
+    write_json(path, settings | {"problem": settings["problem"] | change})
+    with pytest.raises(ValueError, match=r"settings\.json (describes no run of this version|has a larger one)"):
+        dq.Run(finished.folder).model  # noqa: B018
+
+
+def odd():
+    """What may stand anywhere in a JSON file."""
+    plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    plain |= st.sampled_from([10**9, 2**63, -(10**400), 1e300, "resnet152", "efficientnet-lite0", "..", []])
+    return st.recursive(
+        plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+    )
+
+
+def leaves(value, path=()):
+    """The places in a nested value, containers before what is in them."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from leaves(item, (*path, key))
+
+
+@st.composite
+def changed(draw, settings):
+    """Settings with up to three places taken out or made something else."""
+    settings = json.loads(json.dumps(settings))
+    for _ in range(draw(st.integers(1, 3))):
+        path = draw(st.sampled_from([path for path in leaves(settings) if path]))
+        place = settings
+        for key in path[:-1]:
+            place = place[key]
+        if draw(st.booleans()):
+            place[path[-1]] = draw(odd())
+        else:
+            del place[path[-1]]
+    return settings
+
+
+@hypothesis.settings(max_examples=150, suppress_health_check=list(hypothesis.HealthCheck))
+@given(st.data())
+def test_any_change_of_the_settings_opens_the_run_or_is_told_in_one_line(finished, data):
+    path = finished.folder / "settings.json"
+    settings = data.draw(changed(finished.settings))
+    path.write_text(json.dumps(settings))
+    try:
+        assert dq.Run(finished.folder).model.network
+    except (ValueError, FileNotFoundError) as error:
+        assert str(finished.folder) in str(error) and len(str(error).splitlines()) == 1 and len(str(error)) < 1500
+
+
+def test_settings_nested_or_large_beyond_reason_are_told(finished):
+    path = finished.folder / "settings.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(ValueError, match=r"settings\.json is not readable JSON"):
+        dq.Run(finished.folder)
+    with open(path, "wb") as file:
+        file.truncate(2**26)
+    with pytest.raises(ValueError, match=r"settings\.json is too large to be the settings of a run"):
+        dq.Run(finished.folder)
+
+
+NAMES = st.text(max_size=300) | st.text(st.sampled_from("./\\: cCoOnN1\0\n\u00e4\u4e00"), max_size=300)
+SPECIAL = ["", ".", "..", "../..", "/etc", "C:\\x", "NUL", "con.txt", "a\0b", "a/b", "x" * 300, "\u4e00" * 100, "a. "]
+
+
+@pytest.mark.parametrize("name", [*SPECIAL, "pictures of mine", ".hidden", "\u00e4\u00f6 (2).x", "\u4e00" * 60])
+def test_names_that_no_folder_can_have_are_made_plain(name, tmp_path):
+    folder = folder_of(tmp_path, REQUEST, name)
+    folder.mkdir(parents=True)
+    assert [path for path in tmp_path.glob("*/*")] == [folder]
+    assert (folder.parent.name == name) == (name not in SPECIAL)
+
+
+@hypothesis.settings(suppress_health_check=list(hypothesis.HealthCheck))
+@given(NAMES, NAMES, NAMES)
+def test_a_run_lies_two_folders_below_the_runs_folder_whatever_its_names(tmp_path, name, method, other):
+    folder = folder_of(tmp_path, REQUEST | {"method": method}, name)
+    assert folder.resolve().relative_to(tmp_path.resolve()).parts == folder.parts[-2:]
+    folder.mkdir(parents=True, exist_ok=True)
+    assert len(os.fsencode(folder.name)) < 256 and folder.parent.name.isprintable() or name.isprintable() is False
+    assert name == other or folder_of(tmp_path, REQUEST, other).parent != folder.parent
+
+
+DAMAGES = {
+    "settings.json": ['{"format": 1, ', "", "[]", '{"format": 99}', '{"format": 1}', "{" * 100_000],
+    "provenance.json": ['{"finished": ', "", '{"finished": 1, "machine": 7}', "[1]"],
+    "report-test.json": ['{"split": ', "", "[]", "{}", "null and void", '{"split": "test"}', "WRONG TYPES"],
+    "epochs.jsonl": ['{"epoch"', "[1, 2]", '{"seconds": "long"}'],
+}
+DAMAGED = [(name, content) for name, contents in DAMAGES.items() for content in contents]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGED, ids=lambda value: str(value)[:30])
+def test_one_damaged_run_does_not_spoil_a_table_of_the_others(trained, tmp_path, name, content):
+    for run in trained[:3]:
+        shutil.copytree(run.folder, tmp_path / run.folder.name)
+    bad = tmp_path / trained[1].folder.name
+    if content == "WRONG TYPES":
+        content = json.dumps(read_json(bad / name) | {"overall": "much"})
+    (bad / name).write_text(content)
+    with pytest.warns(UserWarning) as warned:
+        found = table(tmp_path)
+    assert sorted(found["folder"]) == sorted(str(tmp_path / trained[i].folder.name) for i in (0, 2))
+    (said,) = [str(warning.message) for warning in warned]
+    assert str(bad) in said and (name in said or "run format" in said)
+    assert any(remedy in said for remedy in ("remove the", "take a newer dqroute", "restore it"))
+    assert len(said.splitlines()) == 1
+    if name == "report-test.json":
+        with pytest.warns(UserWarning, match="passed over"):
+            assert list(summary([Run(tmp_path / run.folder.name) for run in trained[:3]])["seeds"]) == [2]

@@ -129,6 +129,14 @@ def test_the_benchmark_trains_prints_its_table_and_finds_its_runs_again(tmp_path
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()} == before
     assert again.stdout == first.stdout
 
+    # A damaged run is named, and the others are tabled.
+    (damaged,) = (tmp_path / "runs").glob("digits/cross-entropy-*/settings.json")
+    damaged.write_text("{")
+    third = subprocess.run(command(tmp_path, *SMALL), **from_root())
+    assert third.returncode == 0, third.stderr
+    assert f"cross-entropy, seed 0, is left out: {damaged} is not readable JSON" in third.stderr
+    assert not re.search("^cross-entropy ", third.stdout, re.M) and re.search("^logit-adj", third.stdout, re.M)
+
 
 @pytest.mark.slow
 def test_an_unknown_parameter_fails_and_is_named(tmp_path):

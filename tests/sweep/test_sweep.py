@@ -157,6 +157,33 @@ def test_a_local_scheduler_lets_in_nobody_without_its_certificate():
         assert client.submit(os.getenv, "OMP_WAIT_POLICY").result() == "passive"
 
 
+STRANGER = """if True:
+    import sys
+    from distributed import Client, Security
+    secured = Security.temporary() if sys.argv[2] == "own" else None
+    address = sys.argv[1] if secured else sys.argv[1].replace("tls:", "tcp:")
+    try:
+        with Client(address, security=secured, timeout="5s") as client:
+            client.submit(open, sys.argv[3], "w").result(timeout=5)
+    except Exception as error:
+        print("kept out")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("certificate", ["own", "none"])
+def test_another_process_runs_nothing_on_a_local_scheduler(tmp_path, certificate):
+    """What another user of the machine would do: connect by Dask itself, with or without a certificate of one's own."""
+    mark = tmp_path / "ran"
+    with connected(None, 1) as client:
+        words = [sys.executable, "-c", STRANGER, client.scheduler.address, certificate, str(mark)]
+        ended = subprocess.run(words, capture_output=True, text=True)
+        assert ended.stdout == "kept out\n" and not mark.exists()
+        # The sweep's own client goes on, and is heard.
+        client.submit(open, str(mark), "w").exception()
+        assert mark.exists()
+
+
 @pytest.fixture
 def begin(tmp_path):
     """``python -m dqroute.sweep`` from the repository's root, with two worker processes; yields what it prints."""

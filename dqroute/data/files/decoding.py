@@ -11,8 +11,11 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.Image import Transpose
 
+from dqroute.data.files.depth import deep_values, is_deep, to_8_bits
+
 # Plain pictures alone: of the others that Pillow knows some start a program, as PostScript does, whatever their name.
 FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "HEIF")
+HEIF, HEIF_ENDINGS = 'pip install "dqroute[heic]"', {".heic", ".heif", ".hif"}  # what reads them, where nothing does
 FITS = ("crop", "pad", "stretch")
 GREY = (124, 116, 104)  # the mean of ImageNet's pictures
 # What brings a picture upright, by the orientation from 2 on that its EXIF tells.
@@ -26,7 +29,7 @@ TURNS = (
 def formats() -> tuple[str, ...]:
     """Those of ``FORMATS`` that this machine reads: AVIF and others as Pillow was built, HEIF with pillow-heif."""
     with suppress(ImportError):
-        import pillow_heif  # type: ignore[import-not-found]
+        import pillow_heif
 
         pillow_heif.register_heif_opener()
     Image.init()
@@ -36,7 +39,8 @@ def formats() -> tuple[str, ...]:
 @cache
 def extensions() -> tuple[str, ...]:
     """How the names of files end that hold such pictures, in lower case, sorted."""
-    return tuple(sorted(end for end, name in Image.registered_extensions().items() if name in formats()))
+    known = formats()  # before the endings are looked at: pillow-heif enters its own
+    return tuple(sorted(end for end, name in Image.registered_extensions().items() if name in known))
 
 
 def opened(file: Path | BinaryIO) -> Image.Image:
@@ -73,19 +77,19 @@ def read_rgb(file: Path, side: int, *, exact: bool = False, kind: str = "bicubic
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """An opened image as the camera was held, in 8-bit RGB, transparency dropped."""
-    # First, so that a damaged picture is an error here and now; and Pillow itself turns a TIFF while it reads it.
-    image.load()
-    turn = orientation(image)
-    image = image.transpose(TURNS[turn - 2]) if turn in range(2, 9) else image
-    if not image.mode.startswith(("I", "F")):
+    """An opened image as the camera was held, in 8-bit RGB, transparency dropped, more bits brought to 8 by its range.
+
+    See :func:`dqroute.data.files.depth.to_8_bits`.
+    """
+    # Decoded first, so that a damaged picture is an error here and now; and Pillow itself turns a TIFF meanwhile.
+    if is_deep(image):
+        rgb = Image.fromarray(to_8_bits(deep_values(image))).convert("RGB")
+    else:
+        image.load()
         # By way of RGBA, because PIL warns about palettes with transparency otherwise.
-        return (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
-    # 16-bit grey keeps its full range: PIL's own conversion clips everything above 255.
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"pixels of mode {image.mode} have no fixed range; convert the image to 8 or 16 bits")
-    return Image.fromarray((values.astype(np.uint32) // 257).astype(np.uint8)).convert("RGB")
+        rgb = (image.convert("RGBA") if image.mode == "P" else image).convert("RGB")
+    turn = orientation(image)
+    return rgb.transpose(TURNS[turn - 2]) if turn in range(2, 9) else rgb
 
 
 def orientation(image: Image.Image) -> int:

@@ -16,6 +16,7 @@ from dqroute.core.checks import checked_range
 from dqroute.data.draw import Draw
 from dqroute.data.files.copies import leaks
 from dqroute.data.files.decoding import opened
+from dqroute.data.files.depth import is_deep
 from dqroute.data.files.holding_out import held_out
 from dqroute.data.files.listing import Listing, set_of_files
 from dqroute.data.files.reading import listed
@@ -66,7 +67,13 @@ def own_set(
         draw = replace(draw, val=None)
     elif groups is not None and draw.val is not None:
         raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
-    shapes = shapes_of(base, [name for listing in listings.values() for name in listing.names])
+    seen = seen_of(base, [name for listing in listings.values() for name in listing.names])
+    shapes = [shape for shape, _ in seen]
+    if deep := sum(deep for _, deep in seen):
+        notes.append(
+            f"{deep:,} of the pictures have more than 8 bits: each is brought to 8 by its own range, so that nothing "
+            "is dark or cut off, and how bright it is as a whole is lost"
+        )
     if options.get("size") is None and options.get("stream") is not False:
         sizes = set(shapes)
         if len(sizes) > 1 or any(width != height for width, height in sizes):
@@ -88,18 +95,18 @@ def own_set(
     return set_of_files(name, base, listings, class_names, draw, identity, together=groups, notes=notes, **options)
 
 
-def shapes_of(base: Path, names: list[str]) -> list[tuple[int, int]]:
-    """Widths and heights of those pictures that can be read."""
+def seen_of(base: Path, names: list[str]) -> list[tuple[tuple[int, int], bool]]:
+    """Width and height of those pictures that can be read, and whether they have more than 8 bits."""
 
-    def shape(name: str) -> tuple[int, int] | None:
+    def look(name: str) -> tuple[tuple[int, int], bool] | None:
         try:
             with opened(base / name) as image:
-                return image.size
+                return image.size, is_deep(image)
         except Exception:  # what is wrong with a file is said when it is read
             return None
 
     with ThreadPoolExecutor(16) as pool:
-        return [found for found in pool.map(shape, names) if found is not None]
+        return [found for found in pool.map(look, names) if found is not None]
 
 
 def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> Tensor | None:

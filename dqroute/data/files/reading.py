@@ -18,8 +18,8 @@ import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from dqroute.core.checks import choose
-from dqroute.data.files.decoding import FITS, OtherSizeError, read_rgb
+from dqroute.core.checks import choose, one_line
+from dqroute.data.files.decoding import FITS, HEIF, HEIF_ENDINGS, OtherSizeError, formats, read_rgb
 
 AHEAD = 3  # batches that are decoded beside the one in use
 TOGETHER = 8  # pictures a thread decodes at a time
@@ -140,13 +140,16 @@ def cores() -> int:
 def named(failures: Sequence[tuple[str, Exception]]) -> str:
     """Up to five files with what is wrong with them, and how many there are."""
 
-    def reason(error: Exception) -> str:
+    def reason(name: str, error: Exception) -> str:
         # The messages for unknown content and lost files repeat the path.
         if isinstance(error, UnidentifiedImageError):
-            return "no picture of a kind that is read here"
-        return getattr(error, "strerror", None) or str(error)
+            heif = os.path.splitext(name)[1].lower() in HEIF_ENDINGS and "HEIF" not in formats()
+            return "no picture of a kind that is read here" + f"; {HEIF} reads such" * heif
+        return getattr(error, "strerror", None) or one_line(error)
 
-    shown = ", ".join(f"{name} ({reason(error)})" for name, error in failures[:5])
+    shown = ", ".join(
+        f"{name if name.isprintable() else repr(name)} ({reason(name, error)})" for name, error in failures[:5]
+    )
     return shown if len(failures) <= 5 else f"{len(failures)} images, among them {shown}"
 
 

@@ -8,14 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from dqroute.data.files.decoding import extensions
+from dqroute.data.files.decoding import HEIF, HEIF_ENDINGS, extensions
 from dqroute.data.files.reading import listed
 
 # Names of the parts' folders, in small letters.
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PARTS |= dict.fromkeys(("val", "valid", "validation"), "val")
 # Files that hold pictures which may not be readable here; what else is left out is no loss.
-PICTURES = {".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".eps", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+PICTURES = {*HEIF_ENDINGS, ".avif", ".jp2", ".jxl", ".psd", ".svg", ".eps", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
 PICTURES |= {".raw", ".orf", ".rw2", ".dcm", ".mp4", ".mov", ".avi"}
 
 
@@ -64,11 +64,16 @@ def read_tree(base: Path) -> Tree:
     if left:
         told = ", ".join(f"{number:,} {end or 'without an ending'}" for end, number in sorted(left.items()))
         notes.append(f"{sum(left.values()):,} files that are no pictures by their names are left out ({told})")
-    if unread := {end: number for end, number in left.items() if end in PICTURES}:
-        told = ", ".join(f"{number:,} {end}" for end, number in sorted(unread.items()))
-        more = "; pip install pillow-heif reads .heic" * (".heic" in unread or ".heif" in unread)
-        warnings.warn(f"{base.name}: files of kinds that are not read here are left out: {told}{more}", stacklevel=4)
+    warn_of_unread(base.name, left, level=5)
     return Tree(parts, notes)
+
+
+def warn_of_unread(name: str, left: Counter[str], level: int) -> None:
+    """Warn of pictures of kinds that cannot be read here, by how their names end, and say what would read them."""
+    if unread := {end: left[end] for end in sorted(left) if end in PICTURES}:
+        told = ", ".join(f"{number:,} {end}" for end, number in unread.items())
+        more = f"; {HEIF} reads {' and '.join(sorted(heif))}" if (heif := unread.keys() & HEIF_ENDINGS) else ""
+        warnings.warn(f"{name}: files of kinds that are not read here are left out: {told}{more}", stacklevel=level)
 
 
 def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dict[str, list[str]]:

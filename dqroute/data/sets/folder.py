@@ -38,8 +38,9 @@ def folder(
 
     A folder holds ``train/<class>/…`` and ``test/<class>/…``, perhaps ``val/<class>/…`` (or ``valid``, in any
     capitals); or class folders alone, of which a share is held out for testing. Classes are in sorted order, and their
-    pictures may lie deeper. Pictures that stand in two parts or two classes are named in a warning, by content; what
-    was left out, and what was held out, in the set's ``notes``.
+    pictures may lie deeper. Pictures of more than 8 bits are brought to 8 by their own range
+    (:func:`dqroute.data.files.depth.to_8_bits`). Pictures that stand in two parts or two classes are named in a
+    warning, by content; what was left out, and what was held out, in the set's ``notes``.
 
     Args:
         imbalance, seed, groups, val, n_max, order: see :class:`dqroute.data.draw.Draw`.

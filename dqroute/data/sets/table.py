@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dqroute.core.checks import choose
+from dqroute.core.checks import choose, one_line
 from dqroute.data.draw import Draw
 from dqroute.data.files.dividing import own_set
 from dqroute.data.files.reading import listed
@@ -105,7 +105,7 @@ def read_rows(file: Path) -> Any:
         try:
             return pd.read_parquet(file).astype("string")
         except Exception as error:  # of many kinds: no engine, a damaged file
-            raise ValueError(f"cannot read {file} ({error}); write it as CSV") from error
+            raise ValueError(f"cannot read {file} ({one_line(error)}); write it as CSV") from error
     content = file.read_bytes()
     utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ("utf-16",) if utf16 else ("utf-8-sig", "cp1252"):
@@ -118,7 +118,9 @@ def read_rows(file: Path) -> Any:
         try:
             return pd.read_csv(file, sep=separator, dtype="string", encoding=encoding, keep_default_na=False)
         except Exception as error:
-            raise ValueError(f"{file} is no table that can be read ({error}); write it anew as CSV") from error
+            raise ValueError(
+                f"{file} is no table that can be read ({one_line(error)}); write it anew as CSV"
+            ) from error
     raise ValueError(f"{file} is neither UTF-8 nor UTF-16 nor Windows' Latin alphabet; write it anew as UTF-8")
 
 

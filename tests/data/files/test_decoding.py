@@ -1,9 +1,14 @@
 """One picture to pixels: upright as Pillow turns it, whatever its tags are like."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+import dqroute as dq
+from dqroute.data.files import decoding
 from dqroute.data.files.decoding import extensions, formats, read_rgb, upright_rgb
 
 RED = (255, 0, 0)
@@ -59,11 +64,54 @@ def test_a_program_for_a_printer_is_no_picture_whatever_its_name(tmp_path, monke
     assert not {"EPS", "WMF", "FITS", "MPEG"} & set(formats())
 
 
-@pytest.mark.parametrize("ending", [".jfif", ".avif", ".jp2", ".ppm", ".bmp", ".gif"])
+ENDINGS = [".jpg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".bmp", ".gif"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_pictures_of_every_kind_are_read(tmp_path, ending):
     assert ending in extensions()
     Image.new("RGB", (16, 8), RED).save(tmp_path / f"photo{ending}")
-    assert read_rgb(tmp_path / f"photo{ending}", 8).shape == (8, 8, 3)
+    assert np.abs(read_rgb(tmp_path / f"photo{ending}", 8).astype(int) - RED).max() < 8
+
+
+@pytest.mark.parametrize("ending", [".heic", ".heif"])
+def test_photographs_of_telephones_are_read_with_the_extra(tmp_path, ending):
+    pytest.importorskip("pillow_heif")
+    assert "HEIF" in formats() and ending in extensions()
+    Image.new("RGB", (64, 64), RED).save(tmp_path / f"photo{ending}", format="HEIF")
+    assert np.abs(read_rgb(tmp_path / f"photo{ending}", 8).astype(int) - RED).max() < 8
+
+
+@pytest.mark.parametrize("ask", ["extensions", "formats"])
+def test_kinds_and_endings_may_be_asked_for_in_any_order(ask):
+    """In a process of its own: the first question enters pillow-heif where it is installed."""
+    code = f"from dqroute.data.files.decoding import formats, extensions; {ask}(); assert formats() and extensions()"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.fixture
+def without_heif(monkeypatch):
+    """As where the extra is not installed."""
+    for known in (formats, extensions):
+        known.cache_clear()
+    # What an earlier call entered stays with Pillow.
+    monkeypatch.setattr(decoding, "FORMATS", tuple(name for name in decoding.FORMATS if name != "HEIF"))
+    yield
+    for known in (formats, extensions):
+        known.cache_clear()
+
+
+def test_without_the_extra_it_is_named(tmp_path, without_heif):
+    for name in ("a.png", "b.png", "c.HEIC", "d.heif"):
+        for of in ("oak", "ash"):
+            (tmp_path / of).mkdir(exist_ok=True)
+            Image.new("RGB", (8, 8), (len(of + name), ord(name[0]), ord(of[0]))).save(tmp_path / of / name, "PNG")
+    with pytest.warns(UserWarning, match=r'left out: 2 .heic, 2 .heif; pip install "dqroute\[heic\]" reads .heic and'):
+        data = dq.load(f"folder:{tmp_path}", test=0.5)
+    assert len(data.train) == len(data.test) == 2
+    (tmp_path / "e.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0heicmif1")
+    with pytest.raises(ValueError, match=r'e\.heic \(no picture of a kind that is read here; pip install "dqroute'):
+        dq.read_images(tmp_path / "e.heic", 8)
 
 
 def test_a_long_picture_is_cropped_padded_or_stretched(tmp_path):
