@@ -202,7 +202,10 @@ class ImageSet:
             others["val"] = at(split.val)
         if others.get("together") is not None:
             others["together"] = others["together"][split.train]
-        return cls(train=at(split.train), groups=draw.groups_of(split), **others)
+        groups = draw.groups_of(split)
+        if (mixed := groups.mixed(split.counts)) is not None:
+            others["notes"] = (*others.get("notes", ()), mixed)
+        return cls(train=at(split.train), groups=groups, **others)
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.class_names):
@@ -235,6 +238,11 @@ class ImageSet:
     def counts(self) -> Tensor:
         """int64 ``[C]``: training images per class."""
         return torch.bincount(self.train.labels, minlength=self.num_classes)
+
+    @property
+    def groups_described(self) -> str:
+        """The shot groups in a line: how many classes, by which rule, and how many training images they have."""
+        return self.groups.described(self.counts)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dqroute.core.checks import checked_range, checked_seed, plain
+from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
+from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
 from dqroute.models.device import resolve_device, uses_bf16
@@ -19,6 +21,7 @@ from dqroute.models.encoders import BUNDLED, is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.runs.locking import LOCK
+from dqroute.runs.pictures import changed_files, keep_keys
 from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
 from dqroute.training.distribution import joined
 from dqroute.training.loop import Training
@@ -41,6 +44,7 @@ def fit(
     compile: bool | None = None,
     checkpoint_minutes: float = 10,
     progress: bool = True,
+    check: bool = True,
     **changes: Any,
 ) -> Run:
     """Train a method, or find the run if it was trained before, or go on where it was interrupted.
@@ -67,6 +71,8 @@ def fit(
         checkpoint_minutes: how often the training is saved; 0 saves after every step. What was saved goes on to the
             same result, on a CPU to the last bit.
         progress: whether to show a progress bar, or lines where there is no terminal.
+        check: whether to look through all picture files of all parts first, so that damaged ones, and such that hold
+            something else than when the run was begun, are named before there is work that they would cost.
         changes: any field of :class:`~dqroute.training.settings.Settings` and any option of the method.
 
     Returns:
@@ -94,12 +100,14 @@ def fit(
                 )
         if is_encoder(changes.get("backbone")):
             with processes.main_first():
-                seen = features(data, changes["backbone"], device=device, progress=progress)
+                seen = features(data, changes["backbone"], device=device, progress=progress, check=check)
             if changes.get("tune") in (None, "heads"):
                 data, changes = seen, {n: v for n, v in changes.items() if n not in ("backbone", "tune")}
             elif changes.get("heads_first") is not False:
                 own = {name: v for name, v in changes.items() if name in method_options(method)}
-                heads = fit(method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, **own)
+                heads = fit(
+                    method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, check=check, **own
+                )
         checked_range("checkpoint_minutes", checkpoint_minutes, 0)
         if compile not in (None, True, False):
             raise ValueError(f"compile is True, False or None; got {compile!r}")
@@ -128,11 +136,14 @@ def fit(
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)
         if model is None:
-            run.warn_of_other_images(data)
+            run.warn_of_other_images(data, ("train", "val", "test") if check else ())
             return run
         with processes.alone_in(run.folder):
             # The process waited for may have finished it.
             if not processes.as_main_says(lambda: run.finished):
+                with processes.main_first():
+                    if check and processes.main:
+                        look_at_pictures(run, data, progress)
                 training = Training(run, model, data, settings, where, compile, processes)
                 training.to_the_end(progress, checkpoint_minutes)
     if processes.main:
@@ -140,6 +151,20 @@ def fit(
         with suppress(OSError):
             (run.folder / LOCK).unlink(missing_ok=True)
     return run
+
+
+def look_at_pictures(run: Run, data: ImageSet, progress: bool) -> None:
+    """Look through the picture files that a run is to train and be tested on, and note what they hold.
+
+    ValueError names those that are damaged, or changed since the run was begun.
+    """
+    check_files(data, progress=progress)
+    if changed := changed_files(run.folder, data, data.splits):
+        raise ValueError(
+            f"{listed(changed)}: other content than when {run.folder} was begun; restore such files, or remove the "
+            "folder to train it again"
+        )
+    keep_keys(run.folder, data)
 
 
 def starts_pretrained(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> bool:
