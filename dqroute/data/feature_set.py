@@ -131,13 +131,19 @@ def encoded(
     quiet, there = not (progress and new), len(keys) - len(new)
     # What takes no time needs no bar.
     with tqdm(total=len(keys), initial=there, desc=name, unit="img", disable=quiet, delay=3) as bar:
-        for batch in pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation):
-            kept.append(encoder(batch.flip(3) if mirrored else batch).cpu())
-            bar.update(len(batch))
-            if sum(map(len, kept)) >= ROWS or done + sum(map(len, kept)) == len(new):
+        try:
+            for batch in pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation):
+                kept.append(encoder(batch.flip(3) if mirrored else batch).cpu())
+                bar.update(len(batch))
+                if sum(map(len, kept)) >= ROWS:
+                    rows, kept = torch.cat(kept), []
+                    store.add([keys[index] for index in new[done : done + len(rows)]], rows)
+                    done += len(rows)
+        finally:
+            # The last ones; or, where a picture cannot be read, those before it.
+            if kept:
                 rows = torch.cat(kept)
                 store.add([keys[index] for index in new[done : done + len(rows)]], rows)
-                done, kept = done + len(rows), []
     return keys
 
 

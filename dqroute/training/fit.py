@@ -14,6 +14,7 @@ from dqroute.core.checks import checked_range, checked_seed, plain
 from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
 from dqroute.data.files.reading import listed
+from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
 from dqroute.models.device import resolve_device, uses_bf16
@@ -94,9 +95,12 @@ def fit(
         if starts_pretrained(data, preset, changes):
             changes |= {"backbone": BUNDLED}
             if processes.main:
+                steps = enough_steps(len(data.train)) | {n: v for n, v in changes.items() if v is not None}
                 print(
                     f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network, "
-                    f"backbone={BUNDLED!r}; backbone='resnet8', say, or a preset trains one from nothing"
+                    f"backbone={BUNDLED!r}, which has seen a million others: {features_take(data, BUNDLED, device)}, "
+                    f"then heads learn for {steps['epochs']} epochs; "
+                    "backbone='resnet8', say, or a preset trains one from nothing"
                 )
         if is_encoder(changes.get("backbone")):
             with processes.main_first():
@@ -122,10 +126,14 @@ def fit(
             many = f"{processes.count} processes"
             raise ValueError(f"batch_size {settings.batch_size} does not go round {many}; enlarge it")
         base = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
-        folder, problem = folder_of(base, request, data.name), problem_of(data, settings, heads)
-        model = None
+        folder = folder_of(base, request, data.name)
+        found = processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished)
+        with processes.main_first():
+            if check and not found and processes.main:
+                check_files(data, progress=progress)
+        problem, model = problem_of(data, settings, heads), None
         # Before there is a folder, because the method may refuse its options.
-        if not processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished):
+        if not found:
             model = build(request, problem)
             if data.encoding is not None:
                 model.look_through(data.encoding)
@@ -136,14 +144,14 @@ def fit(
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)
         if model is None:
-            run.warn_of_other_images(data, ("train", "val", "test") if check else ())
+            run.warn_of_other_images(data, data.splits if check and processes.main else ())
             return run
         with processes.alone_in(run.folder):
             # The process waited for may have finished it.
             if not processes.as_main_says(lambda: run.finished):
                 with processes.main_first():
                     if check and processes.main:
-                        look_at_pictures(run, data, progress)
+                        note_pictures(run, data)
                 training = Training(run, model, data, settings, where, compile, processes)
                 training.to_the_end(progress, checkpoint_minutes)
     if processes.main:
@@ -153,12 +161,8 @@ def fit(
     return run
 
 
-def look_at_pictures(run: Run, data: ImageSet, progress: bool) -> None:
-    """Look through the picture files that a run is to train and be tested on, and note what they hold.
-
-    ValueError names those that are damaged, or changed since the run was begun.
-    """
-    check_files(data, progress=progress)
+def note_pictures(run: Run, data: ImageSet) -> None:
+    """Note what the files hold that a run trains and is tested on; ValueError names those changed since it was begun."""
     if changed := changed_files(run.folder, data, data.splits):
         raise ValueError(
             f"{listed(changed)}: other content than when {run.folder} was begun; restore such files, or remove the "
