@@ -172,7 +172,8 @@ class ImageSet:
         augmentation: what training may do to images: :class:`Augmentation` in memory, :class:`ResizedCrop` in files;
             nothing to features.
         identity: everything that decides which images these are, JSON-ready and free of machine paths. Files are
-            told apart by name and size; :meth:`fingerprint` tells every pixel of a set in memory.
+            told apart by name and size; :meth:`fingerprint` tells every pixel of a set in memory. What the files
+            hold is noted with a run.
         true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be measured
             apart from rarity (see :mod:`dqroute.data.sets.glyphs`).
         encoding: how a picture becomes features, in a set of features.

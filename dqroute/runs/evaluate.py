@@ -92,17 +92,18 @@ def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None
     """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
     choose("split", split, ("test", "val"))
     if (data := data or run.data) is not None:
-        if data.encoding is None and "features" in run.settings["data"]:
+        told = run.settings["data"].get("features")
+        if data.encoding is None and told is not None and not differences(data, run):
             # By the run's own axes: worked out anew they are the same to rounding only.
-            told, model = run.settings["data"]["features"], run.model
+            model = run.model
             own = Encoding(
                 *(told["backbone"], told["weights"], told["size"], ""), *(model.centre, model.scale, model.axes)
             )
             data = features(data, told["backbone"], views=told.get("views", 1), encoding=own)
-        if data.identity != run.settings["data"]:
+        if wrong := differences(data, run):
             check_files(data, parts=(split,))  # a damaged file has another size: that is what should be heard of
             raise ValueError(
-                f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}; if these are other "
+                f"{data.name} as loaded is not the data of {run.folder}: {wrong}; if these are other "
                 "labelled pictures, or changed ones, on purpose: dq.evaluate(run, data, other=True)"
             )
         run.warn_of_other_images(data, (split,))
@@ -119,8 +120,10 @@ def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[M
 
 
 def differences(data: ImageSet, run: Run) -> str:
-    """Which parts of the identity differ, for a message."""
+    """Which parts of the identity differ, for a message; of pictures those alone that features do not decide."""
     wanted: dict[str, Any] = run.settings["data"]
+    if data.encoding is None:
+        wanted = {name: value for name, value in wanted.items() if name != "features"}
     keys = sorted(k for k in wanted.keys() | data.identity.keys() if wanted.get(k) != data.identity.get(k))
     return ", ".join(f"{k} is {data.identity.get(k)!r}, was {wanted.get(k)!r}" for k in keys)
 

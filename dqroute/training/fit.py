@@ -162,7 +162,7 @@ def fit(
 
 
 def note_pictures(run: Run, data: ImageSet) -> None:
-    """Note what the files hold that a run trains and is tested on; ValueError names those changed since it was begun."""
+    """Note what the files of a run's pictures hold; ValueError names those changed since it was begun."""
     if changed := changed_files(run.folder, data, data.splits):
         raise ValueError(
             f"{listed(changed)}: other content than when {run.folder} was begun; restore such files, or remove the "
