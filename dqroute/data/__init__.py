@@ -15,6 +15,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from dqroute.core.checks import checked_seed, choose, plain
+from dqroute.data.alike import near_copies
 from dqroute.data.draw import checked_val
 from dqroute.data.feature_set import COMPONENTS, features
 from dqroute.data.files.reading import read_images
@@ -39,6 +40,7 @@ __all__ = [
     "Split",
     "features",
     "load",
+    "near_copies",
     "read_images",
 ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +16,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dqroute.core.checks import checked_whole
+from dqroute.data.checking import check_files
 from dqroute.data.feature_cache import ROWS, FeatureCache, default_cache, key_of
 from dqroute.data.files.decoding import read_rgb
-from dqroute.data.files.reading import cores, named, read_ahead
+from dqroute.data.files.reading import cores, read_ahead
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet, Split
 from dqroute.models.device import resolve_device, uses_bf16
@@ -41,6 +41,7 @@ def features(
     cache: str | os.PathLike[str] | None = None,
     device: str = "auto",
     progress: bool = True,
+    check: bool = True,
 ) -> ImageSet:
     """The same set as features of a pretrained backbone: each picture one vector, for all methods to train on.
 
@@ -58,6 +59,8 @@ def features(
         encoding: how pictures are turned to features, of an earlier set; None takes it from these training images.
         cache: where features are kept; by default ``$DQROUTE_CACHE``, or ``~/.cache/dqroute``.
         device: where to compute; progress: whether to show how far it is.
+        check: whether to look through all files that are new before the first is computed, so that damaged ones of any
+            part are named together; else each is found when it is its turn, and what was computed by then is kept.
 
     Raises:
         ValueError: naming pictures that cannot be read or a backbone that cannot be used.
@@ -75,6 +78,9 @@ def features(
         raise ValueError(f"views is 1, the pictures as they are, or 2, their mirror images too; got {views!r}")
     encoder = loaded(backbone).to(resolve_device(device))
     store = cache_of(encoder, Path(cache).expanduser() if cache else default_cache())
+    if check:
+        how = data.train.fit if isinstance(data.train, FileSplit) else "crop"
+        check_files(data, lambda key: as_seen(key, how) in store, progress)
     # As they come from the encoder features stay in the cache's files: they are large.
     keys = {
         part: encoded(split, encoder, store, f"{data.name} {part}", progress) for part, split in data.splits.items()
@@ -125,13 +131,19 @@ def encoded(
     quiet, there = not (progress and new), len(keys) - len(new)
     # What takes no time needs no bar.
     with tqdm(total=len(keys), initial=there, desc=name, unit="img", disable=quiet, delay=3) as bar:
-        for batch in pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation):
-            kept.append(encoder(batch.flip(3) if mirrored else batch).cpu())
-            bar.update(len(batch))
-            if sum(map(len, kept)) >= ROWS or done + sum(map(len, kept)) == len(new):
+        try:
+            for batch in pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation):
+                kept.append(encoder(batch.flip(3) if mirrored else batch).cpu())
+                bar.update(len(batch))
+                if sum(map(len, kept)) >= ROWS:
+                    rows, kept = torch.cat(kept), []
+                    store.add([keys[index] for index in new[done : done + len(rows)]], rows)
+                    done += len(rows)
+        finally:
+            # The last ones; or, where a picture cannot be read, those before it.
+            if kept:
                 rows = torch.cat(kept)
                 store.add([keys[index] for index in new[done : done + len(rows)]], rows)
-                done, kept = done + len(rows), []
     return keys
 
 
@@ -147,23 +159,12 @@ def content_keys(split: Split | FileSplit) -> list[bytes]:
         shape = f"{list(split.images.shape[1:])}".encode()
         return [key_of(shape + image.contiguous().numpy().tobytes()) for image in split.images]
 
-    how = b"" if split.fit == "crop" else split.fit.encode()
+    return [as_seen(key, split.fit) for key in split.keys]
 
-    def of_files(part: Sequence[str]) -> list[bytes | Exception]:
-        found: list[bytes | Exception] = []
-        for file in part:
-            try:
-                found.append(key_of(how + (split.base / file).read_bytes()))
-            except OSError as error:
-                found.append(error)
-        return found
 
-    pieces = [split.names[start : start + 256] for start in range(0, len(split), 256)]
-    with ThreadPoolExecutor(cores()) as pool:
-        found = [key for piece in pool.map(of_files, pieces) for key in piece]
-    if bad := [(name, key) for name, key in zip(split.names, found, strict=True) if isinstance(key, Exception)]:
-        raise ValueError(f"cannot read {named(bad)}; restore such files, or load the set again")
-    return [key for key in found if isinstance(key, bytes)]
+def as_seen(key: bytes, fit: str) -> bytes:
+    """The key of a file's picture as it comes to be a square."""
+    return key if fit == "crop" else key_of(fit.encode() + key)
 
 
 def pictures(split: Split | FileSplit, indices: Sequence[int], size: int, kind: str) -> Iterator[Tensor]:

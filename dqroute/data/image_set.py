@@ -172,7 +172,8 @@ class ImageSet:
         augmentation: what training may do to images: :class:`Augmentation` in memory, :class:`ResizedCrop` in files;
             nothing to features.
         identity: everything that decides which images these are, JSON-ready and free of machine paths. Files are
-            told apart by name and size; :meth:`fingerprint` tells every pixel of a set in memory.
+            told apart by name and size; :meth:`fingerprint` tells every pixel of a set in memory. What the files
+            hold is noted with a run.
         true_difficulty: float ``[C]`` or None: the error rate of each class, known only where it can be measured
             apart from rarity (see :mod:`dqroute.data.sets.glyphs`).
         encoding: how a picture becomes features, in a set of features.
@@ -202,7 +203,10 @@ class ImageSet:
             others["val"] = at(split.val)
         if others.get("together") is not None:
             others["together"] = others["together"][split.train]
-        return cls(train=at(split.train), groups=draw.groups_of(split), **others)
+        groups = draw.groups_of(split)
+        if (mixed := groups.mixed(split.counts)) is not None:
+            others["notes"] = (*others.get("notes", ()), mixed)
+        return cls(train=at(split.train), groups=groups, **others)
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.class_names):
@@ -235,6 +239,11 @@ class ImageSet:
     def counts(self) -> Tensor:
         """int64 ``[C]``: training images per class."""
         return torch.bincount(self.train.labels, minlength=self.num_classes)
+
+    @property
+    def groups_described(self) -> str:
+        """The shot groups in a line: how many classes, by which rule, and how many training images they have."""
+        return self.groups.described(self.counts)
 
     @property
     def shape(self) -> tuple[int, ...]:

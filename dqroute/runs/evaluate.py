@@ -11,34 +11,53 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
 from dqroute.data.image_set import AnySplit, Encoding, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
+from dqroute.runs.others import other_pictures
 from dqroute.runs.report import Report
 from dqroute.runs.run import REPORT, TRADE_OFF, Run
 
 
-def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto") -> Report:
+def evaluate(
+    run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto", other: bool = False
+) -> Report:
     """Evaluate a finished run on ``"test"``, or ``"val"`` for choices; a report that it has already is returned.
 
     Args:
         run: from :func:`dqroute.fit`, or opened by its folder; device: where to compute.
-        data: the image set; by default the one the run was trained on in this process. ValueError if it is not that of
-            the run, or has no such split.
+        data: the image set; by default the one the run was trained on in this process.
+        other: whether ``data`` are other labelled pictures, on purpose. Their classes are matched by name, some may be
+            missing, and ``split="all"`` takes all pictures of the set. Such a report is not kept in the run's folder.
+
+    Raises:
+        ValueError: if the set is not that of the run, or without such a split; if a file of it cannot be read, which is
+            named, and costs the run nothing; with ``other`` if it has a class that the run does not know.
     """
+    if other:
+        if data is None:
+            raise ValueError("other labelled pictures are a set from dq.load: dq.evaluate(run, data, other=True)")
+        images, groups = other_pictures(run, data, split), run.groups
+        return judged(run, run.model.to(resolve_device(device)), images, groups, split)
     data = checked_data(run, data, split)
     if (known := run.report(split)) is not None:
         return known
     model, images, groups = at_work(run, data, split, device)
+    report = judged(run, model, images, groups, split)
+    run.keep(REPORT.format(split=split), report.to_json())
+    return report
+
+
+def judged(run: Run, model: Method, images: AnySplit, groups: ShotGroups, split: str) -> Report:
+    """The report of a run's model on some images."""
     known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
     memorised = None if honest is None else known - honest
     with model.unadapted():
         prediction = model.predict(images)
-    report = score(prediction, images, groups, model.class_sets().cpu(), split, memorised)
-    run.keep(REPORT.format(split=split), report.to_json())
-    return report
+    return score(prediction, images, groups, model.class_sets().cpu(), split, memorised, model.counts.cpu())
 
 
 def trade_off_of(
@@ -73,16 +92,21 @@ def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None
     """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
     choose("split", split, ("test", "val"))
     if (data := data or run.data) is not None:
-        if data.encoding is None and "features" in run.settings["data"]:
+        told = run.settings["data"].get("features")
+        if data.encoding is None and told is not None and not differences(data, run):
             # By the run's own axes: worked out anew they are the same to rounding only.
-            told, model = run.settings["data"]["features"], run.model
+            model = run.model
             own = Encoding(
                 *(told["backbone"], told["weights"], told["size"], ""), *(model.centre, model.scale, model.axes)
             )
             data = features(data, told["backbone"], views=told.get("views", 1), encoding=own)
-        if data.identity != run.settings["data"]:
-            raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
-        run.warn_of_other_images(data)
+        if wrong := differences(data, run):
+            check_files(data, parts=(split,))  # a damaged file has another size: that is what should be heard of
+            raise ValueError(
+                f"{data.name} as loaded is not the data of {run.folder}: {wrong}; if these are other "
+                "labelled pictures, or changed ones, on purpose: dq.evaluate(run, data, other=True)"
+            )
+        run.warn_of_other_images(data, (split,))
     return data
 
 
@@ -96,8 +120,10 @@ def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[M
 
 
 def differences(data: ImageSet, run: Run) -> str:
-    """Which parts of the identity differ, for a message."""
+    """Which parts of the identity differ, for a message; of pictures those alone that features do not decide."""
     wanted: dict[str, Any] = run.settings["data"]
+    if data.encoding is None:
+        wanted = {name: value for name, value in wanted.items() if name != "features"}
     keys = sorted(k for k in wanted.keys() | data.identity.keys() if wanted.get(k) != data.identity.get(k))
     return ", ".join(f"{k} is {data.identity.get(k)!r}, was {wanted.get(k)!r}" for k in keys)
 
@@ -109,8 +135,12 @@ def score(
     class_sets: Tensor,
     name: str,
     memorised: float | None = None,
+    counts: Tensor | None = None,
 ) -> Report:
-    """Compare the prediction for a split with its labels; class_sets: bool ``[K, C]``; name: of the split."""
+    """Compare the prediction for a split with its labels; class_sets: bool ``[K, C]``; name: of the split.
+
+    With ``counts``, training images ``[C]``, the groups' description tells their ranges.
+    """
     labels, p = split.labels, prediction.probabilities
     group, images = groups.of_class()[labels], labels.bincount(minlength=p.shape[1])
     hits = labels[prediction.label == labels].bincount(minlength=p.shape[1])
@@ -120,7 +150,7 @@ def score(
         split=name,
         images=len(labels),
         **measures(prediction.label, labels, groups),
-        groups=groups.description,
+        groups=groups.description if counts is None else groups.described(counts),
         per_class=[hit / n if n else None for hit, n in zip(hits.tolist(), images.tolist(), strict=True)],
         plain_mean=measures(prediction.mean_label, labels, groups),
         per_expert=mean(prediction.expert_labels == labels[:, None]),

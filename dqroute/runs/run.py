@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -22,10 +22,12 @@ import torch.distributed as dist
 from dqroute.core.checks import choose, one_line
 from dqroute.core.long_tail import ShotGroups
 from dqroute.data.disk import AGAIN, folder_name, keep_json, read_json, read_json_lines, read_tensors, write_json
+from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.methods.base import METHODS, EncoderNeeds, Method, Problem
 from dqroute.runs.asked import checked_asked, weights_asked
 from dqroute.runs.locking import only_process
+from dqroute.runs.pictures import changed_files
 from dqroute.runs.report import Report
 
 FORMAT = 1
@@ -233,11 +235,18 @@ class Run:
             raise ValueError(f"{self.weights_file} belongs to another network: {one_line(error)}") from error
         return model.eval()
 
-    def warn_of_other_images(self, data: ImageSet) -> None:
+    def warn_of_other_images(self, data: ImageSet, parts: Collection[str] = ("train", "val", "test")) -> None:
         """Warn if the run was trained on other pixels, read from files of the same names and sizes.
 
-        No error, because two machines may decode a JPEG file a little differently.
+        No error, because two machines may decode a JPEG file a little differently. Of pictures that stay in their files
+        those of these ``parts`` are looked at, and the files are named that hold something else than then.
         """
+        if changed := changed_files(self.folder, data, parts):
+            warnings.warn(
+                f"{listed(changed)}: other content than when {self.folder} was trained; another runs_dir, or removing "
+                "the folder, trains on what is there now, and dq.evaluate(run, data, other=True) is judged on it",
+                stacklevel=3,
+            )
         known, in_memory = self.provenance.get("data_fingerprint"), isinstance(data.train, Split)
         if known is not None and in_memory and "files" in data.identity and known != data.fingerprint():
             remedy = "if they were changed, choose another runs_dir, or remove the folder to train it again"

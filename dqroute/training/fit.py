@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dqroute.core.checks import checked_range, checked_seed, plain
+from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
+from dqroute.data.files.reading import listed
+from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
 from dqroute.models.device import resolve_device, uses_bf16
@@ -19,6 +22,7 @@ from dqroute.models.encoders import BUNDLED, is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.runs.locking import LOCK
+from dqroute.runs.pictures import changed_files, keep_keys
 from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
 from dqroute.training.distribution import joined
 from dqroute.training.loop import Training
@@ -41,6 +45,7 @@ def fit(
     compile: bool | None = None,
     checkpoint_minutes: float = 10,
     progress: bool = True,
+    check: bool = True,
     **changes: Any,
 ) -> Run:
     """Train a method, or find the run if it was trained before, or go on where it was interrupted.
@@ -67,6 +72,8 @@ def fit(
         checkpoint_minutes: how often the training is saved; 0 saves after every step. What was saved goes on to the
             same result, on a CPU to the last bit.
         progress: whether to show a progress bar, or lines where there is no terminal.
+        check: whether to look through all picture files of all parts first, so that damaged ones, and such that hold
+            something else than when the run was begun, are named before there is work that they would cost.
         changes: any field of :class:`~dqroute.training.settings.Settings` and any option of the method.
 
     Returns:
@@ -88,18 +95,23 @@ def fit(
         if starts_pretrained(data, preset, changes):
             changes |= {"backbone": BUNDLED}
             if processes.main:
+                steps = enough_steps(len(data.train)) | {n: v for n, v in changes.items() if v is not None}
                 print(
                     f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network, "
-                    f"backbone={BUNDLED!r}; backbone='resnet8', say, or a preset trains one from nothing"
+                    f"backbone={BUNDLED!r}, which has seen a million others: {features_take(data, BUNDLED, device)}, "
+                    f"then heads learn for {steps['epochs']} epochs; "
+                    "backbone='resnet8', say, or a preset trains one from nothing"
                 )
         if is_encoder(changes.get("backbone")):
             with processes.main_first():
-                seen = features(data, changes["backbone"], device=device, progress=progress)
+                seen = features(data, changes["backbone"], device=device, progress=progress, check=check)
             if changes.get("tune") in (None, "heads"):
                 data, changes = seen, {n: v for n, v in changes.items() if n not in ("backbone", "tune")}
             elif changes.get("heads_first") is not False:
                 own = {name: v for name, v in changes.items() if name in method_options(method)}
-                heads = fit(method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, **own)
+                heads = fit(
+                    method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, check=check, **own
+                )
         checked_range("checkpoint_minutes", checkpoint_minutes, 0)
         if compile not in (None, True, False):
             raise ValueError(f"compile is True, False or None; got {compile!r}")
@@ -114,10 +126,14 @@ def fit(
             many = f"{processes.count} processes"
             raise ValueError(f"batch_size {settings.batch_size} does not go round {many}; enlarge it")
         base = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
-        folder, problem = folder_of(base, request, data.name), problem_of(data, settings, heads)
-        model = None
+        folder = folder_of(base, request, data.name)
+        found = processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished)
+        with processes.main_first():
+            if check and not found and processes.main:
+                check_files(data, progress=progress)
+        problem, model = problem_of(data, settings, heads), None
         # Before there is a folder, because the method may refuse its options.
-        if not processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished):
+        if not found:
             model = build(request, problem)
             if data.encoding is not None:
                 model.look_through(data.encoding)
@@ -128,11 +144,14 @@ def fit(
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)
         if model is None:
-            run.warn_of_other_images(data)
+            run.warn_of_other_images(data, data.splits if check and processes.main else ())
             return run
         with processes.alone_in(run.folder):
             # The process waited for may have finished it.
             if not processes.as_main_says(lambda: run.finished):
+                with processes.main_first():
+                    if check and processes.main:
+                        note_pictures(run, data)
                 training = Training(run, model, data, settings, where, compile, processes)
                 training.to_the_end(progress, checkpoint_minutes)
     if processes.main:
@@ -140,6 +159,16 @@ def fit(
         with suppress(OSError):
             (run.folder / LOCK).unlink(missing_ok=True)
     return run
+
+
+def note_pictures(run: Run, data: ImageSet) -> None:
+    """Note what the files of a run's pictures hold; ValueError names those changed since it was begun."""
+    if changed := changed_files(run.folder, data, data.splits):
+        raise ValueError(
+            f"{listed(changed)}: other content than when {run.folder} was begun; restore such files, or remove the "
+            "folder to train it again"
+        )
+    keep_keys(run.folder, data)
 
 
 def starts_pretrained(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> bool:

@@ -131,15 +131,27 @@ def test_streamed_files_are_read_at_the_encoders_size(folder, counted):
     assert not counted
 
 
-def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_kept(folder, counted):
+def test_damaged_files_of_all_parts_are_named_before_anything_is_computed(folder, counted):
     (folder / "test/bee/1.png").write_bytes(b"no picture")
+    cut = folder / "train/cow/3.png"
+    cut.write_bytes(cut.read_bytes()[:900])
     data = dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds")
-    with pytest.raises(ValueError, match="cannot read test/bee/1.png"):
+    with pytest.raises(ValueError, match=r"cannot read train/cow/3.png \(.*\), test/bee/1.png \(no picture.*move them"):
         quietly(data)
+    assert not counted
+
+
+def test_unlooked_at_a_damaged_file_costs_nothing_that_was_computed(folder, counted, monkeypatch):
+    monkeypatch.setattr("dqroute.data.feature_set.BATCH", 5)
+    (folder / "train/cow/7.png").write_bytes(b"no picture")  # the 32nd of 36
+    data = dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds")
+    with pytest.raises(ValueError, match="cannot read train/cow/7.png"):
+        quietly(data, check=False)
+    assert sum(counted) == 30
     counted.clear()
-    shutil.copy(folder / "test/bee/0.png", folder / "test/bee/1.png")
+    (folder / "train/cow/7.png").unlink()
     quietly(dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds"))
-    assert sum(counted) <= 12  # the training pictures were kept
+    assert sum(counted) == 48 - 1 - 30
 
 
 def test_load_takes_a_backbone(tiny):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
+
+from dqroute.data.files.threads import each
 
 BEGINNING = 4096  # bytes of a file that are compared first
 
@@ -17,16 +19,22 @@ def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
     """Which of some files below ``base`` have the same content: the numbers of each set of two or more, in order."""
     alike = [list(range(len(names)))]
     # Sizes tell most files apart, their beginnings nearly all others: few are read to their end.
-    for look in (size, beginning, content):
+    looks: tuple[Callable[[Path], object], ...] = (size, beginning, content)
+    for look in looks:
         found: list[list[int]] = []
+        seen = each(partial(look_at, look, base), [names[n] for those in alike for n in those])
         for those in alike:
             by_sight = defaultdict[object, list[int]](list)
-            with ThreadPoolExecutor(16) as pool:
-                for number, seen in zip(those, pool.map(look, [base / names[n] for n in those]), strict=True):
-                    by_sight[seen].append(number)
+            for number in those:
+                by_sight[next(seen)].append(number)
             found += [same for same in by_sight.values() if len(same) > 1]
         alike = found
     return alike
+
+
+def look_at(look: Callable[[Path], object], base: Path, name: str) -> object:
+    """What a look finds of a file below ``base``."""
+    return look(base / name)
 
 
 def size(file: Path) -> int | Path:
@@ -38,9 +46,9 @@ def size(file: Path) -> int | Path:
 
 
 def beginning(file: Path) -> bytes:
-    """The first bytes of a file."""
+    """A digest of the first bytes of a file."""
     with open(file, "rb") as opened:
-        return opened.read(BEGINNING)
+        return hashlib.sha256(opened.read(BEGINNING)).digest()
 
 
 def content(file: Path) -> bytes:

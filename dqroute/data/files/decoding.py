@@ -52,7 +52,9 @@ class OtherSizeError(Exception):
     """An image is not of the size that all images were expected to have."""
 
 
-def read_rgb(file: Path, side: int, *, exact: bool = False, kind: str = "bicubic", fit: str = "crop") -> np.ndarray:
+def read_rgb(
+    file: Path | BinaryIO, side: int, *, exact: bool = False, kind: str = "bicubic", fit: str = "crop"
+) -> np.ndarray:
     """An image's (first) frame, upright, made a square and resized: uint8 ``[side, side, 3]``.
 
     ``kind`` is the interpolation, ``"bicubic"`` or ``"bilinear"``; ``fit``, how it becomes a square: by its middle,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from dqroute.data.files.depth import is_deep
 from dqroute.data.files.holding_out import held_out
 from dqroute.data.files.listing import Listing, set_of_files
 from dqroute.data.files.reading import listed
+from dqroute.data.files.threads import each
 from dqroute.data.files.together import shared
 from dqroute.data.image_set import ImageSet
 
@@ -105,8 +105,7 @@ def seen_of(base: Path, names: list[str]) -> list[tuple[tuple[int, int], bool]]:
         except Exception:  # what is wrong with a file is said when it is read
             return None
 
-    with ThreadPoolExecutor(16) as pool:
-        return [found for found in pool.map(look, names) if found is not None]
+    return [found for found in each(look, names) if found is not None]
 
 
 def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> Tensor | None:

@@ -84,10 +84,12 @@ def set_of_files(
             f"{MEMORY_LIMIT / 2**30:.0f} GiB meant for one set; pass size={int((MEMORY_LIMIT / (3 * number)) ** 0.5)} "
             "or less, or stream=True to leave them in their files"
         )
+    # All parts at once, so that damaged files of all of them are named together.
+    files = {part: split for part, split in data.splits.items() if isinstance(split, FileSplit)}
+    names = [name for split in files.values() for name in split.names]
+    images = decode(names, side, base, exact=size is None, fit=fit).split([len(split) for split in files.values()])
     held: dict[str, Any] = {
-        part: Split(decode(split.names, side, base, exact=size is None, fit=fit), split.labels)
-        for part, split in data.splits.items()
-        if isinstance(split, FileSplit)
+        part: Split(own, split.labels) for own, (part, split) in zip(images, files.items(), strict=True)
     }
     return replace(data, augmentation=Augmentation(padding=max(1, side // 8), flip=flip), **held)
 

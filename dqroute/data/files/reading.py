@@ -111,7 +111,7 @@ def read_ahead(
             failures.extend(failed)
         elif failed:
             raise ValueError(
-                f"cannot read {named(failed)}; restore such files unchanged and start again (finished epochs are "
+                f"cannot read {named(failed)}; restore such files unchanged and start again (what is finished is "
                 "kept), or remove them, which makes another set"
             )
         return images.permute(0, 3, 1, 2)
@@ -137,8 +137,8 @@ def cores() -> int:
     return max(1, there // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
 
 
-def named(failures: Sequence[tuple[str, Exception]]) -> str:
-    """Up to five files with what is wrong with them, and how many there are."""
+def named(failures: Sequence[tuple[str, Exception]], most: int = 5) -> str:
+    """So many files at most with what is wrong with them, and how many there are."""
 
     def reason(name: str, error: Exception) -> str:
         # The messages for unknown content and lost files repeat the path.
@@ -148,9 +148,9 @@ def named(failures: Sequence[tuple[str, Exception]]) -> str:
         return getattr(error, "strerror", None) or one_line(error)
 
     shown = ", ".join(
-        f"{name if name.isprintable() else repr(name)} ({reason(name, error)})" for name, error in failures[:5]
+        f"{name if name.isprintable() else repr(name)} ({reason(name, error)})" for name, error in failures[:most]
     )
-    return shown if len(failures) <= 5 else f"{len(failures)} images, among them {shown}"
+    return shown if len(failures) <= most else f"{len(failures)} images, among them {shown}"
 
 
 def listed(names: Sequence[object]) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,8 +13,10 @@ import torch
 from torch import Tensor
 
 from dqroute.data.draw import generator
+from dqroute.data.files.content import looked_through
 from dqroute.data.files.decoding import read_rgb
-from dqroute.data.files.reading import CHUNK, decode, named, read_ahead
+from dqroute.data.files.reading import CHUNK, Failures, decode, named, read_ahead
+from dqroute.data.files.threads import each
 
 STATISTICS_FROM = 1024  # images; their mean is within a level or so of the set's
 
@@ -57,9 +58,8 @@ class FileSplit:
 
     def at(self, indices: Tensor) -> FileSplit:
         """The split of some images."""
-        return FileSplit(
-            self.base, [self.names[i] for i in indices.tolist()], self.labels[indices], self.size, self.fit
-        )
+        names = [self.names[i] for i in indices.tolist()]
+        return FileSplit(self.base, names, self.labels[indices], self.size, self.fit)
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Some images, centred squares: uint8 ``[len(indices), 3, size, size]``."""
@@ -76,6 +76,29 @@ class FileSplit:
         """Mean and deviation of the pixels by channel, 0 to 255, of 1,024 images that the number of images decides."""
         drawn = torch.randperm(len(self), generator=generator("pixel statistics", len(self)))[:STATISTICS_FROM]
         return pixel_statistics(self.at(drawn.sort().values).chunks())
+
+    @cached_property
+    def keys(self) -> list[bytes]:
+        """What tells each picture from others, 16 bytes of SHA-256 over its file; ValueError names unreadable ones."""
+        if bad := self.look(lambda _: False):
+            raise ValueError(f"cannot read {named(bad)}; restore such files, or load the set again")
+        return vars(self)["keys"]
+
+    def look(self, decoded: Callable[[bytes], bool], told: Callable[[], object] = lambda: None) -> Failures:
+        """Read each file once, and decode those whose key ``decoded`` says so of: which are damaged or gone, and why.
+
+        Where none is, the :attr:`keys` are kept. ``told`` is called after each.
+        """
+        keys, bad = list[bytes](), Failures()
+        for name, found in zip(self.names, looked_through(self.base, self.names, decoded), strict=True):
+            if isinstance(found, bytes):
+                keys.append(found)
+            else:
+                bad.append((name, found))
+            told()
+        if not bad:
+            vars(self)["keys"] = keys
+        return bad
 
     def content(self) -> Iterator[bytes]:
         """What a fingerprint is taken over: names and sizes of the files (none may be gone), images' side, labels."""
@@ -112,12 +135,7 @@ def entries(base: Path, names: Sequence[str], remedy: str) -> Iterator[bytes]:
             return error
         return found.st_size if stat.S_ISREG(found.st_mode) else ValueError("not a file")
 
-    def sizes(start: int) -> list[int | Exception]:
-        return [size_of(name) for name in names[start : start + 512]]
-
-    # On a network drive each question waits for its answer, and a thread is asleep meanwhile.
-    with ThreadPoolExecutor(16) as pool:
-        found = [size for part in pool.map(sizes, range(0, len(names), 512)) for size in part]
+    found = list(each(size_of, names))
     if gone := [(name, size) for name, size in zip(names, found, strict=True) if isinstance(size, Exception)]:
         are = "files are" if len(names) > 1 else "file is"
         raise FileNotFoundError(f"{len(gone):,} of {len(names):,} {are} missing below {base}: {named(gone)}; {remedy}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import ExifTags
 from torch import Tensor
 
 from dqroute.data.files.decoding import opened
+from dqroute.data.files.threads import each
 
 
 def together_by(group_by: str | float, base: Path, names: Sequence[str]) -> Tensor:
@@ -38,8 +38,7 @@ def together_by(group_by: str | float, base: Path, names: Sequence[str]) -> Tens
         keys = [match[1] if pattern.groups else match[0] for match in found if match]
         order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         return torch.tensor([order[key] for key in keys])
-    with ThreadPoolExecutor(16) as pool:
-        times = list(pool.map(taken, [base / name for name in names]))
+    times = list(each(lambda name: taken(base / name), names))
     if not any(times):
         raise ValueError(f"no picture tells by its EXIF when it was taken, which group_by={group_by!r} asks for")
     number, ids, before = -1, torch.arange(len(names)) + len(names), None

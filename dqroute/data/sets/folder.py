@@ -55,8 +55,8 @@ def folder(
             if all are squares of one size, else 160.
         stream: whether to leave images in their files; None does so if they would take more than 8 GiB of memory, or
             differ in size and none is given.
-            Streamed images that differ in size are resized even without ``size``, and a file that cannot be read is
-            found when it is its turn.
+            Streamed images that differ in size are resized even without ``size``, and files that cannot be read are
+            found when training begins, all together, before its first epoch.
         flip: whether training may swap left and right; False for writing, and whatever else has a hand.
 
     FileNotFoundError if a part of the tree is missing; ValueError if classes or images do not fit together, an image

@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_read_is_named_when_it_is_its_turn():
     assert said.startswith(
         "cannot read 25.jpg (No such file or directory), 26.jpg (No such file or directory); restore"
     )
-    assert "finished epochs are kept" in said and str(Path.cwd()) not in said
+    assert "what is finished is kept" in said and str(Path.cwd()) not in said
     assert not readers()
     with pytest.raises(StopIteration):
         next(batches)

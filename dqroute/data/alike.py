@@ -1,0 +1,96 @@
+"""Pictures that are nearly the same, as frames of a burst or a photograph saved twice are, told by their features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dqroute.core.checks import checked_range, checked_whole
+from dqroute.data.image_set import FeatureSplit, ImageSet
+
+ROWS = 1024  # pictures that are compared with as many others at a time
+ALIKE = 0.9  # what frames of bursts reach with a sister each; other photographs stay below, but for a few in thousands
+
+
+class NearCopies(NamedTuple):
+    """What :func:`near_copies` found: print it for the size of the leak."""
+
+    table: Any  # a DataFrame, a row a pair, the most alike first
+    leak: str  # how many test and validation pictures have a near copy among the training pictures
+
+    def __str__(self) -> str:
+        return self.leak
+
+
+def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearCopies:
+    """Pairs of pictures of a set, across its parts and classes and within, that its encoder sees as nearly the same.
+
+    The similarity of two pictures is the cosine of their standardised features, -1 to 1. Memory does not grow with the
+    number of pairs: pictures are compared some thousand at a time, and the ``most`` similar pairs are kept.
+
+    Args:
+        data: a set of features, as of ``dq.load(..., backbone="efficientnet-lite0")`` or ``dq.data.features(data)``.
+        least: similarity from which two pictures are near copies; most: how many pairs the table has at most.
+
+    Returns:
+        A table of pairs, and a sentence on how many pictures that are not trained on have a near copy in training. The
+        table's columns are ``similarity``, then ``file`` (or ``image``, its number in its part, where no files are
+        known), ``part`` and ``class`` of the one picture, and ``other file``, ``other part`` and ``other class``.
+
+    Raises:
+        ValueError: for a set without features, or a value out of range.
+    """
+    import pandas as pd  # here, because it takes its time to import
+
+    checked_range("least", least, 0, 1)
+    checked_whole("most", most, 1)
+    splits = {part: split for part, split in data.splits.items() if isinstance(split, FeatureSplit)}
+    if len(splits) < len(data.splits):
+        raise ValueError(f"{data.name} has no features to compare; load it with backbone=, or use dq.data.features")
+    rows = F.normalize(torch.cat([split.features for split in splits.values()]), dim=1)
+    learned = len(data.train)  # the training pictures come first
+    leaking, found = torch.zeros(len(rows), dtype=torch.bool), (torch.empty(0), torch.empty(0, 2, dtype=torch.int64))
+    for similar, pairs in pairs_of(rows, least):
+        across = pairs[(pairs[:, 0] < learned) & (pairs[:, 1] >= learned)]
+        leaking[across[:, 1]] = True
+        similarity, numbers = torch.cat([found[0], similar]), torch.cat([found[1], pairs])
+        best = similarity.argsort(descending=True, stable=True)[:most]
+        found = similarity[best], numbers[best]
+    names = [told for part, split in splits.items() for told in called(part, split, data.class_names)]
+    files = all(getattr(split.pictures, "names", None) is not None for split in splits.values())
+    what = "file" if files else "image"
+    columns = ["similarity", what, "part", "class", f"other {what}", "other part", "other class"]
+    both = zip(found[0].tolist(), found[1].tolist(), strict=True)
+    table = pd.DataFrame([(round(s, 4), *names[i], *names[j]) for s, (i, j) in both], columns=columns)
+    return NearCopies(table, leak_of(splits, leaking[learned:], least))
+
+
+def pairs_of(rows: Tensor, least: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """Similarities ``[P]`` of rows ``[N, D]`` of length 1 and the pairs' numbers ``[P, 2]``, the smaller first."""
+    for top in range(0, len(rows), ROWS):
+        for left in range(top, len(rows), ROWS):
+            similarity = rows[top : top + ROWS] @ rows[left : left + ROWS].T
+            near = similarity >= least
+            pairs = (near.triu(1) if top == left else near).nonzero()
+            if len(pairs):
+                yield similarity[pairs[:, 0], pairs[:, 1]], pairs + torch.tensor([top, left])
+
+
+def called(part: str, split: FeatureSplit, class_names: tuple[str, ...]) -> Iterator[tuple[Any, str, str]]:
+    """File or number, part and class of each picture."""
+    names = getattr(split.pictures, "names", None) or range(len(split))
+    for name, label in zip(names, split.labels.tolist(), strict=True):
+        yield name, part, class_names[label]
+
+
+def leak_of(splits: dict[str, FeatureSplit], leaking: Tensor, least: float) -> str:
+    """How many pictures of the parts after the first have a near copy in it."""
+    others = list(splits)[1:]
+    own = leaking.split([len(splits[part]) for part in others])
+    told = " and ".join(f"{int(n.sum()):,} of {len(n):,} {part} pictures" for part, n in zip(others, own, strict=True))
+    verdict = "what is measured on them is partly memory" if leaking.any() else "no leak that features show"
+    return f"{told} have a near copy (similarity {least:g} or more) among the training pictures: {verdict}"

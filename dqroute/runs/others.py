@@ -1,0 +1,73 @@
+"""Labelled pictures that are not of a run's own set, made ready for it to be judged on."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import torch
+
+from dqroute.core.checks import choose
+from dqroute.data.files.reading import listed
+from dqroute.data.files.split import FileSplit
+from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet, Split
+from dqroute.runs.pictures import learned_from
+from dqroute.runs.run import Run
+
+EVERY = "all"  # a split of all pictures that a set has
+
+
+def other_pictures(run: Run, data: ImageSet, split: str) -> AnySplit:
+    """The pictures of a split of another set, or of all of it, with their labels as the run numbers its classes.
+
+    Classes are matched by name; some may be missing. Pictures in files are seen as the run saw its own. A warning names
+    those that the run was trained on, by content.
+
+    Raises:
+        ValueError: for a class that the run does not know, a split that the set has not, or features of other axes than
+            the run's without their pictures.
+    """
+    known = {name: label for label, name in enumerate(run.settings["class_names"])}
+    choose("split", split, (*data.splits, EVERY))
+    parts = [seen_by(run, part, data.encoding) for name, part in data.splits.items() if split in (name, EVERY)]
+    there = torch.cat([part.labels for part in parts]).unique().tolist()
+    if unknown := [data.class_names[label] for label in there if data.class_names[label] not in known]:
+        raise ValueError(
+            f"{data.name} has class {listed(unknown)}, which {run.folder} was not trained on; it knows "
+            f"{listed(list(known))}: rename such classes, or leave them out"
+        )
+    # Classes of which there is no picture need not be known.
+    number = torch.tensor([known.get(name, -1) for name in data.class_names])
+    images = together(parts)
+    images = replace(images, labels=number[images.labels])
+    if learned := learned_from(run.folder, images):
+        warnings.warn(
+            f"{len(learned):,} of {len(images):,} pictures are ones that the run was trained on, by content: "
+            f"{listed(learned)}; what is measured on them is memory",
+            stacklevel=3,
+        )
+    return images
+
+
+def seen_by(run: Run, split: AnySplit, encoding: Encoding | None) -> AnySplit:
+    """A split as a run takes it: the pictures themselves where they are at hand, files at the run's size and fit."""
+    if isinstance(split, FeatureSplit):
+        if split.pictures is None:
+            own = run.model.axes if run.model.needs else torch.empty(0)
+            if encoding is None or not torch.equal(own.cpu(), encoding.axes):
+                raise ValueError(f"these features are not as {run.folder} wants them; load the pictures themselves")
+            return split
+        split = split.pictures
+    size = run.model.size[0] if run.model.size else split.shape[1]
+    return replace(split, size=size, fit=run.model.fit) if isinstance(split, FileSplit) else split
+
+
+def together(parts: list[AnySplit]) -> AnySplit:
+    """The parts of one set, all of a kind, as one split."""
+    first, labels = parts[0], torch.cat([part.labels for part in parts])
+    if isinstance(first, FileSplit):
+        names = [name for part in parts if isinstance(part, FileSplit) for name in part.names]
+        return replace(first, names=names, labels=labels)
+    if isinstance(first, Split):
+        return Split(torch.cat([part.images for part in parts]), labels)
+    return FeatureSplit(torch.cat([part.features for part in parts if isinstance(part, FeatureSplit)]), labels)

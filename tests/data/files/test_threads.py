@@ -1,0 +1,42 @@
+"""Long lists of files: order kept, a few tasks, and memory that grows by little a file."""
+
+import tracemalloc
+
+import pytest
+from PIL import Image
+
+from dqroute.data import load
+from dqroute.data.files.threads import each
+
+
+def test_answers_come_in_order_and_errors_come_through():
+    assert list(each(lambda n: n * n, range(1000), threads=4, together=7)) == [n * n for n in range(1000)]
+    assert list(each(str, [])) == []
+    with pytest.raises(ZeroDivisionError):
+        list(each(lambda n: 1 / n, [1, 0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_memory_grows_by_little_a_file(tmp_path, kind):
+    """Four times the files, four times the memory at most: a task a file, say, takes some thousand bytes each."""
+    peak = {}
+    for number in (2000, 8000):
+        place = tmp_path / f"{number}"
+        rows = ["path,label,group"]
+        for i in range(number):
+            file = place / f"class {i % 10}" / f"{i:05}.bmp"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if i < 10:
+                Image.new("RGB", (4, 4)).save(file)
+                content = bytearray(file.read_bytes())
+            content[-6:-2] = i.to_bytes(4, "big")
+            file.write_bytes(content)
+            rows.append(f"class {i % 10}/{file.name},class {i % 10},camera {i // 8}")
+        (place / "table.csv").write_text("\n".join(rows))
+        tracemalloc.start()
+        data = load(f"folder:{place}" if kind == "folder" else place / "table.csv", size=4, stream=True)
+        peak[number] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(data.train) + len(data.test) == number
+    assert (peak[8000] - peak[2000]) / 6000 < 1500

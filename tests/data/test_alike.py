@@ -1,0 +1,79 @@
+"""Near copies by the cosine of features, by hand and on real pictures."""
+
+from dataclasses import replace
+from math import cos, radians, sin
+
+import pytest
+import torch
+
+from dqroute.data import features, load, near_copies
+from dqroute.data.alike import pairs_of
+from dqroute.data.image_set import FeatureSplit, Split
+
+
+@pytest.fixture
+def set_of(tiny):
+    """A set of these training and test features, of two classes by turns."""
+    seen = replace(features(tiny, "gradient-histograms", progress=False, device="cpu"), val=None)
+
+    def make(train, test):
+        parts = {
+            part: FeatureSplit(torch.tensor(rows), torch.arange(len(rows)) % 10)
+            for part, rows in (("train", train), ("test", test))
+        }
+        return replace(seen, **parts)
+
+    return make
+
+
+def test_pairs_by_hand(set_of):
+    """Directions in the plane; test picture 0 is 10 degrees from training picture 1, cos 10° = 0.985."""
+    angles = [*range(0, 300, 30)], [40, 135]
+    train, test = ([[2 * cos(radians(a)), 2 * sin(radians(a))] for a in part] for part in angles)
+    found = near_copies(set_of(train, test))
+    assert found.table.values.tolist() == [
+        [0.9848, 1, "train", "1", 0, "test", "0"],
+        [0.9659, 4, "train", "4", 1, "test", "1"],
+        [0.9659, 5, "train", "5", 1, "test", "1"],
+        [0.9397, 2, "train", "2", 0, "test", "0"],
+    ]
+    assert str(found).startswith("2 of 2 test pictures have a near copy (similarity 0.9 or more)")
+    assert "partly memory" in found.leak
+    one = near_copies(set_of(train, test), least=0.97)
+    assert len(one.table) == 1 and one.leak.startswith("1 of 2 test pictures")
+    # The table is cut short, the leak is not.
+    cut = near_copies(set_of(train, test), most=1)
+    assert len(cut.table) == 1 and cut.leak == found.leak
+    none = near_copies(set_of(train, test), least=0.99)
+    assert none.table.empty and "no leak" in none.leak
+
+
+def test_pieces_make_no_difference(monkeypatch):
+    rows = torch.nn.functional.normalize(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+
+    def pairs():
+        return {(*pair, round(s, 4)) for found, numbers in pairs_of(rows, 0.5)
+                for s, pair in zip(found.tolist(), numbers.tolist(), strict=True)}  # fmt: skip
+
+    whole = pairs()
+    monkeypatch.setattr("dqroute.data.alike.ROWS", 7)
+    assert pairs() == whole and len(whole) > 20
+    expected = (rows @ rows.T).triu(1) >= 0.5
+    assert {pair[:2] for pair in whole} == {tuple(pair) for pair in expected.nonzero().tolist()}
+
+
+def test_brighter_frames_of_test_pictures_are_found_in_training(tiny):
+    brighter = (tiny.test.images[:10].float() * 0.95).to(torch.uint8)
+    train = Split(torch.cat([tiny.train.images, brighter]), torch.cat([tiny.train.labels, tiny.test.labels[:10]]))
+    data = replace(tiny, train=train, val=None)
+    found = near_copies(features(data, "gradient-histograms", progress=False, device="cpu"), least=0.98)
+    ours = found.table[(found.table["part"] == "train") & (found.table["image"] >= len(tiny.train))]
+    assert set(range(10)) <= set(ours["other image"])
+    with pytest.raises(ValueError, match="has no features to compare"):
+        near_copies(tiny)
+
+
+def test_files_are_named(photo_tree):
+    found = near_copies(load(photo_tree, backbone="gradient-histograms"), least=0.3)
+    assert list(found.table.columns)[:4] == ["similarity", "file", "part", "class"]
+    assert found.table["file"].str.contains("picture").all() and found.table["similarity"].is_monotonic_decreasing

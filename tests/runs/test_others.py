@@ -1,0 +1,94 @@
+"""Other labelled pictures, evaluated on purpose: classes by name, features by the run's own axes."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+import dqroute as dq
+
+HISTOGRAMS = "gradient-histograms"
+QUIET = {"progress": False, "device": "cpu"}
+
+
+def save(split, digits, place):
+    """Scanned digits as files, by class."""
+    for i in range(len(split)):
+        if (name := str(int(split.labels[i]))) in digits:
+            file = place / f"digit {name}" / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split.images[i, 0].numpy()).save(file)
+
+
+@pytest.fixture
+def pictures(tiny, tmp_path):
+    """A folder of digits 0 to 5, and a run on their features."""
+    save(tiny.train, "012345", tmp_path / "own")
+    data = dq.load(f"folder:{tmp_path / 'own'}", size=8, stream=True)
+    run = dq.fit("cross-entropy", data, backbone=HISTOGRAMS, runs_dir=tmp_path / "runs", epochs=8, **QUIET)
+    return tmp_path, run
+
+
+def test_classes_are_matched_by_name_and_some_may_be_missing(tiny, pictures):
+    place, run = pictures
+    before = dq.evaluate(run)
+    save(tiny.test, "24", place / "new")
+    for options in ({"stream": True}, {"stream": False}, {"stream": True, "backbone": HISTOGRAMS}):
+        other = dq.load(f"folder:{place / 'new'}", size=8, **options)
+        with pytest.raises(ValueError, match=r"on purpose: dq.evaluate\(run, data, other=True\)"):
+            dq.evaluate(run, other, device="cpu")
+        report = dq.evaluate(dq.Run(run.folder), other, other=True, split="all", device="cpu")
+        assert report.images == 40 and report.split == "all"
+        assert [share is None for share in report.per_class] == [True, True, False, True, False, True]
+        assert report.overall > 0.4
+        assert dq.evaluate(run, other, other=True, device="cpu").images == len(other.test)
+    # Counted by hand, and nothing of the run's own has changed.
+    every = torch.cat([other.splits[part].pictures.labels for part in ("train", "test")])
+    said = torch.cat([run.model.predict(other.splits[part].pictures).label for part in ("train", "test")])
+    right = (said == torch.tensor([2, 4])[every]).float().mean().item()
+    assert report.overall == pytest.approx(right)
+    assert run.report() == before and run.report("all") is None
+
+
+def test_unknown_classes_are_named(tiny, pictures):
+    place, run = pictures
+    save(tiny.test, "27", place / "new")
+    other = dq.load(f"folder:{place / 'new'}", size=8, stream=True)
+    with pytest.raises(ValueError, match="new has class 'digit 7', which .* was not trained on; it knows 'digit 0'"):
+        dq.evaluate(run, other, other=True)
+    with pytest.raises(ValueError, match="unknown split 'val'"):
+        dq.evaluate(run, other, other=True, split="val")
+    with pytest.raises(ValueError, match="are a set from dq.load"):
+        dq.evaluate(run, other=True)
+
+
+def test_pictures_that_were_trained_on_are_said(tiny, pictures):
+    place, run = pictures
+    save(tiny.test, "24", place / "new")
+    learned = run.data.train.pictures.file(0)
+    shutil.copy(learned, place / "new" / "digit 2" / "again.png")
+    other = dq.load(f"folder:{place / 'new'}", size=8, stream=True)
+    with pytest.warns(
+        UserWarning, match=r"1 of \d+ pictures are ones that the run was trained on.*'digit 2/again.png'"
+    ):
+        dq.evaluate(run, other, other=True, split="all", device="cpu")
+
+
+def test_features_without_pictures_want_the_runs_own_axes(tiny, pictures, tmp_path):
+    seen = dq.data.features(tiny, HISTOGRAMS, **QUIET)
+    seen = replace(seen, **{part: replace(split, pictures=None) for part, split in seen.splits.items()})
+    run = dq.fit("cross-entropy", seen, runs_dir=tmp_path / "runs", epochs=4, **QUIET)
+    fewer = replace(seen, test=seen.test.at(torch.arange(50)), identity=seen.identity | {"fewer": True})
+    assert dq.evaluate(run, fewer, other=True).images == 50
+    known = replace(seen, class_names=tuple(f"digit {i}" for i in range(10)))
+    with pytest.raises(ValueError, match="are not as .* wants them; load the pictures themselves"):
+        dq.evaluate(pictures[1], known, other=True)
+
+
+def test_pictures_in_memory_of_a_network_from_scratch(trained, tiny):
+    fewer = replace(tiny, test=tiny.test.at(torch.arange(60)), val=None, identity={"name": "fewer"})
+    report = dq.evaluate(trained[0], fewer, other=True, device="cpu")
+    right = trained[0].model.predict(fewer.test.images).label == fewer.test.labels
+    assert report.images == 60 and report.overall == pytest.approx(right.float().mean().item())
