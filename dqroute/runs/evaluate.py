@@ -11,17 +11,23 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.core.outputs import ExpertOutputs
 from dqroute.data.feature_set import features
-from dqroute.data.image_set import AnySplit, Encoding, ImageSet
+from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
+from dqroute.models.heads import Heads
 from dqroute.runs.report import Report
-from dqroute.runs.run import REPORT, TRADE_OFF, Run
+from dqroute.runs.run import OUT_OF_FOLD, REPORT, SPLITS, TRADE_OFF, Run
 
 
 def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto") -> Report:
     """Evaluate a finished run on ``"test"``, or ``"val"`` for choices; a report that it has already is returned.
+
+    ``"out-of-fold"`` is of the training images, each as those heads have it that never saw it, and wants no images;
+    a run without test images is evaluated so. It is no rosier than a test, although calibration and fusion were fitted
+    on the same words: MEASURED.
 
     Args:
         run: from :func:`dqroute.fit`, or opened by its folder; device: where to compute.
@@ -29,14 +35,19 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
             the run, or has no such split.
     """
     data = checked_data(run, data, split)
+    if split != (split := run.split_for(split)):
+        print(f"{run.settings['data']['name']} has no test images: this is out of fold, of training images")
     if (known := run.report(split)) is not None:
         return known
-    model, images, groups = at_work(run, data, split, device)
     known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
     memorised = None if honest is None else known - honest
-    with model.unadapted():
-        prediction = model.predict(images)
-    report = score(prediction, images, groups, model.class_sets().cpu(), split, memorised)
+    if split == OUT_OF_FOLD:
+        prediction, labels, groups = out_of_fold(run, data)
+    else:
+        model, images, groups = at_work(run, data, split, device)
+        with model.unadapted():
+            prediction, labels = model.predict(images), images.labels
+    report = score(prediction, labels, groups, run.model.class_sets().cpu(), split, memorised)
     run.keep(REPORT.format(split=split), report.to_json())
     return report
 
@@ -71,7 +82,7 @@ def trade_off_of(
 
 def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None:
     """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
-    choose("split", split, ("test", "val"))
+    choose("split", split, SPLITS)
     if (data := data or run.data) is not None:
         if data.encoding is None and "features" in run.settings["data"]:
             # By the run's own axes: worked out anew they are the same to rounding only.
@@ -90,9 +101,29 @@ def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[M
     """The model on its device, the images to evaluate it on, and the groups; ValueError if there are no images."""
     if data is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too, as in dq.evaluate(run, data)")
-    if split not in data.splits:
-        raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
+    if choose("split", split, ("test", "val")) not in data.splits:
+        what = {
+            "val": "a validation split",
+            "test": "test images, without which dq.evaluate alone reports, out of fold",
+        }
+        raise ValueError(f"{data.name} was loaded without {what[split]}; load it with {split}=0.2, say")
     return run.model.to(resolve_device(device)), data.splits[split], data.groups
+
+
+@torch.no_grad()
+def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor, ShotGroups]:
+    """What a run says of its training images out of fold, their labels and the groups; ValueError if nobody said so.
+
+    The images are wanted by detectors alone that read features.
+    """
+    said, model = run.judged, run.model
+    outputs = ExpertOutputs(said["logits"].to(model.mean.device))
+    if data is not None and isinstance(data.train, FeatureSplit) and isinstance(model.network, Heads):
+        seen = data.train.features[said["images"]].to(model.mean.device)
+        outputs = outputs._replace(features=model.network.read(seen))
+    with model.unadapted():
+        answers = model.answers(outputs)
+    return Prediction(*(column.cpu() for column in answers)), said["labels"], run.groups
 
 
 def differences(data: ImageSet, run: Run) -> str:
@@ -104,14 +135,14 @@ def differences(data: ImageSet, run: Run) -> str:
 
 def score(
     prediction: Prediction,
-    split: AnySplit,
+    labels: Tensor,
     groups: ShotGroups,
     class_sets: Tensor,
     name: str,
     memorised: float | None = None,
 ) -> Report:
-    """Compare the prediction for a split with its labels; class_sets: bool ``[K, C]``; name: of the split."""
-    labels, p = split.labels, prediction.probabilities
+    """Compare the prediction for a split with its labels ``[N]``; class_sets: bool ``[K, C]``; name: of the split."""
+    p = prediction.probabilities
     group, images = groups.of_class()[labels], labels.bincount(minlength=p.shape[1])
     hits = labels[prediction.label == labels].bincount(minlength=p.shape[1])
     inside = {"overall": torch.ones_like(labels, dtype=torch.bool)}

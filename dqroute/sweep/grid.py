@@ -231,7 +231,7 @@ class Grid(BaseModel):
     methods: Entries = Field(description=A_LIST + EXAMPLES["methods"])
     seeds: Seeds = Field([0], description=A_LIST + "[0, 1, 2], whole numbers from 0 and below 2**63")
     settings: Entries = Field([settings_entry({})], description=A_LIST + "[{epochs: 12}, {epochs: 30}]")
-    split: Literal["test", "val"] = "test"
+    split: Literal["test", "val", "out-of-fold"] = "test"
     draws: Literal["one", "seed"] = "one"
 
 

@@ -356,7 +356,7 @@ class Training:
         if self.data.val is None or not self.processes.main:
             return {}
         prediction = self.model.predict(self.data.val)
-        report = score(prediction, self.data.val, self.data.groups, self.model.class_sets().cpu(), "val")
+        report = score(prediction, self.data.val.labels, self.data.groups, self.model.class_sets().cpu(), "val")
         return {"val": {name: getattr(report, name) for name in ("overall", "many", "medium", "few")}}
 
     def check_numbers(self) -> None:

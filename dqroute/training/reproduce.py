@@ -33,7 +33,7 @@ from dqroute.models.encoders import is_encoder
 from dqroute.models.pretrained import identity_of
 from dqroute.runs.evaluate import differences, evaluate
 from dqroute.runs.published import open_run
-from dqroute.runs.run import Run
+from dqroute.runs.run import SPLITS, Run
 from dqroute.training.fit import OWN, fit
 from dqroute.training.settings import Settings
 
@@ -113,7 +113,7 @@ def train_again(
     how = {"compile": was.get("compiled", False), "device": device, "progress": progress}
     with threads(was.get("machine", {}).get("threads")):
         again = fit(run.method, data, seed=run.seed, runs_dir=runs_dir, **run.settings["options"] | settings | how)
-        for split in ("test", "val"):
+        for split in SPLITS:
             if run.report(split) is not None:
                 evaluate(again, split=split, device=device)
     return again
@@ -135,7 +135,7 @@ def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 def results(run: Run) -> dict[str, float]:
     """All numbers of a run: of each epoch, and of each report there is."""
     epochs = {f"epoch {record['epoch']}": record for record in run.epochs}
-    reports = {split: report.to_json() for split in ("val", "test") if (report := run.report(split))}
+    reports = {report.split: report.to_json() for split in SPLITS if (report := run.report(split))}
     return dict(numbers(epochs | reports))
 
 
@@ -181,7 +181,7 @@ def verdict(run: Run, again: Run, tolerance: float = TOLERANCE) -> tuple[bool, l
         said = "no weights were shared to compare" if weights is None else "and so are the weights"
         return True, [f"identical: all {len(mine)} numbers, to the last bit; {said}"]
     # What has to agree: loss and accuracy of the last epoch, and the accuracies of each report.
-    accuracies = [f"{split} {name}" for split in ("val", "test") for name in ("overall", "many", "medium", "few")]
+    accuracies = [f"{split} {name}" for split in SPLITS for name in ("overall", "many", "medium", "few")]
     last = f"epoch {len(run.epochs)}"
     names = [name for name in (f"{last} loss", f"{last} accuracy", *accuracies) if name in mine]
     pairs = {name: (mine[name], other.get(name, math.nan)) for name in names}
