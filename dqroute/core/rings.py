@@ -96,6 +96,7 @@ class RingFusion(nn.Module):
         ``log p(y | x) = log p(R_y | x) + log p(y | x, R_y)``: the first term has ``a`` and ``b`` alone, the second,
         ring by ring, ``v`` and ``d``. Of no class more than its first ``ENOUGH`` images are taken.
         """
+        self.shifts.zero_()  # of classes that were not judged, whatever was fitted before
         few = first_of_each(labels, ENOUGH)
         z, labels, mean = logits.float()[:, few], labels[few], 1 / self.experts
         weights, ring = balanced_weights(labels, logits.shape[2]), self.rings[labels]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from math import isnan, nan
 from typing import Any
 
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
+from dqroute.core.judging import Judged
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
-from dqroute.core.outputs import ExpertOutputs
+from dqroute.core.outputs import UNKNOWN, ExpertOutputs
 from dqroute.data.feature_set import features
 from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet
 from dqroute.methods.base import Method
@@ -85,16 +87,20 @@ def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None
     choose("split", split, SPLITS)
     if (data := data or run.data) is not None:
         if data.encoding is None and "features" in run.settings["data"]:
-            # By the run's own axes: worked out anew they are the same to rounding only.
-            told, model = run.settings["data"]["features"], run.model
-            own = Encoding(
-                *(told["backbone"], told["weights"], told["size"], ""), *(model.centre, model.scale, model.axes)
-            )
-            data = features(data, told["backbone"], views=told.get("views", 1), encoding=own)
+            data = seen_by(run, data)
         if data.identity != run.settings["data"]:
             raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
         run.warn_of_other_images(data)
     return data
+
+
+def seen_by(run: Run, data: ImageSet, device: str = "auto", progress: bool = True) -> ImageSet:
+    """Pictures as features by the axes of a run on features: worked out anew they are the same to rounding only."""
+    told, model = run.settings["data"]["features"], run.model
+    axes = (each.cpu() for each in (model.centre, model.scale, model.axes))
+    own = Encoding(told["backbone"], told["weights"], told["size"], "", *axes)
+    views = told.get("views", 1)
+    return features(data, told["backbone"], views=views, encoding=own, device=device, progress=progress)
 
 
 def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[Method, AnySplit, ShotGroups]:
@@ -114,16 +120,20 @@ def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[M
 def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor, ShotGroups]:
     """What a run says of its training images out of fold, their labels and the groups; ValueError if nobody said so.
 
+    What is fitted on predictions, calibration and fusion, is fitted anew for each fold, on those for the other folds.
     The images are wanted by detectors alone that read features.
     """
-    said, model = run.judged, run.model
-    outputs = ExpertOutputs(said["logits"].to(model.mean.device))
+    logits, labels, fold = (run.judged[name] for name in ("logits", "labels", "fold"))
+    model, read = deepcopy(run.model).cpu(), UNKNOWN
     if data is not None and isinstance(data.train, FeatureSplit) and isinstance(model.network, Heads):
-        seen = data.train.features[said["images"]].to(model.mean.device)
-        outputs = outputs._replace(features=model.network.read(seen))
+        read = model.network.read(data.train.features[run.judged["images"]])
+    parts, order = [], fold.argsort(stable=True)
     with model.unadapted():
-        answers = model.answers(outputs)
-    return Prediction(*(column.cpu() for column in answers)), said["labels"], run.groups
+        for own in [fold == index for index in fold.unique()]:
+            model.settle(Judged(logits[:, ~own], labels[~own]))
+            parts.append(model.answers(ExpertOutputs(logits[:, own], read[:, own] if read.ndim > 1 else read)))
+    columns = (torch.cat(column)[order.argsort()] for column in zip(*parts, strict=True))
+    return Prediction(*columns), labels, run.groups
 
 
 def differences(data: ImageSet, run: Run) -> str:

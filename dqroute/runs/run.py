@@ -248,9 +248,10 @@ class Run:
 
     @cached_property
     def judged(self) -> dict[str, Tensor]:
-        """What the experts said of training images out of fold: ``logits`` ``[K, N, C]``, ``labels`` and ``images``.
+        """What the experts said of training images out of fold: ``logits``, ``[K, N, C]``, and three more, ``[N]``.
 
-        ``images``, int64 ``[N]``, are places in the training split. ValueError if the run has no such predictions.
+        They are ``labels``; ``fold``, the part that those who speak never saw; and ``images``, places in the training
+        split. ValueError if the run has no such predictions.
         """
         path = self.folder / JUDGED
         if not path.is_file():

@@ -14,13 +14,15 @@ from dqroute.core.checks import checked_range, checked_seed, plain
 from dqroute.data.feature_set import features
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
+from dqroute.models import pretrained
 from dqroute.models.device import resolve_device, uses_bf16
 from dqroute.models.encoders import BUNDLED, is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
-from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.runs.locking import LOCK
 from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
+from dqroute.training import going_on
 from dqroute.training.distribution import joined
+from dqroute.training.going_on import go_on, inherited, parent_of, seen_alike
 from dqroute.training.loop import Training
 from dqroute.training.settings import Settings, enough_steps, setting_names, training_settings
 from dqroute.training.tuning import start_from_encoder
@@ -41,6 +43,7 @@ def fit(
     compile: bool | None = None,
     checkpoint_minutes: float = 10,
     progress: bool = True,
+    start_from: Run | str | os.PathLike[str] | None = None,
     **changes: Any,
 ) -> Run:
     """Train a method, or find the run if it was trained before, or go on where it was interrupted.
@@ -67,6 +70,10 @@ def fit(
         checkpoint_minutes: how often the training is saved; 0 saves after every step. What was saved goes on to the
             same result, on a CPU to the last bit.
         progress: whether to show a progress bar, or lines where there is no terminal.
+        start_from: a finished run of the method, or its folder, whose network and options are gone on with: classes
+            may have come, pictures been added or corrected. What it learned of classes of the same name is where
+            these begin, and features of pictures known before are not computed again, see
+            :mod:`dqroute.training.going_on`. Going on from another run is another run.
         changes: any field of :class:`~dqroute.training.settings.Settings` and any option of the method.
 
     Returns:
@@ -85,7 +92,10 @@ def fit(
     with processes.ending_together():
         where = resolve_device(device)
         heads: Run | None = None
-        if starts_pretrained(data, preset, changes):
+        parent = None if start_from is None else parent_of(start_from, method, data.class_names)
+        if parent is not None:
+            changes = inherited(parent, changes)
+        elif starts_pretrained(data, preset, changes):
             changes |= {"backbone": BUNDLED}
             if processes.main:
                 print(
@@ -93,11 +103,16 @@ def fit(
                     f"backbone={BUNDLED!r}; backbone='resnet8', say, or a preset trains one from nothing"
                 )
         if is_encoder(changes.get("backbone")):
-            with processes.main_first():
-                seen = features(data, changes["backbone"], device=device, progress=progress)
-            if changes.get("tune") in (None, "heads"):
+            tuned = changes.get("tune") not in (None, "heads")
+            if parent is None or not tuned:
+                with processes.main_first():
+                    if parent is None:
+                        seen = features(data, changes["backbone"], device=device, progress=progress)
+                    else:
+                        seen = seen_alike(parent, data, device, progress)
+            if not tuned:
                 data, changes = seen, {n: v for n, v in changes.items() if n not in ("backbone", "tune")}
-            elif changes.get("heads_first") is not False:
+            elif parent is None and changes.get("heads_first") is not False:
                 own = {name: v for name, v in changes.items() if name in method_options(method)}
                 heads = fit(method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, **own)
         checked_range("checkpoint_minutes", checkpoint_minutes, 0)
@@ -109,22 +124,29 @@ def fit(
             preset=preset,
             changes=changes,
             device=device,
+            parent=parent,
         )
         if settings.batch_size < processes.count:
             many = f"{processes.count} processes"
             raise ValueError(f"batch_size {settings.batch_size} does not go round {many}; enlarge it")
+        width = 0 if parent is None else parent.settings["problem"].get("components", 0)
+        width = width if heads is None else heads.model.axes.shape[1]
         base = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
-        folder, problem = folder_of(base, request, data.name), problem_of(data, settings, heads)
+        folder, problem = folder_of(base, request, data.name), problem_of(data, settings, width)
         model = None
         # Before there is a folder, because the method may refuse its options.
         if not processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished):
             model = build(request, problem)
             if data.encoding is not None:
                 model.look_through(data.encoding)
+            if parent is not None:
+                go_on(model, parent, data.class_names)
             elif is_encoder(settings.backbone):
                 start_from_encoder(model, settings.backbone, heads)
             elif settings.pretrained and isinstance(model.network, ExpertNetwork):
-                start_from(model.network, read_pretrained(settings.pretrained, settings.backbone, data.shape[0]))
+                pretrained.start_from(
+                    model.network, pretrained.read_pretrained(settings.pretrained, settings.backbone, data.shape[0])
+                )
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)
         if model is None:
@@ -149,11 +171,11 @@ def starts_pretrained(data: ImageSet, preset: str | None, changes: Mapping[str, 
     return own and not said and data.shape[0] == 3
 
 
-def problem_of(data: ImageSet, settings: Settings, heads: Run | None = None) -> Problem:
+def problem_of(data: ImageSet, settings: Settings, components: int = 0) -> Problem:
     """What a method has to know of an image set, and of the network that is asked for.
 
-    ``heads`` are those that a fine-tuning begins with. ValueError if pictures are not of the size that a pretrained
-    encoder, to be trained on, wants.
+    ``components`` are those that a network to be fine-tuned reads. ValueError if pictures are not of the size that a
+    pretrained encoder, to be trained on, wants.
     """
     mean, std = data.train.statistics
     truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
@@ -178,8 +200,7 @@ def problem_of(data: ImageSet, settings: Settings, heads: Run | None = None) -> 
             f"{'x'.join(map(str, data.shape))}: load the set with size={wanted.size}"
         )
     mean, std = (tuple(255 * value for value in values) for values in (wanted.mean, wanted.std))
-    width = heads.model.axes.shape[1] if heads else 0
-    return replace(problem, mean=mean, std=std, tune=settings.tune, components=width)
+    return replace(problem, mean=mean, std=std, tune=settings.tune, components=components)
 
 
 def request_of(
@@ -192,6 +213,7 @@ def request_of(
     preset: str | None,
     changes: Mapping[str, Any],
     device: str,
+    parent: Run | None = None,
 ) -> tuple[dict[str, Any], Settings]:
     """Everything that decides a run's result, JSON-ready, and the training's settings; both with the precision settled.
 
@@ -201,6 +223,7 @@ def request_of(
         identity, augmentation: of the :class:`~dqroute.data.ImageSet`; images: how many it trains on.
         changes: of the preset's settings and of the method's options, as :func:`fit` takes them.
         device: where it would be trained; ``precision="auto"`` comes to what that computes in.
+        parent: the run that it goes on from.
     """
     changes = {name: plain(value) for name, value in changes.items()}
     on_features, encoder = "features" in identity, is_encoder(changes.get("backbone"))
@@ -223,8 +246,10 @@ def request_of(
     settings = replace(settings, precision="bf16" if bf16 else "fp32")
     # What the weights to start from are, not where they lie.
     started_from = {"pretrained": loaded(settings.backbone).weights} if encoder else {}
+    if settings.pretrained and parent is not None:
+        raise ValueError("start_from and pretrained are both weights to start from; leave one out")
     if settings.pretrained:
-        started_from = {"pretrained": identity_of(settings.pretrained, settings.backbone)}
+        started_from = {"pretrained": pretrained.identity_of(settings.pretrained, settings.backbone)}
     request = {
         "method": method,
         "revision": METHODS[method].revision,
@@ -236,6 +261,8 @@ def request_of(
         "data": dict(identity),
         "augmentation": dict(augmentation),
     }
+    if parent is not None:
+        request["start_from"] = going_on.identity_of(parent)
     return request, settings
 
 

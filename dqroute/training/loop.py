@@ -208,7 +208,8 @@ class Training:
         if known.any():
             told |= {"out_of_fold_accuracy": right[1, known].float().mean().item(), "not_judged": int((~known).sum())}
             if honest and taken.logits.numel() <= KEPT:
-                kept = {"logits": taken.logits, "labels": taken.labels, "images": known.nonzero().flatten()}
+                kept = {"logits": taken.logits, "labels": taken.labels, "fold": fold[known]}
+                kept["images"] = known.nonzero().flatten()
                 write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
         return told
 

@@ -96,8 +96,11 @@ def train_again(
         pretrained: where the weights are that it started from, if it did; its settings know only which they were.
 
     Raises:
-        ValueError: if the new run would be the earlier one, or started from other weights.
+        ValueError: if the new run would be the earlier one, or started from other weights, or went on from a run.
     """
+    if "start_from" in run.settings:
+        told = f"{run.folder} went on from the run {run.settings['start_from']['digest']}"
+        raise ValueError(f"{told}; dq.fit(..., start_from=) with that run makes it again")
     if runs_dir.resolve() in run.folder.resolve().parents[1:2]:
         raise ValueError(f"{runs_dir} holds the run itself; name another folder for the new one")
     asked, was = run.settings["training"], run.provenance
