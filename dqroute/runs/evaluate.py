@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from math import isnan, nan
 from typing import Any
 
@@ -11,15 +10,13 @@ from torch import Tensor
 
 from dqroute.core.checks import choose
 from dqroute.core.curves import Point, trade_off
-from dqroute.core.judging import Judged
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
-from dqroute.core.outputs import UNKNOWN, ExpertOutputs
 from dqroute.data.feature_set import features
-from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet
+from dqroute.data.image_set import AnySplit, Encoding, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
-from dqroute.models.heads import Heads
+from dqroute.runs.out_of_fold import out_of_fold
 from dqroute.runs.report import Report
 from dqroute.runs.run import OUT_OF_FOLD, REPORT, SPLITS, TRADE_OFF, Run
 
@@ -38,7 +35,7 @@ def evaluate(run: Run, data: ImageSet | None = None, *, split: str = "test", dev
     """
     data = checked_data(run, data, split)
     if split != (split := run.split_for(split)):
-        print(f"{run.settings['data']['name']} has no test images: this is out of fold, of training images")
+        print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")
     if (known := run.report(split)) is not None:
         return known
     known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
@@ -114,26 +111,6 @@ def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[M
         }
         raise ValueError(f"{data.name} was loaded without {what[split]}; load it with {split}=0.2, say")
     return run.model.to(resolve_device(device)), data.splits[split], data.groups
-
-
-@torch.no_grad()
-def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor, ShotGroups]:
-    """What a run says of its training images out of fold, their labels and the groups; ValueError if nobody said so.
-
-    What is fitted on predictions, calibration and fusion, is fitted anew for each fold, on those for the other folds.
-    The images are wanted by detectors alone that read features.
-    """
-    logits, labels, fold = (run.judged[name] for name in ("logits", "labels", "fold"))
-    model, read = deepcopy(run.model).cpu(), UNKNOWN
-    if data is not None and isinstance(data.train, FeatureSplit) and isinstance(model.network, Heads):
-        read = model.network.read(data.train.features[run.judged["images"]])
-    parts, order = [], fold.argsort(stable=True)
-    with model.unadapted():
-        for own in [fold == index for index in fold.unique()]:
-            model.settle(Judged(logits[:, ~own], labels[~own]))
-            parts.append(model.answers(ExpertOutputs(logits[:, own], read[:, own] if read.ndim > 1 else read)))
-    columns = (torch.cat(column)[order.argsort()] for column in zip(*parts, strict=True))
-    return Prediction(*columns), labels, run.groups
 
 
 def differences(data: ImageSet, run: Run) -> str:
