@@ -16,7 +16,7 @@ from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
 from dqroute.models import pretrained
 from dqroute.models.device import resolve_device, uses_bf16
-from dqroute.models.encoders import BUNDLED, is_encoder, loaded
+from dqroute.models.encoders import BUNDLED, SHARPER, is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.runs.locking import LOCK
 from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
@@ -24,10 +24,13 @@ from dqroute.training import going_on
 from dqroute.training.distribution import joined
 from dqroute.training.going_on import go_on, inherited, parent_of, seen_alike
 from dqroute.training.loop import Training
-from dqroute.training.settings import Settings, enough_steps, setting_names, training_settings
+from dqroute.training.settings import Settings, fitting_size, setting_names, training_settings
 from dqroute.training.tuning import start_from_encoder
 
 OWN = ("folder", "table")  # sets of one's own pictures, which start from a pretrained network
+# Pictures of one's own, up to which the larger size is worth twice the time. Out of fold, at 160 and 224 pixels, on 549
+# pictures of 12 classes with a scale of 10: 82.2 and 88.0 % (logit adjustment, mean of the classes, three seeds).
+FEW = 5000
 SAID = ("preset", "backbone", "pretrained", "tune")  # unless one of these says something else
 
 
@@ -57,12 +60,13 @@ def fit(
         method: a name from :data:`dqroute.methods.base.METHODS`.
         data: from :func:`dqroute.load`. With ``backbone=`` a pretrained encoder (:mod:`dqroute.models.encoders`) its
             features are computed, or read where they were computed before, and heads trained on them. So it is with the
-            bundled one for folders and tables of one's own, unless a backbone, weights or a preset are asked for.
+            bundled one for folders and tables of one's own, at 224 pixels up to 5,000 pictures, unless a backbone,
+            weights or a preset are asked for.
         seed: of the initial weights, the order of images and their augmentation.
         epochs: passes over the training images; by default the preset's.
         preset: ``"features"``, ``"laptop"``, ``"short"``, ``"paper"``, ``"imagenet-lt"`` or ``"places-lt"``; see
-            :data:`dqroute.training.settings.PRESETS`. By default the first on features, its batch and epochs by how
-            many images there are; ``"fine-tuning"`` with ``tune=``; else ``"laptop"``.
+            :data:`dqroute.training.settings.PRESETS`. By default the first on features, fitted to how many images there
+            are (:func:`dqroute.training.settings.fitting_size`); ``"fine-tuning"`` with ``tune=``; else ``"laptop"``.
         runs_dir: where run folders go; by default ``$DQROUTE_RUNS``, or ``runs``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         compile: whether to compile network and loss; None compiles where the training is long enough to repay it, see
@@ -96,11 +100,11 @@ def fit(
         if parent is not None:
             changes = inherited(parent, changes)
         elif starts_pretrained(data, preset, changes):
-            changes |= {"backbone": BUNDLED}
+            changes |= {"backbone": SHARPER if len(data.train) <= FEW else BUNDLED}
             if processes.main:
                 print(
                     f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network, "
-                    f"backbone={BUNDLED!r}; backbone='resnet8', say, or a preset trains one from nothing"
+                    f"backbone={changes['backbone']!r}; backbone='resnet8', say, or a preset trains one from nothing"
                 )
         if is_encoder(changes.get("backbone")):
             tuned = changes.get("tune") not in (None, "heads")
@@ -228,7 +232,7 @@ def request_of(
     changes = {name: plain(value) for name, value in changes.items()}
     on_features, encoder = "features" in identity, is_encoder(changes.get("backbone"))
     if on_features and preset is None:
-        changes = enough_steps(images) | {name: value for name, value in changes.items() if value is not None}
+        changes = fitting_size(images) | {name: value for name, value in changes.items() if value is not None}
     usual = "features" if on_features else "fine-tuning" if encoder else "laptop"
     settings, options = divide_changes(method, preset or usual, changes)
     if settings.folds and not on_features:

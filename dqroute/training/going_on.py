@@ -21,6 +21,7 @@ from dqroute.models.experts import ExpertNetwork
 from dqroute.models.heads import Heads
 from dqroute.runs.evaluate import seen_by
 from dqroute.runs.run import Run
+from dqroute.training.settings import Settings
 
 NETWORK = ("backbone", "shared_depth", "branch_width", "cosine_scale", "tune")  # settings that a network is built by
 
@@ -45,15 +46,13 @@ def inherited(run: Run, changes: dict[str, Any]) -> dict[str, Any]:
 
     ValueError for another backbone, or another part of it that is trained.
     """
-    asked, seen = run.settings["training"], run.settings["data"].get("features")
-    own = {name: asked[name] for name in NETWORK if name in asked}
-    own |= {"backbone": seen["backbone"], "tune": "heads"} if seen else {}
-    own = {"tune": "heads"} | own
+    told, seen = vars(Settings()) | run.settings["training"], run.settings["data"].get("features")
+    own = {name: told[name] for name in NETWORK} | ({"backbone": seen["backbone"], "tune": "heads"} if seen else {})
     given = {name: value for name, value in changes.items() if value is not None}
     for name in ("backbone", "tune"):
         if given.get(name, own[name]) != own[name]:
-            told = f"{run.folder} was trained with {name}={own[name]!r}, and not {given[name]!r}"
-            raise ValueError(f"{told}; leave {name} out, or start_from")
+            other = f"{run.folder} was trained with {name}={own[name]!r}, and not {given[name]!r}"
+            raise ValueError(f"{other}; leave {name} out, or start_from")
     return own | run.settings["options"] | given
 
 
