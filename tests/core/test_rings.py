@@ -97,7 +97,7 @@ def test_classes_that_nobody_may_judge_are_not_fitted_away():
 
 
 def test_fewer_images_are_trusted_less():
-    """What is fitted to the same images shown once strays less from the plain mean than shown so often that it counts."""
+    """Fitted to some images it strays less from the plain mean than fitted to thirty times as many alike."""
     logits, labels = world(3)
     strayed = []
     for times in (1, 30):
