@@ -14,6 +14,7 @@ from dqroute.models.encoders import Encoder
 from dqroute.training.loop import Training
 
 HISTOGRAMS = "gradient-histograms"
+METHOD = "logit-adjustment"
 QUIET = {"progress": False, "device": "cpu"}
 SOME = {"epochs": 4} | QUIET
 
@@ -36,7 +37,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def before(pictures, runs_dir):
-    return dq.fit("dqroute", dq.load(pictures, test=0), backbone=HISTOGRAMS, runs_dir=runs_dir, epochs=15, **QUIET)
+    return dq.fit(METHOD, dq.load(pictures, test=0), backbone=HISTOGRAMS, runs_dir=runs_dir, epochs=15, **QUIET)
 
 
 @pytest.fixture
@@ -67,12 +68,12 @@ def test_a_class_more_begins_with_what_is_known_and_is_learned(before, pictures,
     # A class that comes first in the order: rows go by name.
     (pictures / "class 8").rename(pictures / "a new class")
     data = dq.load(pictures, test=0)
-    run = dq.fit("dqroute", data, start_from=before, runs_dir=runs_dir, epochs=15, **QUIET)
+    run = dq.fit(METHOD, data, start_from=before, runs_dir=runs_dir, epochs=15, **QUIET)
     assert sum(encoded) == new
     (start,) = begun
     old, fresh = before.model.state_dict(), run.new_model().state_dict()
     assert torch.equal(start["axes"], old["axes"]) and torch.equal(start["centre"], old["centre"])
-    weight, was, drawn = (state["network.weight"].unflatten(1, (3, -1)) for state in (start, old, fresh))
+    weight, was, drawn = (state["network.weight"].unflatten(1, (1, -1)) for state in (start, old, fresh))
     assert torch.equal(weight[-1, :, 1:], was[-1]) and torch.equal(weight[-1, :, :1], drawn[-1, :, :1])
     # Those who judge have seen none of the images that are in their fold now.
     assert torch.equal(weight[:-1], drawn[:-1])
@@ -84,12 +85,12 @@ def test_a_class_more_begins_with_what_is_known_and_is_learned(before, pictures,
 
 def test_going_on_is_a_run_of_its_own_and_is_found_again(before, pictures, runs_dir):
     data = dq.load(pictures, test=0)
-    run = dq.fit("dqroute", data, start_from=str(before.folder), runs_dir=runs_dir, **SOME)
-    assert run.folder != dq.fit("dqroute", data, backbone=HISTOGRAMS, runs_dir=runs_dir, **SOME).folder
+    run = dq.fit(METHOD, data, start_from=str(before.folder), runs_dir=runs_dir, **SOME)
+    assert run.folder != dq.fit(METHOD, data, backbone=HISTOGRAMS, runs_dir=runs_dir, **SOME).folder
     assert run.settings["start_from"]["digest"] == before.settings["digest"]
-    assert dq.fit("dqroute", data, start_from=before, runs_dir=runs_dir, **SOME).folder == run.folder
+    assert dq.fit(METHOD, data, start_from=before, runs_dir=runs_dir, **SOME).folder == run.folder
     # From the run that went on: another parent, another run.
-    assert dq.fit("dqroute", data, start_from=run, runs_dir=runs_dir, **SOME).folder != run.folder
+    assert dq.fit(METHOD, data, start_from=run, runs_dir=runs_dir, **SOME).folder != run.folder
     # The pictures themselves will do to evaluate it, by the axes that it went on with.
     assert dq.evaluate(dq.Run(run.folder), data).images == len(data.train)
 
@@ -97,7 +98,7 @@ def test_going_on_is_a_run_of_its_own_and_is_found_again(before, pictures, runs_
 def test_a_corrected_label_costs_no_picture(before, pictures, runs_dir, encoded):
     wrong = sorted((pictures / "class 0").iterdir())[0]
     shutil.move(wrong, pictures / "class 7" / wrong.name)
-    run = dq.fit("dqroute", dq.load(pictures, test=0), start_from=before, runs_dir=runs_dir, **SOME)
+    run = dq.fit(METHOD, dq.load(pictures, test=0), start_from=before, runs_dir=runs_dir, **SOME)
     assert not encoded and run.settings["problem"]["counts"] == [39, *before.settings["problem"]["counts"][1:7], 7]
 
 
@@ -138,33 +139,33 @@ def test_end_to_end_trunk_and_known_rows_are_kept(method, tiny, runs_dir, begun)
 def test_what_cannot_be_gone_on_from(before, pictures, runs_dir, tiny, tmp_path):
     data = dq.load(pictures, test=0)
     for arguments, said in {
-        ("ride", before): "of the method dqroute, and not of ride",
-        ("dqroute", 3): "a run or its folder; got 3",
+        ("ride", before): "of the method logit-adjustment, and not of ride",
+        (METHOD, 3): "a run or its folder; got 3",
     }.items():
         with pytest.raises(ValueError, match=said):
             dq.fit(arguments[0], data, start_from=arguments[1], runs_dir=runs_dir, **QUIET)
     with pytest.raises(FileNotFoundError, match="holds no run"):
-        dq.fit("dqroute", data, start_from=tmp_path / "nothing", runs_dir=runs_dir, **QUIET)
+        dq.fit(METHOD, data, start_from=tmp_path / "nothing", runs_dir=runs_dir, **QUIET)
     with pytest.raises(ValueError, match="leave backbone out, or start_from"):
-        dq.fit("dqroute", data, start_from=before, backbone="resnet8", runs_dir=runs_dir, **QUIET)
+        dq.fit(METHOD, data, start_from=before, backbone="resnet8", runs_dir=runs_dir, **QUIET)
     with pytest.raises(ValueError, match="knows none of these classes"):
-        dq.fit("dqroute", tiny, start_from=before, runs_dir=runs_dir, **QUIET)
+        dq.fit(METHOD, tiny, start_from=before, runs_dir=runs_dir, **QUIET)
     named = replace(tiny, class_names=tuple(f"class {c}" for c in range(10)))
     with pytest.raises(ValueError, match="by axes of its own"):
-        dq.fit("dqroute", features(named, HISTOGRAMS, **QUIET), start_from=before, runs_dir=runs_dir, **QUIET)
+        dq.fit(METHOD, features(named, HISTOGRAMS, **QUIET), start_from=before, runs_dir=runs_dir, **QUIET)
     unfinished = dq.Run(shutil.copytree(before.folder, tmp_path / "unfinished"))
     unfinished.weights_file.unlink()
     with pytest.raises(FileNotFoundError, match="has no weights"):
-        dq.fit("dqroute", data, start_from=unfinished, runs_dir=runs_dir, **QUIET)
+        dq.fit(METHOD, data, start_from=unfinished, runs_dir=runs_dir, **QUIET)
     (unfinished.folder / "provenance.json").unlink()
     with pytest.raises(ValueError, match="finish it first"):
-        dq.fit("dqroute", data, start_from=unfinished, runs_dir=runs_dir, **QUIET)
+        dq.fit(METHOD, data, start_from=unfinished, runs_dir=runs_dir, **QUIET)
 
 
 def test_reproduce_says_that_it_wants_the_run_gone_on_from(before, pictures, runs_dir, capsys):
     from dqroute.training import reproduce
 
-    run = dq.fit("dqroute", dq.load(pictures, test=0), start_from=before, runs_dir=runs_dir, **SOME)
+    run = dq.fit(METHOD, dq.load(pictures, test=0), start_from=before, runs_dir=runs_dir, **SOME)
     with pytest.raises(SystemExit):
         reproduce.main([str(run.folder), f"folder:{pictures}"])
     assert f"went on from the run {before.settings['digest']}" in capsys.readouterr().err
