@@ -95,7 +95,7 @@ def measure(side: str, case: str, job: str, images: int) -> dict[str, float]:
             else:
                 # As a process that loads a model does, and trains nothing.
                 model = untrained(case, few).eval()
-                speed, first = timed(lambda split: model.predict(split.images), few.test, data.test)
+                speed, first = timed(lambda split: model.predict(split.images), few.splits["test"], data.splits["test"])
         else:
             # Here, so that the engine's process does not carry the reference's imports.
             import reference
@@ -115,7 +115,9 @@ def measure(side: str, case: str, job: str, images: int) -> dict[str, float]:
                     rates.append(seen / (time.perf_counter() - started))
                 speed = median(rates[1:])
             else:
-                speed, first = timed(lambda split: reference.predicted_labels(model, split), few.test, data.test)
+                speed, first = timed(
+                    lambda split: reference.predicted_labels(model, split), few.splits["test"], data.splits["test"]
+                )
     return {"images_per_second": speed, "first_step": first, "peak_mib": peak_mib()}
 
 

@@ -183,13 +183,15 @@ def measure(side: str, job: str, root: Path, images: int) -> Numbers:
     if job == "training":
         first, speed = (engine_training if side == "engine" else reference_training)(few, data)
     elif side == "engine":
-        speed, first = timed(new_model(few).predict, few.test, data.test)
+        speed, first = timed(new_model(few).predict, few.splits["test"], data.splits["test"])
     else:
         # Here and below, so that the engine's process does not carry the reference's imports.
         import reference
 
         model = new_model(few)
-        speed, first = timed(lambda split: reference.predicted_labels(model, split), few.test, data.test)
+        speed, first = timed(
+            lambda split: reference.predicted_labels(model, split), few.splits["test"], data.splits["test"]
+        )
     return {"images_per_second": speed, "first_step": first, "peak_mib": peak_mib()}
 
 

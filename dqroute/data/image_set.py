@@ -165,7 +165,8 @@ class ImageSet:
 
     Attributes:
         name: as given to :func:`dqroute.load`, without any path.
-        train, test, val: the splits, in memory or in their files; ``val`` is None unless one was asked for.
+        train, test, val: the splits, in memory or in their files; None where there is none. A run on a set without test
+            images is judged out of fold, and ``identity`` says ``"test": 0``.
         class_names: ``C`` names, in label order.
         groups: shot groups by the counts before a validation split was held out, so that choices and final runs
             speak of the same groups.
@@ -184,7 +185,7 @@ class ImageSet:
 
     name: str
     train: AnySplit
-    test: AnySplit
+    test: AnySplit | None
     class_names: tuple[str, ...]
     groups: ShotGroups
     augmentation: Augmentation | ResizedCrop | None
@@ -214,6 +215,8 @@ class ImageSet:
                 raise ValueError(f"the name {ascii(name)} is not UTF-8, as all files here are; rename the folder")
         for part, split in self.splits.items():
             check_split(split, self.num_classes, part)
+        if self.test is None:
+            object.__setattr__(self, "identity", self.identity | {"test": 0})
         kinds = {FileSplit: ("files", ResizedCrop), Split: ("memory", Augmentation), FeatureSplit: ("features", None)}
         place, kind = kinds[type(self.train)]
         if not (self.augmentation is None if kind is None else isinstance(self.augmentation, kind)):
@@ -228,7 +231,8 @@ class ImageSet:
     @property
     def splits(self) -> dict[str, AnySplit]:
         """The splits there are, by name."""
-        return {"train": self.train, "test": self.test} | ({} if self.val is None else {"val": self.val})
+        parts = {"train": self.train, "test": self.test, "val": self.val}
+        return {part: split for part, split in parts.items() if split is not None}
 
     @property
     def num_classes(self) -> int:

@@ -26,6 +26,7 @@ from dqroute.models.norms import fold_batch_norms
 from dqroute.models.trust import check_downloaded, checked_file, same_as_first
 
 BUNDLED = "efficientnet-lite0"
+SHARPER = "efficientnet-lite0-224"  # the same network at the size that it was trained at
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -274,9 +275,16 @@ def efficientnet_lite(version: int, size: int) -> tuple[nn.Module, Preprocessing
 def efficientnet_lite0() -> tuple[nn.Module, Preprocessing]:
     """4.7 million parameters, 1,280 features; its weights are installed with this package.
 
-    At 160 pixels it is about as good as at 224, where it was trained, in half the time.
+    At 160 pixels, in half the time that 224 take, where it was trained. On CIFAR's enlarged pictures, 10,847 of them,
+    it is about as good; on few and distorted ones it is not, see ``efficientnet-lite0-224``.
     """
     return efficientnet_lite(0, 160)
+
+
+@encoder(SHARPER)
+def efficientnet_lite0_at_224() -> tuple[nn.Module, Preprocessing]:
+    """``efficientnet-lite0`` at 224 pixels: what few pictures of one's own start from."""
+    return efficientnet_lite(0, 224)
 
 
 @encoder("efficientnet-lite1")

@@ -6,11 +6,10 @@ import pandas as pd
 import torch
 
 from dqroute.core.outputs import ExpertOutputs
-from dqroute.data.disk import read_tensors
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.dqroute import DQRoute
 from dqroute.runs.evaluate import checked_data
-from dqroute.runs.run import JUDGED, Run
+from dqroute.runs.run import Run
 
 
 def suspect_labels(run: Run, data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
@@ -31,15 +30,9 @@ def suspect_labels(run: Run, data: ImageSet | None = None, most: int = 50) -> pd
         ValueError: if the run has no predictions out of fold, or the data are not its own.
     """
     data = checked_data(run, data, "test")
-    path = run.folder / JUDGED
-    if not path.is_file():
-        raise ValueError(
-            f"{run!r} has no predictions out of fold; train on features, as in dq.load(..., backbone="
-            "'efficientnet-lite0'), with folds of 2 or more"
-        )
-    kept, _ = read_tensors(path)
+    kept = run.judged
     labels, model, names = kept["labels"], run.model, run.settings["class_names"]
-    outputs = ExpertOutputs(kept["logits"].float().to(model.mean.device))
+    outputs = ExpertOutputs(kept["logits"].to(model.mean.device))
     # Of others than DQRoute the calibrated mean is what is known best.
     own = isinstance(model, DQRoute)
     log_p = model.fuse(outputs).log_probability if own else model.calibration(outputs.logits.mean(dim=0))

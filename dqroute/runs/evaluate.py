@@ -18,14 +18,20 @@ from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
 from dqroute.runs.others import other_pictures
+from dqroute.runs.out_of_fold import out_of_fold
 from dqroute.runs.report import Report
-from dqroute.runs.run import REPORT, TRADE_OFF, Run
+from dqroute.runs.run import OUT_OF_FOLD, REPORT, SPLITS, TRADE_OFF, Run
 
 
 def evaluate(
     run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto", other: bool = False
 ) -> Report:
     """Evaluate a finished run on ``"test"``, or ``"val"`` for choices; a report that it has already is returned.
+
+    ``"out-of-fold"`` is of the training images, each as those heads have it that never saw it, and calibration and
+    fusion fitted without it; a run without test images is evaluated so. On photographs (five seeds) the mean of the
+    classes is then 1.0 point below that on test images, those who judge having trained on four fifths; the worst fifth,
+    of classes with five images, is 8 points below, much of it chance.
 
     Args:
         run: from :func:`dqroute.fit`, or opened by its folder; device: where to compute.
@@ -40,24 +46,34 @@ def evaluate(
     if other:
         if data is None:
             raise ValueError("other labelled pictures are a set from dq.load: dq.evaluate(run, data, other=True)")
-        images, groups = other_pictures(run, data, split), run.groups
-        return judged(run, run.model.to(resolve_device(device)), images, groups, split)
+        images = other_pictures(run, data, split)
+        return report_of(run, predicted(run.model.to(resolve_device(device)), images), images.labels, split)
     data = checked_data(run, data, split)
+    if split != (split := run.split_for(split)):
+        print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")
     if (known := run.report(split)) is not None:
         return known
-    model, images, groups = at_work(run, data, split, device)
-    report = judged(run, model, images, groups, split)
+    if split == OUT_OF_FOLD:
+        prediction, labels, _ = out_of_fold(run, data)
+    else:
+        model, images, _ = at_work(run, data, split, device)
+        prediction, labels = predicted(model, images), images.labels
+    report = report_of(run, prediction, labels, split)
     run.keep(REPORT.format(split=split), report.to_json())
     return report
 
 
-def judged(run: Run, model: Method, images: AnySplit, groups: ShotGroups, split: str) -> Report:
-    """The report of a run's model on some images."""
-    known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
-    memorised = None if honest is None else known - honest
+def predicted(model: Method, images: AnySplit) -> Prediction:
+    """What a model says of images, for balanced classes."""
     with model.unadapted():
-        prediction = model.predict(images)
-    return score(prediction, images, groups, model.class_sets().cpu(), split, memorised, model.counts.cpu())
+        return model.predict(images)
+
+
+def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str) -> Report:
+    """The report of a run on images of which it said this."""
+    known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
+    memorised, model = None if honest is None else known - honest, run.model
+    return score(prediction, labels, run.groups, model.class_sets().cpu(), split, memorised, model.counts.cpu())
 
 
 def trade_off_of(
@@ -90,32 +106,40 @@ def trade_off_of(
 
 def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None:
     """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
-    choose("split", split, ("test", "val"))
+    choose("split", split, SPLITS)
     if (data := data or run.data) is not None:
-        told = run.settings["data"].get("features")
-        if data.encoding is None and told is not None and not differences(data, run):
-            # By the run's own axes: worked out anew they are the same to rounding only.
-            model = run.model
-            own = Encoding(
-                *(told["backbone"], told["weights"], told["size"], ""), *(model.centre, model.scale, model.axes)
-            )
-            data = features(data, told["backbone"], views=told.get("views", 1), encoding=own)
+        if data.encoding is None and "features" in run.settings["data"] and not differences(data, run):
+            data = seen_by(run, data)
+        parts = ("train",) if split == OUT_OF_FOLD else (split,)
         if wrong := differences(data, run):
-            check_files(data, parts=(split,))  # a damaged file has another size: that is what should be heard of
+            check_files(data, parts=parts)  # a damaged file has another size: that is what should be heard of
             raise ValueError(
                 f"{data.name} as loaded is not the data of {run.folder}: {wrong}; if these are other "
                 "labelled pictures, or changed ones, on purpose: dq.evaluate(run, data, other=True)"
             )
-        run.warn_of_other_images(data, (split,))
+        run.warn_of_other_images(data, parts)
     return data
+
+
+def seen_by(run: Run, data: ImageSet, device: str = "auto", progress: bool = True) -> ImageSet:
+    """Pictures as features by the axes of a run on features: worked out anew they are the same to rounding only."""
+    told, model = run.settings["data"]["features"], run.model
+    axes = (each.cpu() for each in (model.centre, model.scale, model.axes))
+    own = Encoding(told["backbone"], told["weights"], told["size"], "", *axes)
+    views = told.get("views", 1)
+    return features(data, told["backbone"], views=views, encoding=own, device=device, progress=progress)
 
 
 def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[Method, AnySplit, ShotGroups]:
     """The model on its device, the images to evaluate it on, and the groups; ValueError if there are no images."""
     if data is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too, as in dq.evaluate(run, data)")
-    if split not in data.splits:
-        raise ValueError(f"{data.name} was loaded without a validation split; load it with val=0.2, say")
+    if choose("split", split, ("test", "val")) not in data.splits:
+        what = {
+            "val": "a validation split",
+            "test": "test images, without which dq.evaluate alone reports, out of fold",
+        }
+        raise ValueError(f"{data.name} was loaded without {what[split]}; load it with {split}=0.2, say")
     return run.model.to(resolve_device(device)), data.splits[split], data.groups
 
 
@@ -130,18 +154,18 @@ def differences(data: ImageSet, run: Run) -> str:
 
 def score(
     prediction: Prediction,
-    split: AnySplit,
+    labels: Tensor,
     groups: ShotGroups,
     class_sets: Tensor,
     name: str,
     memorised: float | None = None,
     counts: Tensor | None = None,
 ) -> Report:
-    """Compare the prediction for a split with its labels; class_sets: bool ``[K, C]``; name: of the split.
+    """Compare the prediction for a split with its labels ``[N]``; class_sets: bool ``[K, C]``; name: of the split.
 
     With ``counts``, training images ``[C]``, the groups' description tells their ranges.
     """
-    labels, p = split.labels, prediction.probabilities
+    p = prediction.probabilities
     group, images = groups.of_class()[labels], labels.bincount(minlength=p.shape[1])
     hits = labels[prediction.label == labels].bincount(minlength=p.shape[1])
     inside = {"overall": torch.ones_like(labels, dtype=torch.bool)}

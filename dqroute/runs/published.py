@@ -12,9 +12,9 @@ from typing import Any
 
 from dqroute.data.disk import write_atomically
 from dqroute.methods.base import Method
-from dqroute.runs.run import EPOCHS, PROVENANCE, REPORT, SETTINGS, TRADE_OFF, WORLDS, Run, is_run
+from dqroute.runs.run import EPOCHS, PROVENANCE, REPORT, SETTINGS, SPLITS, TRADE_OFF, WORLDS, Run, is_run
 
-RESULTS = [form.format(split=split) for form in (REPORT, TRADE_OFF, WORLDS) for split in ("test", "val")]
+RESULTS = [form.format(split=split) for form in (REPORT, TRADE_OFF, WORLDS) for split in SPLITS]
 
 
 class PublishedRun(Run):

@@ -15,7 +15,8 @@ class Report:
     """How well a run does. Accuracies, errors and weights are shares, 0 to 1; None where there was no image.
 
     Attributes:
-        split: ``"test"`` or ``"val"``; images: how many it has; groups: the rule behind its shot groups, in words.
+        split: ``"test"``, ``"val"`` or ``"out-of-fold"``; images: how many it has; groups: the rule behind its shot
+            groups, in words.
         overall, many, medium, few: share of all images, and of those of each shot group, classified correctly.
         balanced: mean of the classes' accuracies; equals overall where every class has the same number of images.
         imbalance: images of the largest class of the split over those of its smallest.

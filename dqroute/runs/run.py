@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from dqroute.core.checks import choose, one_line
 from dqroute.core.long_tail import ShotGroups
@@ -38,10 +39,13 @@ PROVENANCE = "provenance.json"  # code, packages, machine, pixels' fingerprint; 
 EPOCHS = "epochs.jsonl"  # a line an epoch: loss, accuracy, rate, seconds, what the method tells of itself
 CHECKPOINT = "checkpoint.safetensors"  # the latest state of the training, until it is finished
 WEIGHTS = "weights.safetensors"  # the trained network
-REPORT = "report-{split}.json"  # the evaluation
+REPORT = "report-{split}.json"  # the evaluation on one of SPLITS
 JUDGED = "judged.safetensors"  # what the experts said of training images out of fold: logits, labels, which images
 WORLDS = "worlds-{split}.json"  # accuracy where classes are as common as in training, or the other way round
 TRADE_OFF = "tradeoff-{split}.json"  # the curves of overall against few-shot accuracy
+
+OUT_OF_FOLD = "out-of-fold"  # training images, by what those heads said that never saw them
+SPLITS = ("test", "val", OUT_OF_FOLD)
 
 
 def default_runs_dir() -> Path:
@@ -194,9 +198,13 @@ class Run:
         """The shot groups of the training set."""
         return problem_from_json(self.settings["problem"]).groups
 
+    def split_for(self, split: str) -> str:
+        """The split itself; for ``"test"`` it is ``"out-of-fold"`` where all images were trained on."""
+        return OUT_OF_FOLD if split == "test" and self.settings["data"].get("test") == 0 else split
+
     def report(self, split: str = "test") -> Report | None:
-        """The evaluation on a split, if there is one."""
-        name = REPORT.format(split=split)
+        """The evaluation on a split, or on what :meth:`split_for` has in its place, if there is one."""
+        name = REPORT.format(split=self.split_for(split))
         value = self.read(name)
         try:
             return None if value is None else Report.from_json(value)
@@ -225,15 +233,35 @@ class Run:
             raise ValueError(
                 f"{self.weights_file} belongs to another network: {self.folder / SETTINGS} has a larger one"
             )
-        model = self.new_model()
-        tensors, told = read_tensors(self.weights_file)
-        if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
-            raise ValueError(f"{self.weights_file} belongs to another run; put the run's own weights there")
+        model, tensors = self.new_model(), self.own_tensors(self.weights_file)
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
             raise ValueError(f"{self.weights_file} belongs to another network: {one_line(error)}") from error
         return model.eval()
+
+    @cached_property
+    def judged(self) -> dict[str, Tensor]:
+        """What the experts said of training images out of fold: ``logits``, ``[K, N, C]``, and three more, ``[N]``.
+
+        They are ``labels``; ``fold``, the part that those who speak never saw; and ``images``, places in the training
+        split. ValueError if the run has no such predictions.
+        """
+        path = self.folder / JUDGED
+        if not path.is_file():
+            raise ValueError(
+                f"{self!r} has no predictions out of fold; train on features, as in dq.load(..., backbone="
+                "'efficientnet-lite0'), with folds of 2 or more"
+            )
+        held = self.own_tensors(path)
+        return held | {"logits": held["logits"].float()}
+
+    def own_tensors(self, path: Path) -> dict[str, Tensor]:
+        """The tensors of a file of the run; ValueError if it is damaged, or another run's."""
+        tensors, told = read_tensors(path)
+        if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
+            raise ValueError(f"{path} belongs to another run; put the run's own {path.stem} there")
+        return tensors
 
     def warn_of_other_images(self, data: ImageSet, parts: Collection[str] = ("train", "val", "test")) -> None:
         """Warn if the run was trained on other pixels, read from files of the same names and sizes.

@@ -231,7 +231,7 @@ class Grid(BaseModel):
     methods: Entries = Field(description=A_LIST + EXAMPLES["methods"])
     seeds: Seeds = Field([0], description=A_LIST + "[0, 1, 2], whole numbers from 0 and below 2**63")
     settings: Entries = Field([settings_entry({})], description=A_LIST + "[{epochs: 12}, {epochs: 30}]")
-    split: Literal["test", "val"] = "test"
+    split: Literal["test", "val", "out-of-fold"] = "test"
     draws: Literal["one", "seed"] = "one"
 
 
@@ -252,7 +252,7 @@ def parse_grid(text: str) -> list[Task]:
         load, fit = {"name": image_set.name} | image_set.given, setting.given | method.given
         training_settings(fit.get("preset") or "laptop", {n: v for n, v in fit.items() if n in setting_names()})
         if image_set.name.partition(":")[0] in OWN and not any(fit.get(name) for name in SAID):
-            # As dq.fit has it; said here, so that the runs are found again.
+            # As dq.fit has it where there are many; said here, so that the runs are found again.
             load = {"backbone": BUNDLED} | load
         load |= {"seed": seed} if grid.draws == "seed" else {}
         tasks.append(Task(image_set.label, row, load, method.name, seed, fit, grid.split))

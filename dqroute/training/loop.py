@@ -208,7 +208,8 @@ class Training:
         if known.any():
             told |= {"out_of_fold_accuracy": right[1, known].float().mean().item(), "not_judged": int((~known).sum())}
             if honest and taken.logits.numel() <= KEPT:
-                kept = {"logits": taken.logits, "labels": taken.labels, "images": known.nonzero().flatten()}
+                kept = {"logits": taken.logits, "labels": taken.labels, "fold": fold[known]}
+                kept["images"] = known.nonzero().flatten()
                 write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
         return told
 
@@ -356,7 +357,7 @@ class Training:
         if self.data.val is None or not self.processes.main:
             return {}
         prediction = self.model.predict(self.data.val)
-        report = score(prediction, self.data.val, self.data.groups, self.model.class_sets().cpu(), "val")
+        report = score(prediction, self.data.val.labels, self.data.groups, self.model.class_sets().cpu(), "val")
         return {"val": {name: getattr(report, name) for name in ("overall", "many", "medium", "few")}}
 
     def check_numbers(self) -> None:

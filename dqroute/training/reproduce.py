@@ -33,7 +33,7 @@ from dqroute.models.encoders import is_encoder
 from dqroute.models.pretrained import identity_of
 from dqroute.runs.evaluate import differences, evaluate
 from dqroute.runs.published import open_run
-from dqroute.runs.run import Run
+from dqroute.runs.run import SPLITS, Run
 from dqroute.training.fit import OWN, fit
 from dqroute.training.settings import Settings
 
@@ -96,8 +96,11 @@ def train_again(
         pretrained: where the weights are that it started from, if it did; its settings know only which they were.
 
     Raises:
-        ValueError: if the new run would be the earlier one, or started from other weights.
+        ValueError: if the new run would be the earlier one, or started from other weights, or went on from a run.
     """
+    if "start_from" in run.settings:
+        told = f"{run.folder} went on from the run {run.settings['start_from']['digest']}"
+        raise ValueError(f"{told}; dq.fit(..., start_from=) with that run makes it again")
     if runs_dir.resolve() in run.folder.resolve().parents[1:2]:
         raise ValueError(f"{runs_dir} holds the run itself; name another folder for the new one")
     asked, was = run.settings["training"], run.provenance
@@ -113,7 +116,7 @@ def train_again(
     how = {"compile": was.get("compiled", False), "device": device, "progress": progress}
     with threads(was.get("machine", {}).get("threads")):
         again = fit(run.method, data, seed=run.seed, runs_dir=runs_dir, **run.settings["options"] | settings | how)
-        for split in ("test", "val"):
+        for split in SPLITS:
             if run.report(split) is not None:
                 evaluate(again, split=split, device=device)
     return again
@@ -135,7 +138,7 @@ def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 def results(run: Run) -> dict[str, float]:
     """All numbers of a run: of each epoch, and of each report there is."""
     epochs = {f"epoch {record['epoch']}": record for record in run.epochs}
-    reports = {split: report.to_json() for split in ("val", "test") if (report := run.report(split))}
+    reports = {report.split: report.to_json() for split in SPLITS if (report := run.report(split))}
     return dict(numbers(epochs | reports))
 
 
@@ -181,7 +184,7 @@ def verdict(run: Run, again: Run, tolerance: float = TOLERANCE) -> tuple[bool, l
         said = "no weights were shared to compare" if weights is None else "and so are the weights"
         return True, [f"identical: all {len(mine)} numbers, to the last bit; {said}"]
     # What has to agree: loss and accuracy of the last epoch, and the accuracies of each report.
-    accuracies = [f"{split} {name}" for split in ("val", "test") for name in ("overall", "many", "medium", "few")]
+    accuracies = [f"{split} {name}" for split in SPLITS for name in ("overall", "many", "medium", "few")]
     last = f"epoch {len(run.epochs)}"
     names = [name for name in (f"{last} loss", f"{last} accuracy", *accuracies) if name in mine]
     pairs = {name: (mine[name], other.get(name, math.nan)) for name in names}

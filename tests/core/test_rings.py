@@ -94,3 +94,25 @@ def test_classes_that_nobody_may_judge_are_not_fitted_away():
     rare = truth >= 4
     before, after = (fusion(fresh).log_probability.argmax(dim=1) for fusion in (RingFusion(MEMBERS, 3), rings))
     assert (after == truth)[rare].float().mean() > 0.6 * (before == truth)[rare].float().mean()
+
+
+def test_fewer_images_are_trusted_less():
+    """Fitted to some images it strays less from the plain mean than fitted to thirty times as many alike."""
+    logits, labels = world(3)
+    strayed = []
+    for times in (1, 30):
+        rings = RingFusion(MEMBERS, 3)
+        rings.fit(logits.repeat(1, times, 1), labels.repeat(times))
+        strayed.append((rings.within - 1 / 3).square().sum())
+    assert strayed[0] < 0.9 * strayed[1]
+
+
+def test_fitted_again_it_forgets_what_it_was_fitted_to_before():
+    logits, labels = world(50)
+    again, fresh = RingFusion(MEMBERS, 3), RingFusion(MEMBERS, 3)
+    again.fit(logits, labels)
+    known = labels != 1  # of class 1 nobody says anything the second time
+    for rings in (again, fresh):
+        rings.fit(logits[:, known], labels[known])
+    torch.testing.assert_close(again.shifts, fresh.shifts)
+    torch.testing.assert_close(again.within, fresh.within)

@@ -16,7 +16,6 @@ import dqroute as dq
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.routing import fuse
 from dqroute.data import disk
-from dqroute.data.image_set import Split
 from dqroute.methods.prediction import Prediction
 from dqroute.runs.evaluate import calibration_error, detector_quality, measures, score, trade_off_of
 from dqroute.runs.report import Report
@@ -49,17 +48,15 @@ def sure_of(labels, classes=4):
     return torch.nn.functional.one_hot(torch.tensor(labels), classes).float()
 
 
-def split_of(labels):
-    return Split(torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8), torch.tensor(labels))
-
-
 def test_score_by_hand():
     """Labels 0000 1 22 3; said 0001 0 22 0.
 
     Per class ¾, 0, 1, 0: balanced 7/16. Overall 5 of 8. Many (classes 0, 1): 3 of 5. Medium 1, few 0.
     """
     labels, said = [0, 0, 0, 0, 1, 2, 2, 3], [0, 0, 0, 1, 0, 2, 2, 0]
-    report = score(prediction_of(sure_of(said)), split_of(labels), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test")
+    report = score(
+        prediction_of(sure_of(said)), torch.tensor(labels), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test"
+    )
     assert report.images == 8 and report.split == "test"
     assert report.per_class == [0.75, 0, 1, 0]
     assert report.balanced == pytest.approx(7 / 16)
@@ -75,19 +72,21 @@ def test_score_by_hand():
 
 def test_the_plain_mean_is_scored_beside_the_fused_prediction():
     prediction = prediction_of(sure_of([0, 2, 3]), mean_label=torch.tensor([0, 1, 3]))
-    report = score(prediction, split_of([0, 2, 3]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test")
+    report = score(prediction, torch.tensor([0, 2, 3]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test")
     assert report.overall == 1
     groups = {name: report.plain_mean[name] for name in ("overall", "many", "medium", "few")}
     assert groups == pytest.approx({"overall": 2 / 3, "many": 1, "medium": 0, "few": 1})
 
 
 def test_a_group_or_class_without_images_is_none_not_zero():
-    report = score(prediction_of(sure_of([0, 2])), split_of([0, 2]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test")
+    report = score(
+        prediction_of(sure_of([0, 2])), torch.tensor([0, 2]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test"
+    )
     assert report.few is None and report.calibration["few"] is None and report.expert_weights["few"] is None
     assert report.per_class == [1, None, 1, None] and report.balanced == 1
     empty = score(
         prediction_of(sure_of([0, 2])),
-        split_of([0, 2]),
+        torch.tensor([0, 2]),
         ShotGroups((0, 1, 2, 3), (), (), "shots"),
         torch.ones(1, 4, dtype=torch.bool),
         "test",
@@ -103,7 +102,7 @@ def test_experts_by_hand():
     alone = torch.tensor([[0, 3], [0, 0], [0, 3]])
     prediction = prediction_of(sure_of(labels), 2, expert_weights=weights, expert_labels=alone)
     members = torch.tensor([[True] * 4, [False, False, False, True]])
-    report = score(prediction, split_of(labels), GROUPS, members, "test")
+    report = score(prediction, torch.tensor(labels), GROUPS, members, "test")
     assert report.per_expert == pytest.approx([2 / 3, 2 / 3])
     assert report.expert_weights["many"] == pytest.approx([0.7, 0.3])
     assert report.expert_weights["few"] == pytest.approx([0.1, 0.9])
@@ -379,7 +378,7 @@ def test_an_unbalanced_set_is_called_so_and_the_mean_of_the_classes_comes_first(
     labels = torch.tensor([0] * 8 + [1] * 2 + [2, 3])
     p = torch.nn.functional.one_hot(labels, 4).float()
     p[8] = torch.tensor([1.0, 0, 0, 0])
-    report = score(prediction_of(p), Split(torch.zeros(12, 1, 1, 1, dtype=torch.uint8), labels), GROUPS, ALL, "test")
+    report = score(prediction_of(p), labels, GROUPS, ALL, "test")
     assert report.imbalance == 8
     assert "unbalanced: its largest class has 8 times its smallest): mean of the classes 87.5 %, overall 91.7 %" in str(
         report
@@ -389,9 +388,7 @@ def test_an_unbalanced_set_is_called_so_and_the_mean_of_the_classes_comes_first(
 def test_a_report_from_before_the_newer_measures_is_read():
     labels = torch.tensor([0, 1, 2, 3])
     p = torch.nn.functional.one_hot(labels, 4).float()
-    value = score(
-        prediction_of(p), Split(torch.zeros(4, 1, 1, 1, dtype=torch.uint8), labels), GROUPS, ALL, "test"
-    ).to_json()
+    value = score(prediction_of(p), labels, GROUPS, ALL, "test").to_json()
     for name in ("worst", "harmonic", "macro_f1", "imbalance", "calibrated", "memorised"):
         del value[name]
     assert Report.from_json(value).worst is None and str(Report.from_json(value)).startswith("test, 4 images: overall")

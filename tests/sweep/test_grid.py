@@ -131,7 +131,7 @@ WRONG = {
     SMALL + "settings: [{backbone: vgg}]": "unknown backbone 'vgg'; the valid ones are resnet8",
     SMALL + "settings: [{}, {epochs: 12}]": "settings has the same twice, '\\{\\}' and 'epochs=12'",
     SMALL + "split: train": "unknown split 'train'; the valid ones are test, val",
-    SMALL + "split: [val]": "split must be 'test' or 'val'; got \\['val'\\]",
+    SMALL + "split: [val]": "split must be 'test', 'val' or 'out-of-fold'; got \\['val'\\]",
     SMALL + "seeds: [true]": "seeds must be .*; got \\[True\\]",
     SMALL + "seeds: [1.0]": "seeds must be .*; got \\[1.0\\]",
     SMALL + "seeds: [-1]": "seeds must be .*; got \\[-1\\]",

@@ -264,7 +264,7 @@ def test_a_gaussian_trains_nothing_and_is_a_run_like_any_other(seen, runs_dir):
 
 def test_pictures_of_ones_own_start_from_the_bundled_network(seen, tmp_path, runs_dir, capsys, monkeypatch):
     """Unless anything else is asked for; other sets do not."""
-    monkeypatch.setattr("dqroute.training.fit.BUNDLED", HISTOGRAMS)
+    monkeypatch.setattr("dqroute.training.fit.SHARPER", HISTOGRAMS)
     for i in range(12):
         place = tmp_path / "pets" / ("ant", "bee")[i % 2] / f"{i}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -275,5 +275,10 @@ def test_pictures_of_ones_own_start_from_the_bundled_network(seen, tmp_path, run
     said = capsys.readouterr().out.partition("pets: 10 pictures of one's own start from a pretrained network")[2]
     assert re.search(r"their features take about \d+ seconds? here, then heads learn for 1 epochs", said)
     assert isinstance(run.model.network, Heads) and dq.evaluate(run).images == 2
+    # Of many pictures half the time counts for more than the larger size.
+    monkeypatch.setattr("dqroute.training.fit.FEW", 9)
+    monkeypatch.setattr("dqroute.training.fit.BUNDLED", "gradient-histograms, smaller")
+    with pytest.raises(ValueError, match="gradient-histograms, smaller"):
+        dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, **QUIET)
     scratch = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, backbone="resnet8", **QUIET)
     assert not isinstance(scratch.model.network, Heads)

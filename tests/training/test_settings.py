@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqroute.training.settings import PRESETS, Settings, setting_names, training_settings
+from dqroute.training.settings import PRESETS, Settings, fitting_size, setting_names, training_settings
 
 
 def test_cosine_by_hand():
@@ -22,6 +22,15 @@ def test_cosine_by_hand():
     assert rate(7) == pytest.approx(0.4)
     assert rate(9.5) == pytest.approx(0.4 * (1 - math.sqrt(0.5)))
     assert rate(12) == pytest.approx(0)
+
+
+def test_few_images_get_enough_steps_and_a_small_scale():
+    """549 images: 18 batches of 32 an epoch, 23 epochs are 414 steps. From 4,000 on as the preset has it."""
+    assert fitting_size(549) == {"batch_size": 32, "epochs": 23, "cosine_scale": 10}
+    assert fitting_size(3000)["cosine_scale"] == 15
+    preset = PRESETS["features"]
+    as_is = {"batch_size": preset.batch_size, "epochs": preset.epochs, "cosine_scale": preset.cosine_scale}
+    assert fitting_size(10_847) == as_is
 
 
 def test_cosine_without_warmup_starts_at_the_peak():

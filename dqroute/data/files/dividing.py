@@ -44,7 +44,7 @@ def own_set(
     Args:
         parts: of ``"train"`` and perhaps ``"val"`` and ``"test"``, the pictures of each class of ``train``.
         together: the number of each picture's group; None where each stands alone.
-        test: share of each class that is held out where there is no test part, ``TEST`` if None.
+        test: share of each class that is held out where there is no test part, ``TEST`` if None, nothing at 0.
         draw: with groups its ``val`` is a share of each class, held out by whole groups.
         identity, notes, options: see :func:`~dqroute.data.files.listing.set_of_files`.
     """
@@ -58,7 +58,9 @@ def own_set(
     if draw.val is not None and "val" in listings:
         raise ValueError(f"{name} has validation images of its own; leave val={draw.val} out, or take those away")
     groups = groups_of(together, listings)
-    if "test" not in listings:
+    if test == 0 and not isinstance(test, bool):
+        notes.append(f"all {len(listings['train'].names):,} pictures are trained on, and judged out of fold (test=0)")
+    elif "test" not in listings:
         identity["test"] = checked_range("test", TEST if test is None else test, 0.01, 0.9)
         groups = hold_out("test", identity["test"], listings, groups, class_names, draw.seed, notes)
     if groups is not None and isinstance(draw.val, float):

@@ -46,7 +46,7 @@ def set_of_files(
 
     Args:
         base: the folder that the listings' names are relative to.
-        listings: ``train`` is the pool that is drawn from; ``test``, and perhaps ``val``, are taken whole.
+        listings: ``train`` is the pool that is drawn from; ``test`` and ``val``, where there are such, are taken whole.
         identity: what kind of set this is, and what decides its images beside the other arguments and the files.
         together: int64, of each image of ``train`` the number of its group; notes: on how the listings came about.
 
@@ -72,6 +72,7 @@ def set_of_files(
         identity=identity | draw.identity | {"files": digest.hexdigest(), "size": side} | told,
         together=together,
         notes=tuple(notes),
+        test=parts.pop("test", None),
         **parts,
     )
     number = sum(map(len, data.splits.values()))
