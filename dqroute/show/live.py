@@ -1,6 +1,6 @@
 """Figures that live in the page: our own scripts in ``moving/``, which need no kernel, no network and no other file.
 
-A figure is ``moving/NAME.js``; ``moving/base.js`` says what such a file may use. What it shows is worked out in the
+A figure is ``moving/NAME.js`` and, where it is long, ``moving/NAME_PART.js``; ``moving/base.js`` says what such a file may use. What it shows is worked out in the
 reader's browser, of data that stand in the page. Until a script runs, and in print, a still picture stands for it.
 """
 
@@ -58,14 +58,15 @@ def embed(name: str, data: Mapping[str, Any], still: Figure | str, alt: str) -> 
         still: what stands for it in print and where no script runs, a figure (it is closed) or a piece of HTML.
         alt: the finding, in a sentence: what is said to who cannot see either.
     """
-    if not (figure := FOLDER / f"{name}.js").is_file() or name == "base":
-        names = ", ".join(sorted(file.stem for file in FOLDER.glob("*.js") if file.stem != "base"))
-        raise ValueError(f"unknown moving figure {name!r}; there are {names}")
+    figures = sorted({file.stem.partition("_")[0] for file in FOLDER.glob("*.js")} - {"base"})
+    if name not in figures:
+        raise ValueError(f"unknown moving figure {name!r}; there are {', '.join(figures)}")
     # Inside a script element, "</" and "<!--" could end it early, or too late.
     told = json.dumps(data, default=packed, ensure_ascii=False).replace("<", "\\u003c")
     picture = svg(still, alt) if isinstance(still, Figure) else still
     key = f"moving-{name}-{hashlib.sha256((told + picture + alt).encode()).hexdigest()[:10]}"
-    script = "\n".join(file.read_text(encoding="utf-8").strip() for file in (FOLDER / "base.js", figure))
+    files = (FOLDER / "base.js", *sorted(FOLDER.glob(f"{name}_*.js")), FOLDER / f"{name}.js")
+    script = "\n".join(file.read_text(encoding="utf-8").strip() for file in files)
     page = (
         f'<div class="dq-moving" id="{key}" role="figure" aria-label="{html.escape(alt)}">\n<style>{style()}</style>\n'
     )
