@@ -29,17 +29,34 @@ const knob = {
     return { share, counts, drawn };
   },
 
-  // The answer to each picture at τ, with a shift for each ring.
-  answers(logP, { logPi, rings }, tau, shift) {
+  // The classes that can be a picture's answer at all, { of, logP } a picture: a class is none that has a rival in its
+  // own ring with a score no lower at both ends of τ, and so between them.
+  candidates(logP, { logPi, rings, taus }) {
     const C = logPi.length;
+    const [low, high] = [taus[0], taus.at(-1)].map((tau) => Float64Array.from(logPi, (value) => (1 - tau) * value));
+    return Array.from({ length: logP.length / C }, (_, i) => {
+      const row = logP.subarray(i * C, (i + 1) * C);
+      const most = {};
+      const order = [...row.keys()].sort((a, b) => row[b] + low[b] - row[a] - low[a]);
+      const of = order.filter((c) => {
+        const score = row[c] + high[c];
+        return score > (most[rings[c]] ?? -Infinity) && ((most[rings[c]] = score), true);
+      });
+      return { of, logP: of.map((c) => row[c]) };
+    });
+  },
+
+  // The answer to each picture at τ, with a shift for each ring.
+  answers(candidates, { logPi, rings }, tau, shift) {
     const add = Float64Array.from(logPi, (value, c) => shift[rings[c]] - (tau - 1) * value);
-    const found = new Int32Array(logP.length / C);
-    for (let i = 0, at = 0; i < found.length; i++, at += C) {
-      let best = 0;
-      for (let c = 1; c < C; c++) if (logP[at + c] + add[c] > logP[at + best] + add[best]) best = c;
-      found[i] = best;
-    }
-    return found;
+    return Int32Array.from(candidates, ({ of, logP }) => {
+      let [best, most] = [of[0], -Infinity];
+      for (let k = 0; k < of.length; k++) {
+        const score = logP[k] + add[of[k]];
+        if (score > most) [best, most] = [of[k], score];
+      }
+      return best;
+    });
   },
 
   // The accuracy of each class, 0 to 1.
@@ -60,17 +77,22 @@ const knob = {
     return all ? sum / all : NaN;
   },
 
-  // Shares of the rings in unlabelled pictures, by expectation-maximisation: π_j ← (Σ_i p'_ij + q_j) / (N + 1), with
-  // p'_ij ∝ p(R_j | x_i) π_j / q_j, from the balanced shares q.
-  ringShares(logP, rings, drawn, groups) {
-    const C = rings.length;
+  // How probable the rings are for each picture, beside the balanced shares q of the rings: p(R_j | x_i) / q_j.
+  ringRatios(logP, rings, groups) {
     const q = Array(groups).fill(0);
-    for (const ring of rings) q[ring] += 1 / C;
-    const masses = drawn.map((i) => {
+    for (const ring of rings) q[ring] += 1 / rings.length;
+    const ratios = Array.from({ length: logP.length / rings.length }, (_, i) => {
       const mass = Array(groups).fill(0);
-      for (let c = 0; c < C; c++) mass[rings[c]] += Math.exp(logP[i * C + c]);
+      rings.forEach((ring, c) => (mass[ring] += Math.exp(logP[i * rings.length + c])));
       return mass.map((value, j) => (q[j] ? value / q[j] : 0));
     });
+    return { q, ratios };
+  },
+
+  // Shares of the rings in unlabelled pictures, by expectation-maximisation: π_j ← (Σ_i p'_ij + q_j) / (N + 1), with
+  // p'_ij ∝ p(R_j | x_i) π_j / q_j, from the balanced shares q; and the shifts that make of it, log π_j / q_j.
+  ringShares({ q, ratios }, drawn) {
+    const [masses, groups] = [drawn.map((i) => ratios[i]), q.length];
     let share = [...q];
     for (let step = 0; step < 1000; step++) {
       const sum = [...q];
@@ -104,7 +126,8 @@ const knob = {
 
 const knobStyle = `
 .dq-knob { max-width: 44rem; }
-.dq-knob p { margin: 0.4rem 0; }
+.dq-knob p { margin: 0.4rem 0; outline: none; }
+.dq-knob .dq-toggle input { margin: 0; }
 .dq-knob .dq-controls { grid-template-columns: 8.5rem minmax(6rem, 1fr) 7.5rem; margin: 0.2rem 0; }
 .dq-knob-ask { border: 1px solid var(--dq-grid); border-radius: 0.4rem; padding: 0.5rem 0.9rem; margin-bottom: 1rem; }
 .dq-knob-two { display: grid; grid-template-columns: 3fr 2fr; gap: 1.5rem; align-items: center; margin: 0.8rem 0 0.4rem; }
@@ -116,9 +139,9 @@ const knobStyle = `
 .dq-knob-number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .dq-knob small, .dq-knob-quiet { color: var(--dq-quiet); }
 .dq-knob-press { display: flex; flex-wrap: wrap; gap: 0.5rem 0.75rem; margin: 0.6rem 0; }
-.dq-knob .dq-status { min-height: 4.4em; }
+.dq-knob .dq-status { min-height: 5.8em; }
 .dq-knob-cards { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem; }
-.dq-knob-card { border: 1px solid var(--dq-grid); border-left: 4px solid; border-radius: 0.25rem; padding: 0.25rem 0.6rem 0.35rem; }
+.dq-knob-card { transition: background-color 0.25s; border: 1px solid var(--dq-grid); border-left: 4px solid; border-radius: 0.25rem; padding: 0.25rem 0.6rem 0.35rem; }
 .dq-knob-card small, .dq-knob-card span { display: block; overflow-wrap: anywhere; }
 .dq-knob-card span { font-weight: 600; color: var(--dq-quiet); }
 .dq-knob-card[data-right] span { color: var(--dq-ink); }
@@ -132,8 +155,12 @@ const knobStyle = `
 dqMoving.knob = (root, data) => {
   const { labels, rings, taus, groups, names, imbalance } = data;
   const C = rings.length;
-  const heads = data.heads.map(({ name, bytes }) => ({ name, logP: knob.logP(bytes, data.step, C), shift: groups.map(() => 0) }));
-  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const heads = data.heads.map(({ name, bytes }) => {
+    const logP = knob.logP(bytes, data.step, C);
+    const rest = { candidates: knob.candidates(logP, data), ...knob.ringRatios(logP, rings, groups.length) };
+    return { name, ...rest, shift: groups.map(() => 0) };
+  });
+  const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
   const [low, high] = [taus[0], taus.at(-1)];
   const state = { world: 0, head: heads.length - 1, tau: 1, guess: null, found: false };
   const worldWords = (w) => {
@@ -151,10 +178,16 @@ dqMoving.knob = (root, data) => {
   dq.add(ask, "p", {}, question);
   const tauWords = (value) => value.toFixed(2);
   const guess = dq.slider(dq.controls(ask), { label: "your mark", min: low, max: high, step: 0.05, value: 0.5, format: tauWords, input: () => chart.redraw() });
-  const mark = dq.button(ask, "Set the mark", () => {
+  dq.button(ask, "Set the mark", () => {
     state.guess = guess.value;
-    mark.disabled = guess.element.disabled = true;
     for (const element of [worldSlider.element, detect]) element.disabled = false;
+    const { share } = knob.world(data, 1);
+    const heights = unturned().map((accuracy) => knob.mean(accuracy, share));
+    const best = knob.top(taus, heights);
+    const [yours, most] = [state.guess, best].map((tau) => percent(knob.at(taus, heights, tau)));
+    const answer = `You marked τ = ${tauWords(state.guess)} for the world turned round: there ${heads[state.head].name} would be right on ${yours} of the pictures. Best is about τ = ${best.toFixed(1)}, with ${most}.`;
+    ask.replaceChildren();
+    dq.add(ask, "p", { tabindex: -1 }, answer).focus({ preventScroll: true });
     move(1, 1600);
   });
 
@@ -164,7 +197,7 @@ dqMoving.knob = (root, data) => {
   const chart = dq.surface(dq.add(two, "div"), { label: "", height: 250, draw: drawChart });
   chart.canvas.style.cursor = "ew-resize";
   const bars = dq.add(two, "div", { class: "dq-knob-bars" });
-  dq.add(bars, "strong", {}, "right in this world");
+  dq.add(bars, "strong", {}, "at your setting");
   const rows = ["overall", ...groups].map((name) => {
     dq.add(bars, "span", {}, name);
     const bar = dq.add(bars, "div", { class: "dq-knob-bar" });
@@ -192,7 +225,7 @@ dqMoving.knob = (root, data) => {
   const press = dq.add(box, "div", { class: "dq-knob-press" });
   const detect = dq.button(press, "Let the detectors find it", () => {
     const from = [state.tau, ...knobs.map(({ value }) => value)];
-    const to = [1, ...knob.ringShares(heads[state.head].logP, rings, there.drawn, groups.length).shift];
+    const to = [1, ...knob.ringShares(heads[state.head], there.drawn).shift];
     stop();
     stop = dq.glide(900, (t) => {
       if (t === 1) return (state.found = true), follow();
@@ -204,13 +237,13 @@ dqMoving.knob = (root, data) => {
   });
   const back = dq.button(press, "Back to τ = 1", () => {
     stop();
-    for (const head of heads) head.shift = groups.map(() => 0);
+    for (const head of heads) head.shift = none;
     touch(1);
   });
   back.className = "dq-plain";
   for (const element of [worldSlider.element, detect]) element.disabled = true;
   const say = dq.status(box);
-  dq.add(box, "p", { class: "dq-knob-quiet" }, "Twelve of the pictures whose names hang on the setting. Above, what is in the picture, below, what it is called now.".replace("Twelve", data.cards.length));
+  dq.add(box, "p", { class: "dq-knob-quiet" }, "Pictures whose names hang on the setting: small, what each shows; bold, what it is called now.");
   const shelf = dq.add(box, "div", { class: "dq-knob-cards" });
   const cards = data.cards.map((i) => {
     const card = dq.add(shelf, "div", { class: "dq-knob-card", style: `border-left-color: var(--dq-${groups[rings[labels[i]]]})` });
@@ -218,19 +251,25 @@ dqMoving.knob = (root, data) => {
     return { i, card, said: dq.add(card, "span") };
   });
 
-  // Accuracies of a head's classes by τ; a world only weighs them anew.
-  const byTau = (head) => {
+  // Accuracies of a head's classes, by τ; a world only weighs them anew.
+  const none = groups.map(() => 0);
+  const turned = (head) => head.shift.some((value) => value);
+  const accuracyAt = (head, tau, shift) => knob.byClass(knob.answers(head.candidates, data, tau, shift), labels, there.counts);
+  const unturned = (head = heads[state.head]) => (head.unturned ||= taus.map((tau) => accuracyAt(head, tau, none)));
+  const curve = (head) => {
     const key = head.shift.join();
-    if (head.key !== key) [head.key, head.byTau] = [key, taus.map((tau) => accuracyAt(head, tau, head.shift))];
+    if (!turned(head)) head.byTau = unturned(head);
+    else if (head.key !== key) head.byTau = taus.map((tau) => accuracyAt(head, tau, head.shift));
+    head.key = key;
     return head.byTau.map((accuracy) => knob.mean(accuracy, there.share));
   };
-  const accuracyAt = (head, tau, shift) => knob.byClass(knob.answers(head.logP, data, tau, shift), labels, there.counts);
+  const plain = (head) => (head.plain ||= accuracyAt(head, 1, none));
 
   // Detectors that have found one world go on to the next.
   function follow() {
     if (state.found) {
       state.tau = 1;
-      for (const head of heads) Object.assign(head, knob.ringShares(head.logP, rings, there.drawn, groups.length));
+      for (const head of heads) Object.assign(head, knob.ringShares(head, there.drawn));
     }
     show();
   }
@@ -250,11 +289,10 @@ dqMoving.knob = (root, data) => {
     const head = heads[state.head];
     tauSlider.value = state.tau;
     knobs.forEach((one, j) => (one.value = head.shift[j]));
-    const answers = knob.answers(head.logP, data, state.tau, head.shift);
+    const answers = knob.answers(head.candidates, data, state.tau, head.shift);
     const accuracy = knob.byClass(answers, labels, there.counts);
-    head.plain ||= accuracyAt(head, 1, groups.map(() => 0));
     rows.forEach(({ fill, was, number }, k) => {
-      const [now, before] = [accuracy, head.plain].map((some) => knob.mean(some, there.share, rings, k ? k - 1 : undefined));
+      const [now, before] = [accuracy, plain(head)].map((some) => knob.mean(some, there.share, rings, k ? k - 1 : undefined));
       fill.style.width = `${100 * now}%`;
       was.style.left = `calc(${100 * before}% - 1px)`;
       number.textContent = percent(now);
@@ -264,7 +302,7 @@ dqMoving.knob = (root, data) => {
       said.textContent = `${right ? "✓" : "✗"} ${names[answers[i]]}`;
       card.toggleAttribute("data-right", right);
     }
-    const curves = heads.map(byTau);
+    const curves = heads.map(curve);
     const best = knob.top(taus, curves[state.head]);
     drawn = { curves, best, top: knob.at(taus, curves[state.head], best), now: knob.mean(accuracy, there.share) };
     chart.redraw();
@@ -277,18 +315,18 @@ dqMoving.knob = (root, data) => {
   function words(head, ringShare) {
     if (state.guess === null) return "A balanced world. Set your mark, and it turns round.";
     const inWorld = `In this world (${worldWords(state.world)})`;
-    const hindsight = `${drawn.best.toFixed(1)}`;
     if (!state.found) {
-      const marked = state.world === 1 && state.tau === 1 && head.shift.every((value) => !value);
-      const yours = marked ? ` You marked ${tauWords(state.guess)}: ${percent(knob.at(taus, drawn.curves[state.head], state.guess))}.` : "";
-      return `${inWorld} ${head.name} is right on ${percent(drawn.now)} of the pictures; the best τ, ${hindsight}, gives ${percent(drawn.top)}.${yours}`;
+      const best = `${turned(head) ? "with these knobs the best τ" : "the best τ"}, ${drawn.best.toFixed(1)}, gives ${percent(drawn.top)}`;
+      return `${inWorld} ${head.name} is right on ${percent(drawn.now)} of the pictures; ${best}.`;
     }
-    const gains = heads.map((one) => {
-      one.plain ||= accuracyAt(one, 1, groups.map(() => 0));
-      return `${one.name} ${percent(knob.mean(one.plain, there.share))} → ${percent(knob.mean(accuracyAt(one, 1, one.shift), there.share))}`;
+    const gains = [head, ...heads.filter((one) => one !== head)].map((one) => {
+      const [before, after] = [plain(one), accuracyAt(one, 1, one.shift)].map((some) => percent(knob.mean(some, there.share)));
+      return `${one.name} ${before} → ${after}`;
     });
-    const list = (values) => groups.map((name, j) => `${Math.round(100 * values[j])} % ${name}`).join(", ");
-    return `${inWorld}, from ${there.drawn.length} pictures without labels, the detectors of ${head.name} find ${list(head.share)}; true are ${list(ringShare)}. So far gained: ${gains.join("; ")}. Turn the world: they follow.`;
+    const list = (values) => groups.map((name, j) => `${Math.round(100 * values[j])}\u00a0% ${name}`).join(", ");
+    const heights = unturned(head).map((some) => knob.mean(some, there.share));
+    const hindsight = percent(knob.at(taus, heights, knob.top(taus, heights)));
+    return `${inWorld}, from ${there.drawn.length} pictures and none of their labels, the detectors of ${head.name} find ${list(head.share)}; true are ${list(ringShare)}. Right before → after: ${gains.join("; ")}. Who knew the labels and chose the best τ would have ${hindsight}. Turn the world: the knobs follow.`;
   }
 
   function drawWorld(context, { width, height, colours }) {
@@ -352,18 +390,20 @@ dqMoving.knob = (root, data) => {
     });
     const flag = (tau, colour, word, y) => {
       const x = scale.x(tau);
+      const foot = scale.y(100 * knob.at(taus, drawn.curves[state.head], tau));
       context.strokeStyle = context.fillStyle = colour;
       context.lineWidth = 1;
       context.setLineDash([2, 3]);
       context.beginPath();
-      context.moveTo(x, edge.bottom);
-      context.lineTo(x, y + 4);
+      context.moveTo(x, foot);
+      context.lineTo(x, y + 5);
       context.stroke();
       context.setLineDash([]);
       context.textAlign = x > (edge.left + edge.right) / 2 ? "right" : "left";
       context.fillText(word, x + (context.textAlign === "right" ? 4 : -4), y);
     };
-    flag(state.guess ?? guess.value, colours.quiet, "your mark", edge.top + 12);
+    // A mark was made for knobs that are not turned.
+    if (!turned(heads[state.head])) flag(state.guess ?? guess.value, colours.quiet, "your mark", edge.top + 12);
     if (state.guess !== null) {
       flag(drawn.best, colours.ink, `best ${drawn.best.toFixed(1)}`, edge.top + 30);
       dot(drawn.best, drawn.top, 6, colours.paper, colours.ink);
