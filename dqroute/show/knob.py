@@ -1,9 +1,9 @@
 """The knob: how far a prior is divided out, in a world of the reader's choice, and what detectors make of that world.
 
-``score_c(x) = log p(c|x) - (τ - 1) log π_c + s_ring(c)``, p for balanced classes and π the training shares: at τ = 0 the
-prior is left in, at τ = 1 it is out. A world w from -1 (forward) over 0 (balanced) to 1 (turned round) has the classes
-in shares ``∝ F^(w r_c / (C - 1))``, r the rank of a class by its training images, from the most; the accuracy there is
-the mean of the class accuracies by these shares. ``moving/knob.js`` works out the same in the page.
+``score_c(x) = log p(c|x) - (τ - 1) log π_c + s_ring(c)``, p for balanced classes and π the training shares: at τ = 0
+the prior is left in, at τ = 1 it is out. A world w, -1 (forward) to 1 (turned round), has classes in shares
+``∝ F^(w r_c / (C - 1))``, r the rank of a class by its training images, from the most; the accuracy there is the mean
+of the class accuracies by these shares. ``moving/knob.js`` works out the same in the page.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dqroute.show.live import Live, embed
 from dqroute.show.style import legend_above, method_styles, new_panels
 
 TAUS = torch.linspace(0, 3, 31)
-STEP = 0.1  # of log-probabilities in the page: 255 of them reach further than any knob
+FINE = 50  # units a root of log-probability in the page: exact near the answer, and 26 below it still told apart
 IMAGES = 1800  # what weighs half a megabyte in the page, with two heads of 100 classes
 WORLDS = {"as in training": -1.0, "balanced": 0.0, "turned round": 1.0}
 CARDS = 4  # pictures of each shot group
@@ -56,8 +56,8 @@ def knob(said: Mapping[str, Tensor], data: ImageSet, *, imbalance: float = 50.0)
     shown, labels = {name: as_log_p(values) for name, values in packed.items()}, labels[chosen]
     told: dict[str, Any] = {
         "heads": [{"name": name, "bytes": values.numpy()} for name, values in packed.items()],
-        "step": STEP,
-        "labels": labels.int().numpy(),
+        "fine": FINE,
+        "labels": labels.numpy().astype("uint16"),
         "rings": rings.int().numpy(),
         "place": place.int().numpy(),
         "logPi": log_pi.float().numpy(),
@@ -67,15 +67,14 @@ def knob(said: Mapping[str, Tensor], data: ImageSet, *, imbalance: float = 50.0)
         "names": [name.replace("_", " ") for name in data.class_names],
         "cards": cards(list(shown.values())[-1], labels, log_pi, rings),
     }
-    gains = {}
+    there, backward = drawn(labels, place, imbalance, 1.0), weights(labels, place, imbalance)[:, -1]
+    gains = []
     for name, log_p in shown.items():
-        there = drawn(labels, place, imbalance, 1.0)
         after = reweighed(log_p, rings, shares_in(log_p[there], rings).share)
-        share = shares(place, imbalance, 1.0)
-        gains[name] = [100 * accuracy(of, labels, share) for of in (log_p, after)]
-    found = "; ".join(f"{name} {before:.1f} to {after:.1f} %" for name, (before, after) in gains.items())
-    alt = f"Where the rarest classes are {imbalance:g} times as common as the most frequent, three shares that detectors "
-    alt += f"find in pictures without labels raise the accuracy: {found}."
+        right = [100 * (scores.argmax(dim=1) == labels).double() @ backward for scores in (log_p, after)]
+        gains.append(f"{name} from {right[0]:.1f} to {right[1]:.1f} %")
+    alt = f"Where the rarest classes are {imbalance:g} times as common as the most frequent, three shares of rings "
+    alt += f"found in pictures without labels raise the accuracy: {', '.join(gains)}."
     return embed("knob", told, still(shown, labels, log_pi, place, imbalance), alt)
 
 
@@ -99,11 +98,6 @@ def rank_within(labels: Tensor) -> Tensor:
     return rank
 
 
-def accuracy(scores: Tensor, labels: Tensor, share: Tensor) -> float:
-    """The class accuracies' mean, 0 to 1, by the shares of the classes, ``[C]``."""
-    return (((scores.argmax(dim=1) == labels) / labels.bincount()[labels]).double() @ share[labels]).item()
-
-
 def hits(log_p: Tensor, labels: Tensor, log_pi: Tensor) -> Tensor:
     """Whether each picture is right at each τ, float64 ``[T, N]``."""
     return torch.stack([((log_p - (tau - 1) * log_pi).argmax(dim=1) == labels).double() for tau in TAUS])
@@ -112,7 +106,8 @@ def hits(log_p: Tensor, labels: Tensor, log_pi: Tensor) -> Tensor:
 def weights(labels: Tensor, place: Tensor, imbalance: float) -> Tensor:
     """What each picture counts in each of three worlds, ``[N, 3]``."""
     by_class = torch.stack([shares(place, imbalance, world) for world in WORLDS.values()], dim=1)
-    return by_class[labels] / labels.bincount()[labels, None]
+    found = by_class[labels] / labels.bincount()[labels, None]
+    return found / found.sum(dim=0)  # classes without pictures count nowhere
 
 
 def representative(
@@ -134,13 +129,13 @@ def representative(
 
 
 def as_bytes(log_p: Tensor) -> Tensor:
-    """Log-probabilities as uint8, ``STEP`` a unit, down from the largest of each row."""
-    return ((log_p.amax(dim=1, keepdim=True) - log_p) / STEP).round().clamp(0, 255).to(torch.uint8)
+    """Log-probabilities as uint8: ``FINE`` times the root of how far each is below the largest of its row."""
+    return ((log_p.amax(dim=1, keepdim=True) - log_p).sqrt() * FINE).round().clamp(0, 255).to(torch.uint8)
 
 
 def as_log_p(values: Tensor) -> Tensor:
     """What :func:`as_bytes` was given, as the page has it."""
-    return (-STEP * values.float()).log_softmax(dim=1)
+    return (-(values.float() / FINE).square()).log_softmax(dim=1)
 
 
 def cards(log_p: Tensor, labels: Tensor, log_pi: Tensor, rings: Tensor) -> list[int]:
@@ -148,14 +143,11 @@ def cards(log_p: Tensor, labels: Tensor, log_pi: Tensor, rings: Tensor) -> list[
     said = torch.stack([(log_p - (tau - 1) * log_pi).argmax(dim=1) for tau in TAUS])
     right = (said == labels).double().mean(dim=0)
     names = torch.tensor([len(answers.unique()) for answers in said.T])
-    names[(right < 0.2) | (right > 0.8)] = 0
-    found = []
+    some = [i for i in names.argsort(descending=True, stable=True).tolist() if 0.2 <= right[i] <= 0.8]
+    found: list[int] = []
     for ring in range(len(GROUP_NAMES)):
-        seen: dict[int, int] = {}
-        for i in names.argsort(descending=True, stable=True).tolist():
-            if rings[labels[i]] == ring and names[i] > 1 and len(seen) < CARDS:
-                seen.setdefault(int(labels[i]), i)
-        found += seen.values()
+        first = {int(labels[i]): i for i in reversed(some) if rings[labels[i]] == ring}
+        found += sorted(first.values(), key=some.index)[:CARDS]
     return found
 
 

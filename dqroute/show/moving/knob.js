@@ -1,8 +1,8 @@
 // The knob: a prior divided out as far as the reader says, in a world of the reader's choice. Formulas as in knob.py.
 const knob = {
-  // Log-probabilities, N times C, of bytes; -step a unit.
-  logP(bytes, step, C) {
-    const found = Float32Array.from(bytes, (byte) => -step * byte);
+  // Log-probabilities, N times C, of bytes.
+  logP(bytes, fine, C) {
+    const found = Float32Array.from(bytes, (byte) => -((byte / fine) ** 2));
     for (let i = 0; i < found.length; i += C) {
       let sum = 0;
       for (let c = 0; c < C; c++) sum += Math.exp(found[i + c]);
@@ -156,7 +156,7 @@ dqMoving.knob = (root, data) => {
   const { labels, rings, taus, groups, names, imbalance } = data;
   const C = rings.length;
   const heads = data.heads.map(({ name, bytes }) => {
-    const logP = knob.logP(bytes, data.step, C);
+    const logP = knob.logP(bytes, data.fine, C);
     const rest = { candidates: knob.candidates(logP, data), ...knob.ringRatios(logP, rings, groups.length) };
     return { name, ...rest, shift: groups.map(() => 0) };
   });
@@ -177,7 +177,7 @@ dqMoving.knob = (root, data) => {
   const question = `Before you turn anything: at τ = 0 the prior of the training set stays in, at τ = 1 it is divided out, which suits a balanced world. Turn the world round, so that the rarest class is ${imbalance} times as common as the most frequent. Which τ is best there?`;
   dq.add(ask, "p", {}, question);
   const tauWords = (value) => value.toFixed(2);
-  const guess = dq.slider(dq.controls(ask), { label: "your mark", min: low, max: high, step: 0.05, value: 0.5, format: tauWords, input: () => chart.redraw() });
+  const guess = dq.slider(dq.controls(ask), { label: "your mark", min: low, max: high, step: 0.05, value: 1, format: tauWords, input: () => chart.redraw() });
   dq.button(ask, "Set the mark", () => {
     state.guess = guess.value;
     for (const element of [worldSlider.element, detect]) element.disabled = false;
@@ -326,7 +326,7 @@ dqMoving.knob = (root, data) => {
     const list = (values) => groups.map((name, j) => `${Math.round(100 * values[j])}\u00a0% ${name}`).join(", ");
     const heights = unturned(head).map((some) => knob.mean(some, there.share));
     const hindsight = percent(knob.at(taus, heights, knob.top(taus, heights)));
-    return `${inWorld}, from ${there.drawn.length} pictures and none of their labels, the detectors of ${head.name} find ${list(head.share)}; true are ${list(ringShare)}. Right before → after: ${gains.join("; ")}. Who knew the labels and chose the best τ would have ${hindsight}. Turn the world: the knobs follow.`;
+    return `${inWorld}, from ${there.drawn.length} pictures and none of their labels, ${head.name} finds ${list(head.share)}; true are ${list(ringShare)}. Right before → after: ${gains.join("; ")}. Who knew the labels and chose the best τ would have ${hindsight}. Turn the world: the knobs follow.`;
   }
 
   function drawWorld(context, { width, height, colours }) {
@@ -418,7 +418,7 @@ dqMoving.knob = (root, data) => {
     stop();
     touch(Math.min(high, Math.max(low, chart.toTau(chart.at(event)[0]))));
   };
-  chart.canvas.addEventListener("pointerdown", hold);
+  chart.canvas.addEventListener("pointerdown", (event) => (chart.canvas.setPointerCapture(event.pointerId), hold(event)));
   chart.canvas.addEventListener("pointermove", hold);
   show();
 };
