@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from math import log
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -22,7 +21,7 @@ from dqroute.core.losses import log_prior
 from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data.image_set import ImageSet
 from dqroute.show.live import Live, embed
-from dqroute.show.style import legend_above, method_styles, new_panels
+from dqroute.show.style import legend_above, new_panels
 
 TAUS = torch.linspace(0, 3, 31)
 FINE = 50  # units a root of log-probability in the page: exact near the answer, and 26 below it still told apart
@@ -67,15 +66,14 @@ def knob(said: Mapping[str, Tensor], data: ImageSet, *, imbalance: float = 50.0)
         "names": [name.replace("_", " ") for name in data.class_names],
         "cards": cards(list(shown.values())[-1], labels, log_pi, rings),
     }
-    there, backward = drawn(labels, place, imbalance, 1.0), weights(labels, place, imbalance)[:, -1]
-    gains = []
-    for name, log_p in shown.items():
-        after = reweighed(log_p, rings, shares_in(log_p[there], rings).share)
-        right = [100 * (scores.argmax(dim=1) == labels).double() @ backward for scores in (log_p, after)]
-        gains.append(f"{name} from {right[0]:.1f} to {right[1]:.1f} %")
+    gained = {name: gains(log_p, labels, rings, place, imbalance) for name, log_p in shown.items()}
+    found = ", ".join(f"{name} from {before[-1]:.1f} to {after[-1]:.1f} %" for name, (before, after) in gained.items())
     alt = f"Where the rarest classes are {imbalance:g} times as common as the most frequent, three shares of rings "
-    alt += f"found in pictures without labels raise the accuracy: {', '.join(gains)}."
-    return embed("knob", told, still(shown, labels, log_pi, place, imbalance), alt)
+    alt += f"found in pictures without labels raise the accuracy: {found}."
+    curves = {
+        name: 100 * hits(log_p, labels, log_pi) @ weights(labels, place, imbalance) for name, log_p in shown.items()
+    }
+    return embed("knob", told, still(curves, gained), alt)
 
 
 def shares(place: Tensor, imbalance: float, world: float) -> Tensor:
@@ -151,13 +149,24 @@ def cards(log_p: Tensor, labels: Tensor, log_pi: Tensor, rings: Tensor) -> list[
     return found
 
 
-def still(said: Mapping[str, Tensor], labels: Tensor, log_pi: Tensor, place: Tensor, imbalance: float) -> Figure:
-    """Accuracy against τ in three worlds, a line a head; a dot at τ = 1."""
-    figure, axes = new_panels(WORLDS, 2.8, "τ", "accuracy there, %", xlim=(0, 3), ylim=(0, 80))
-    for name, style in method_styles(said).items():
-        curves = 100 * hits(said[name], labels, log_pi) @ weights(labels, place, imbalance)
-        for ax, curve in zip(axes, curves.T.numpy(), strict=True):
-            ax.plot(TAUS, curve, label=name, **style)
-            ax.plot(1, np.interp(1, TAUS, curve), "o", color=style["color"], markersize=4)
+def gains(log_p: Tensor, labels: Tensor, rings: Tensor, place: Tensor, imbalance: float) -> Tensor:
+    """Accuracies in three worlds, %, as predicted and with the shares of the rings found there, ``[2, 3]``."""
+    found = [shares_in(log_p[drawn(labels, place, imbalance, world)], rings).share for world in WORLDS.values()]
+    scores = torch.stack([torch.stack([log_p, reweighed(log_p, rings, share)]) for share in found])
+    right = (scores.argmax(dim=3) == labels).double()
+    return 100 * torch.einsum("wkn,nw->kw", right, weights(labels, place, imbalance))
+
+
+def still(curves: Mapping[str, Tensor], gained: Mapping[str, Tensor]) -> Figure:
+    """Accuracy against τ in three worlds, a line a head; a dot at τ = 1 and a ring where its detectors take it."""
+    figure, axes = new_panels(WORLDS, 2.8, "τ", "accuracy there, %", xlim=(0, 3), xticks=range(3))
+    looks = [{"color": "0.55", "linestyle": "dashed"}] * (len(curves) - 1) + [{"color": "#1c1c1c"}]
+    for name, look in zip(curves, looks, strict=True):
+        for ax, curve, before, after in zip(axes, curves[name].T, *gained[name], strict=True):
+            ax.plot(TAUS, curve, label=name, **look)
+            ax.plot(1, before, "o", color=look["color"], markersize=4)
+            ax.plot(1, after, "o", color=look["color"], markerfacecolor="white", markersize=6)
+    axes[0].set_ylim(bottom=0)
+    axes[0].plot([], [], "o", color="0.3", markerfacecolor="white", label="shares found without labels")
     legend_above(figure)
     return figure

@@ -263,6 +263,11 @@ dqMoving.knob = (root, data) => {
     head.key = key;
     return head.byTau.map((accuracy) => knob.mean(accuracy, there.share));
   };
+  // In %, above what any world reaches while no knob is turned.
+  const ends = [-1, 0, 1].map((w) => knob.world(data, w).share);
+  const heights = () => heads.flatMap((head) => unturned(head).flatMap((some) => ends.map((share) => knob.mean(some, share))));
+  let most = 0;
+  const ceiling = () => (most ||= Math.min(100, 20 * Math.ceil(5 * Math.max(...heights()) + 0.5)));
   const plain = (head) => (head.plain ||= accuracyAt(head, 1, none));
 
   // Detectors that have found one world go on to the next.
@@ -351,7 +356,7 @@ dqMoving.knob = (root, data) => {
     const scale = dq.axes(
       context, edge,
       { from: low, to: high, ticks, label: "τ, how far the prior is divided out" },
-      { from: 0, to: 80, ticks: [0, 20, 40, 60, 80], label: "right in this world, %" },
+      { from: 0, to: ceiling(), ticks: [0, 20, 40, 60, 80, 100].filter((tick) => tick <= ceiling()), label: "right in this world, %" },
       colours,
     );
     const line = (curve, colour, dash) => {
@@ -388,24 +393,29 @@ dqMoving.knob = (root, data) => {
       context.fillStyle = colours.quiet;
       context.fillText(heads[k].name, edge.left + 37, y + 4);
     });
-    const flag = (tau, colour, word, y) => {
+    const write = (word, tau, y, colour) => {
       const x = scale.x(tau);
+      const half = context.measureText(word).width / 2;
+      context.textAlign = "center";
+      context.fillStyle = colour;
+      context.fillText(word, Math.min(Math.max(x, edge.left + half), edge.right - half), y);
+    };
+    // The mark was made for knobs that are not turned.
+    if (!turned(heads[state.head])) {
+      const tau = state.guess ?? guess.value;
       const foot = scale.y(100 * knob.at(taus, drawn.curves[state.head], tau));
-      context.strokeStyle = context.fillStyle = colour;
+      context.strokeStyle = colours.quiet;
       context.lineWidth = 1;
       context.setLineDash([2, 3]);
       context.beginPath();
-      context.moveTo(x, foot);
-      context.lineTo(x, y + 5);
+      context.moveTo(scale.x(tau), foot);
+      context.lineTo(scale.x(tau), Math.min(foot + 45, edge.bottom));
       context.stroke();
       context.setLineDash([]);
-      context.textAlign = x > (edge.left + edge.right) / 2 ? "right" : "left";
-      context.fillText(word, x + (context.textAlign === "right" ? 4 : -4), y);
-    };
-    // A mark was made for knobs that are not turned.
-    if (!turned(heads[state.head])) flag(state.guess ?? guess.value, colours.quiet, "your mark", edge.top + 12);
+      write("your mark", tau, Math.min(foot + 59, edge.bottom - 5), colours.quiet);
+    }
     if (state.guess !== null) {
-      flag(drawn.best, colours.ink, `best ${drawn.best.toFixed(1)}`, edge.top + 30);
+      write(`best ${drawn.best.toFixed(1)}`, drawn.best, scale.y(100 * drawn.top) - 13, colours.ink);
       dot(drawn.best, drawn.top, 6, colours.paper, colours.ink);
     }
     dot(state.tau, drawn.now, 5, colours.accent, colours.accent);
