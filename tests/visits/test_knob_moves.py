@@ -71,7 +71,7 @@ def tau(page):
 def test_the_page_computes_what_the_package_does(chromium, data, said, knob):
     page = chromium.new_page()
     told = BeautifulSoup(knob, "html.parser").find("script", type="application/json").string
-    scripts = "\n".join((live.FOLDER / name).read_text(encoding="utf-8") for name in ("base.js", "knob.js"))
+    scripts = "\n".join((live.FOLDER / name).read_text(encoding="utf-8") for name in ("base.js", "knob_formulas.js"))
     ask = """
       const data = dq.decode(JSON.parse(told));
       const none = undefined;
