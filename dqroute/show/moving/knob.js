@@ -253,8 +253,9 @@ dqMoving.knob = (root, data) => {
   }
 
   function drawChart(context, size) {
-    // The mark was made for knobs that are not turned.
-    const mark = turned(heads[state.head]) ? null : (state.guess ?? guess.value);
+    // The mark was made for a world turned round, and knobs that are not.
+    const elsewhere = state.guess !== null && state.world < 0.5;
+    const mark = elsewhere || turned(heads[state.head]) ? null : (state.guess ?? guess.value);
     const best = state.guess !== null && { tau: drawn.best, height: drawn.top };
     const of = {
       taus,

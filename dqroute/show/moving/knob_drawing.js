@@ -120,10 +120,10 @@ function drawKnobChart(context, { width, height, colours }, view) {
     context.setLineDash([2, 3]);
     context.beginPath();
     context.moveTo(scale.x(mark), foot);
-    context.lineTo(scale.x(mark), Math.min(foot + 45, edge.bottom));
+    context.lineTo(scale.x(mark), Math.min(edge.top + 17, foot));
     context.stroke();
     context.setLineDash([]);
-    write("your mark", mark, Math.min(foot + 59, edge.bottom - 5), colours.quiet);
+    write("your mark", mark, edge.top + 13, colours.quiet);
   }
   if (best) {
     write(`best ${best.tau.toFixed(1)}`, best.tau, scale.y(100 * best.height) - 13, colours.ink);
