@@ -1,7 +1,8 @@
 """What draws and what moves: figures of image sets, runs and predictions, and parts that answer to a reader.
 
 ``classes`` draws a mark for each class, ``comparison`` sets methods side by side, ``images`` shows images, ``widgets``
-makes figures move, with a kernel and without; ``style`` is what they share. May import every room; none imports it.
+makes figures move, with a kernel and without, ``live`` embeds those that compute in the reader's browser, as
+``knob`` does; ``style`` is what they share. May import every room; none imports it.
 
 Style guide. Shot groups and experts have fixed colours from dark to light, in order also in grey print; as points,
 groups differ in shape, too. Methods differ in colour, and in dash as lines, in hatching as bars. Axes carry quantity
@@ -26,5 +27,8 @@ from dqroute.show.comparison import (
     training_curves,
 )
 from dqroute.show.images import examples, explanation, image_row, show_image, simplex, simplex_places
+from dqroute.show.knob import knob
+from dqroute.show.live import Live, embed
 from dqroute.show.style import EXPERT_COLOURS, GROUP_COLOURS, GROUP_MARKERS, method_styles, new_figure
+from dqroute.show.trainable import train_it_yourself
 from dqroute.show.widgets import Choice, Control, Moving, Slider, hover, moving, svg
