@@ -111,7 +111,7 @@ def pooled(network: nn.Module, pictures: Tensor) -> Tensor:
     features = network(pictures)
     if isinstance(features, Tensor) and features.ndim == 4:
         features = features.mean(dim=(2, 3))
-    if not (isinstance(features, Tensor) and features.ndim == 2 and len(features) == len(pictures)):
+    if not (isinstance(features, Tensor) and features.ndim == 2 and features.shape[0] == pictures.shape[0]):
         shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(f"an encoder gives features [B, D] or maps [B, D, height, width]; this one gives {shape}")
     return features

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from dqroute.core.checks import choose, one_line
+from dqroute.core.checks import choose, meant, one_line, shown
 from dqroute.core.long_tail import ShotGroups
 from dqroute.data.disk import AGAIN, folder_name, keep_json, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.files.reading import listed
@@ -97,13 +98,20 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
 class Run:
     """A training run on disk: its ``folder``, the ``settings`` asked for, and the ``data`` if this process has them."""
 
-    def __init__(self, folder: str | Path, data: ImageSet | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str], data: ImageSet | None = None) -> None:
         """Open an existing run; raises FileNotFoundError if there is none, ValueError if it is of another format."""
+        if not isinstance(folder, (str, os.PathLike)):
+            raise ValueError(f"a run is opened by its folder, as in dq.Run(run.folder); got {shown(folder)}")
         self.folder, self.data = Path(folder).expanduser(), data
         self.checkpoint_file, self.weights_file = self.folder / CHECKPOINT, self.folder / WEIGHTS
         self.settings: dict[str, Any] = self.read(SETTINGS)
         if self.settings is None:
-            raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}")
+            runs = sorted(self.folder.glob(f"*/{SETTINGS}")) or sorted(self.folder.parent.glob(f"*/{SETTINGS}"))
+            names = {path.parent.name: str(path.parent) for path in runs}
+            hint = meant(self.folder.name, names) or (f"; such as {names.popitem()[1]}" if names else "")
+            raise FileNotFoundError(
+                f"{self.folder} holds no run: it has no {SETTINGS}{hint}; dq.find_runs(FOLDER) lists the runs below one"
+            )
         if not is_run(self.settings):
             found = self.settings.get("format") if isinstance(self.settings, dict) else None
             newer = isinstance(found, int) and found > FORMAT
@@ -264,13 +272,20 @@ def understood(place: Path) -> Iterator[None]:
         raise ValueError(f"{place} describes no run of this version ({missing}); restore it") from error
 
 
+def opened(run: Run | str | os.PathLike[str]) -> Run:
+    """The run; of a folder, given by its path, the one that lies there, with errors as :class:`Run`."""
+    return run if isinstance(run, Run) else Run(run)
+
+
 def is_run(settings: Any) -> bool:
     """Whether the content of a settings file is that of a run of this format."""
     return isinstance(settings, dict) and settings.get("format") == FORMAT
 
 
-def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
+def find_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     """All finished runs of this format below a folder, by path, links followed; a warning names what is unreadable."""
+    if not isinstance(runs_dir, (str, os.PathLike, NoneType)):
+        raise ValueError(f"runs are looked for below a folder; got {shown(runs_dir)}")
     found, seen = [], set()
     for folder, inside, files in os.walk(Path(runs_dir or default_runs_dir()).expanduser(), followlinks=True):
         inside.sort()

@@ -6,11 +6,10 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dqroute.core.checks import checked_range, checked_seed, plain
+from dqroute.core.checks import checked_range, checked_seed, choose, meant, plain, shown
 from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
 from dqroute.data.files.reading import listed
@@ -87,7 +86,11 @@ def fit(
         SystemExit, KeyboardInterrupt: after SIGTERM and Ctrl-C, when the training is saved.
     """
     if not isinstance(data, ImageSet):
-        raise ValueError(f"dq.fit takes a method's name, then an image set from dq.load; got {data!r} for the set")
+        swapped = "; they stand the other way round" if isinstance(method, ImageSet) else ""
+        raise ValueError(
+            f"dq.fit takes a method's name, then an image set from dq.load; got {shown(data)} for the set{swapped}"
+        )
+    choose("method", method, METHODS)
     processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
     with processes.ending_together():
         where = resolve_device(device)
@@ -275,8 +278,7 @@ def divide_changes(method: str, preset: str, changes: Mapping[str, Any]) -> tupl
     options = {name: value for name, value in changes.items() if name in own}
     unknown = sorted(changes.keys() - training.keys() - options.keys())
     if unknown:
-        close = get_close_matches(unknown[0], [*own, *setting_names()], n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = meant(unknown[0], [*own, *setting_names()])
         raise ValueError(
             f"unknown setting {', '.join(unknown)}{hint}; training takes {', '.join(setting_names())}; "
             f"{method} takes {', '.join(own) or 'no options'}"

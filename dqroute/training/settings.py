@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from dqroute.core.checks import choose, plain
+from dqroute.core.checks import choose, plain, shown
 
 MUON_SETTINGS = ("kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
@@ -196,15 +196,6 @@ def checked(model: type[T], values: Mapping[str, Any], kind: str) -> T:
     if wrong["type"] == "literal_error" and literal and isinstance(values[name], str):
         choose(name, values[name], get_args(known[name].annotation))
     raise ValueError(f"{name} must be {known[name].description or wrong['ctx']['expected']}; {got}")
-
-
-def shown(value: Any) -> str:
-    """A value in a message, cut short."""
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a number of thousands of digits"  # which Python does not write
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def setting_names() -> list[str]:
