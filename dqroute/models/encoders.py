@@ -350,6 +350,21 @@ def from_torchvision(name: str, weights: bool = True) -> tuple[nn.Module, Prepro
     return network, Preprocessing(wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std), kind)
 
 
+def licence_of(name: str) -> str:
+    """What is known here of the licence of an encoder's weights, in words."""
+    family, _, model = name.partition(":")
+    if name.startswith("efficientnet-lite"):
+        return "trained on ImageNet by Google, Apache-2.0"
+    if family == "timm":
+        import timm
+
+        told = getattr(timm.get_pretrained_cfg(model, allow_unregistered=True), "license", None)
+        return (
+            f"from timm, which tells their licence as {told}" if told else "from timm, which tells no licence of them"
+        )
+    return "from torchvision, which tells no licence of them" if family == "torchvision" else "none, or of one's own"
+
+
 def unavailable(name: str, file: str, place: str, error: Exception) -> FileNotFoundError:
     """The error for weights that cannot be had."""
     return FileNotFoundError(

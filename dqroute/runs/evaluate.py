@@ -19,6 +19,7 @@ from dqroute.data.image_set import AnySplit, Encoding, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
+from dqroute.runs.card import write_card
 from dqroute.runs.others import other_pictures
 from dqroute.runs.report import Report
 from dqroute.runs.run import REPORT, TRADE_OFF, Run, opened
@@ -56,6 +57,7 @@ def evaluate(
     model, images, groups = at_work(run, data, split, device)
     report = judged(run, model, images, groups, split)
     run.keep(REPORT.format(split=split), report.to_json())
+    write_card(run)
     return report
 
 

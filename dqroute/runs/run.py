@@ -22,7 +22,7 @@ import torch.distributed as dist
 
 from dqroute.core.checks import choose, meant, one_line, shown
 from dqroute.core.long_tail import ShotGroups
-from dqroute.data.disk import AGAIN, folder_name, keep_json, read_json, read_json_lines, read_tensors, write_json
+from dqroute.data.disk import AGAIN, folder_name, keep, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.methods.base import METHODS, EncoderNeeds, Method, Problem
@@ -40,6 +40,7 @@ EPOCHS = "epochs.jsonl"  # a line an epoch: loss, accuracy, rate, seconds, what 
 CHECKPOINT = "checkpoint.safetensors"  # the latest state of the training, until it is finished
 WEIGHTS = "weights.safetensors"  # the trained network
 REPORT = "report-{split}.json"  # the evaluation
+CARD = "card.md"  # all that in plain words, for who is given the model
 JUDGED = "judged.safetensors"  # what the experts said of training images out of fold: logits, labels, which images
 WORLDS = "worlds-{split}.json"  # accuracy where classes are as common as in training, or the other way round
 TRADE_OFF = "tradeoff-{split}.json"  # the curves of overall against few-shot accuracy
@@ -157,9 +158,9 @@ class Run:
         return read_json_lines(path) if path.suffix == ".jsonl" else read_json(path)
 
     def keep(self, name: str, value: Any) -> None:
-        """Keep as JSON what can be worked out again; of several processes that train together, one writes."""
+        """Keep what can be worked out again, text or JSON; of several processes that train together, one writes."""
         if not (dist.is_available() and dist.is_initialized() and dist.get_rank() > 0):
-            keep_json(self.folder / name, value)
+            keep(self.folder / name, value)
 
     @property
     def method(self) -> str:
