@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from dqroute.core.long_tail import GROUP_NAMES
+from dqroute.data.markup import percent
 from dqroute.methods.base import METHODS
 from dqroute.models.encoders import is_encoder, licence_of
 from dqroute.runs.report import Report
@@ -119,8 +120,3 @@ def plain(text: str) -> str:
     """Text that Markdown takes as it stands, on one line: a class may be called ``<script>`` or ``a|b``."""
     marks = str.maketrans({"<": "&lt;", ">": "&gt;", **{mark: f"\\{mark}" for mark in "|`*_[]\\"}})
     return " ".join(text.translate(marks).split())
-
-
-def percent(share: float | None) -> str:
-    """A share in per cent."""
-    return "–" if share is None else f"{100 * share:.1f} %"

@@ -67,7 +67,8 @@ def judged(run: Run, model: Method, images: AnySplit, groups: ShotGroups, split:
     memorised = None if honest is None else known - honest
     with model.unadapted():
         prediction = model.predict(images)
-    return score(prediction, images, groups, model.class_sets().cpu(), split, memorised, model.counts.cpu())
+    report = score(prediction, images, groups, model.class_sets().cpu(), split, memorised, model.counts.cpu())
+    return run.named(report)
 
 
 def trade_off_of(

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from dqroute.core.checks import shown
 from dqroute.data.files.reading import checked_files
 from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.data.markup import box, percent, table
 from dqroute.methods.base import Method, in_batches
 from dqroute.models.heads import Heads
 from dqroute.runs.audit import where
@@ -40,6 +41,14 @@ class Explanation(NamedTuple):
     probability: float  # of the answer, 0 to 1
     ranking: list[tuple[str, float]]  # the most probable classes, the answer first
     experts: list[Opinion]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the most probable classes, and what each expert says."""
+        ranked = table([(name, percent(p)) for name, p in self.ranking], ("class", "probability"))
+        rows = [
+            (e.expert, e.says, percent(e.probability), percent(e.confidence), percent(e.weight)) for e in self.experts
+        ]
+        return box(self.answer, ranked, table(rows, ("expert", "says", "probability", "confidence", "weight")))
 
 
 class Neighbours(NamedTuple):

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
@@ -21,15 +21,16 @@ import torch
 import torch.distributed as dist
 
 from dqroute.core.checks import choose, meant, one_line, shown
-from dqroute.core.long_tail import ShotGroups
+from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.disk import AGAIN, folder_name, keep, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
+from dqroute.data.markup import box, percent, table
 from dqroute.methods.base import METHODS, EncoderNeeds, Method, Problem
 from dqroute.runs.asked import checked_asked, weights_asked
 from dqroute.runs.locking import only_process
 from dqroute.runs.pictures import changed_files
-from dqroute.runs.report import Report
+from dqroute.runs.report import Classes, Report
 
 FORMAT = 1
 LARGEST = 2**25  # bytes of settings, which name every class
@@ -208,9 +209,31 @@ class Run:
         name = REPORT.format(split=split)
         value = self.read(name)
         try:
-            return None if value is None else Report.from_json(value)
+            return None if value is None else self.named(Report.from_json(value))
         except ValueError as error:
             raise ValueError(f"{self.folder / name}: {error}; remove the file and evaluate the run again") from error
+
+    def named(self, report: Report) -> Report:
+        """A report of this run that knows the classes."""
+        of_run = Classes(self.settings["class_names"], self.settings["problem"]["counts"], self.groups)
+        return replace(report, classes=of_run)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what was trained on what, for how long, and how well it does."""
+        asked, report = self.settings, self.report()
+        counts = asked["problem"]["counts"]
+        rows = [
+            ("method", f"{self.method}, seed {self.seed}"),
+            ("data", f"{asked['data']['name']}: {sum(counts):,} training images of {len(counts)} classes"),
+            ("network", asked["problem"]["backbone"]),
+            ("trained", f"{len(self.epochs)} epochs, {self.seconds:.0f} s" + ", unfinished" * (not self.finished)),
+        ]
+        if report:
+            shares = ", ".join(
+                f"{name} {percent(getattr(report, name))}" for name in ("overall", *GROUP_NAMES, "worst")
+            )
+            rows.append((report.split, shares))
+        return box("run", table([*rows, ("folder", self.folder.name)]))
 
     def new_model(self) -> Method:
         """The run's model as it was before training, drawn from the run's seed.
