@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -50,6 +51,24 @@ def shown(value: object) -> str:
     except ValueError:
         return "a number of thousands of digits"  # which Python does not write
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def tell_options(function: F, taken: Iterable[inspect.Parameter]) -> None:
+    """Have ``help`` and tab completion tell what a function takes through its ``**options``, by keyword.
+
+    A name that is taken more than once, with other defaults, is shown with ``...`` for its default.
+    """
+    *own, rest = inspect.signature(function).parameters.values()
+    told: dict[str, inspect.Parameter] = {}
+    for parameter in taken:
+        before = told.get(parameter.name, parameter)
+        default = before.default if before.default == parameter.default else ...
+        told[parameter.name] = parameter.replace(kind=parameter.KEYWORD_ONLY, default=default)
+    for parameter in own:
+        told.pop(parameter.name, None)
+    function.__signature__ = inspect.signature(function).replace(  # type: ignore[attr-defined]
+        parameters=[*own, *told.values(), rest]
+    )
 
 
 def plain(value: Any) -> Any:

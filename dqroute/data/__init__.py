@@ -14,7 +14,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal
 
-from dqroute.core.checks import checked_seed, choose, meant, plain
+from dqroute.core.checks import checked_seed, choose, meant, plain, tell_options
 from dqroute.data.alike import near_copies
 from dqroute.data.draw import checked_val
 from dqroute.data.feature_set import COMPONENTS, features
@@ -118,6 +118,9 @@ def load(
     for note in data.notes:
         print(f"{data.name}: {note}")
     return data if backbone is None else features(data, backbone, components=components, views=views)
+
+
+tell_options(load, [p for of_set in DATA_SETS.values() for p in inspect.signature(of_set).parameters.values()])
 
 
 def taken_for(name: str) -> str | None:

@@ -375,5 +375,10 @@ def register(name: str) -> Callable[[M], M]:
 
 def method_options(name: str) -> dict[str, Any]:
     """The options a method takes, with their defaults; ValueError for an unknown method, listing the valid ones."""
+    return {p.name: p.default for p in option_parameters(name)}
+
+
+def option_parameters(name: str) -> list[inspect.Parameter]:
+    """The same as parameters, with their types."""
     parameters = inspect.signature(METHODS[choose("method", name, METHODS)].__init__).parameters
-    return {p.name: p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
+    return [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]

@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dqroute.core.checks import checked_range, checked_seed, choose, meant, plain, shown
+from dqroute.core.checks import checked_range, checked_seed, choose, meant, plain, shown, tell_options
 from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
 from dqroute.data.files.reading import listed
 from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
-from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
+from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options, option_parameters
 from dqroute.models.device import resolve_device, uses_bf16
 from dqroute.models.encoders import BUNDLED, is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
@@ -25,7 +25,7 @@ from dqroute.runs.pictures import changed_files, keep_keys
 from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
 from dqroute.training.distribution import joined
 from dqroute.training.loop import Training
-from dqroute.training.settings import Settings, enough_steps, setting_names, training_settings
+from dqroute.training.settings import Settings, enough_steps, setting_names, setting_parameters, training_settings
 from dqroute.training.tuning import start_from_encoder
 
 OWN = ("folder", "table")  # sets of one's own pictures, which start from a pretrained network
@@ -162,6 +162,9 @@ def fit(
         with suppress(OSError):
             (run.folder / LOCK).unlink(missing_ok=True)
     return run
+
+
+tell_options(fit, [*setting_parameters(), *(p for method in METHODS for p in option_parameters(method))])
 
 
 def note_pictures(run: Run, data: ImageSet) -> None:

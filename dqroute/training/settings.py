@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from math import cos, pi
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
@@ -201,3 +202,9 @@ def checked(model: type[T], values: Mapping[str, Any], kind: str) -> T:
 def setting_names() -> list[str]:
     """The names that :func:`dqroute.fit` takes as training settings."""
     return list(vars(PRESETS["laptop"]))
+
+
+def setting_parameters() -> list[inspect.Parameter]:
+    """The same as parameters of a function, with their types; None leaves a setting as the preset has it."""
+    kinds, by_name = get_type_hints(Settings), inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, by_name, default=None, annotation=kinds[name] | None) for name in setting_names()]
