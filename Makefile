@@ -20,7 +20,7 @@ env: .venv/.installed  ## make .venv and install everything in it (skipped when 
 		{ echo "This needs Python 3.11 or newer; $(PYTHON) is missing or older. Name another: make env PYTHON=python3.12"; exit 1; }
 	@echo "Installing into .venv: some minutes and several gigabytes the first time."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebooks,book,test]' -c constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebooks,export,book,test]' -c constraints.txt
 	@touch $@
 
 run: env  ## run the benchmark notebook and print its table

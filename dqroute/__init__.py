@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dqroute.runs.classify import classify
     from dqroute.runs.evaluate import evaluate
     from dqroute.runs.explain import explain, nearest
+    from dqroute.runs.export import export
     from dqroute.runs.report import Report
     from dqroute.runs.run import Run, find_runs
     from dqroute.training.fit import fit
@@ -47,6 +48,7 @@ PUBLIC = {
     "classify": "runs.classify",
     "evaluate": "runs.evaluate",
     "explain": "runs.explain",
+    "export": "runs.export",
     "find_runs": "runs.run",
     "fit": "training.fit",
     "load": "data",
@@ -64,6 +66,7 @@ __all__ = [
     "classify",
     "evaluate",
     "explain",
+    "export",
     "find_runs",
     "fit",
     "load",

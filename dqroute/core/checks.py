@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
 from math import inf
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
+from types import NoneType
 from typing import Any, TypeVar, cast
 
 import torch
@@ -23,13 +26,49 @@ def choose(kind: str, name: str, valid: Iterable[str]) -> str:
         kind: what is named, for the message: ``"method"``, ``"detector"``.
     """
     names = list(valid)
-    if name in names:
+    if isinstance(name, str) and name in names:
         return name
-    close = get_close_matches(str(name), names, n=1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
     # A thousand names help nobody.
-    near = names if len(names) <= LISTED else [*get_close_matches(str(name), names, n=5, cutoff=0.4), "…"]
-    raise ValueError(f"unknown {kind} {name!r}{hint}; the valid ones are {', '.join(near)}")
+    near = names if len(names) <= LISTED else [*get_close_matches(str(name)[:LISTED], names, n=5, cutoff=0.4), "…"]
+    raise ValueError(f"unknown {kind} {shown(name)}{meant(name, names)}; the valid ones are {', '.join(near)}")
+
+
+def meant(name: object, valid: Iterable[str]) -> str:
+    """``" (did you mean 'x'?)"``, x the nearest of the valid names, for a message; ``""`` where none is near."""
+    # Nobody means other names by capitals, or by a line below.
+    names = {valid_name.casefold().replace("_", "-"): valid_name for valid_name in valid}
+    asked = name.casefold().replace("_", "-") if isinstance(name, str) else ""
+    close = get_close_matches(asked, names, n=1)
+    return f" (did you mean {names[close[0]]!r}?)" if close else ""
+
+
+def shown(value: object) -> str:
+    """A value in a message, cut short; of what is no plain value its kind alone."""
+    if not isinstance(value, (str, bytes, Number, list, tuple, dict, set, os.PathLike, NoneType)):
+        return f"<{value.__name__ if isinstance(value, type) else type(value).__name__}>"
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # which Python does not write
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def tell_options(function: F, taken: Iterable[inspect.Parameter]) -> None:
+    """Have ``help`` and tab completion tell what a function takes through its ``**options``, by keyword.
+
+    A name that is taken more than once, with other defaults, is shown with ``...`` for its default.
+    """
+    *own, rest = inspect.signature(function).parameters.values()
+    told: dict[str, inspect.Parameter] = {}
+    for parameter in taken:
+        before = told.get(parameter.name, parameter)
+        default = before.default if before.default == parameter.default else ...
+        told[parameter.name] = parameter.replace(kind=parameter.KEYWORD_ONLY, default=default)
+    for parameter in own:
+        told.pop(parameter.name, None)
+    function.__signature__ = inspect.signature(function).replace(  # type: ignore[attr-defined]
+        parameters=[*own, *told.values(), rest]
+    )
 
 
 def plain(value: Any) -> Any:

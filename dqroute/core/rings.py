@@ -39,6 +39,7 @@ class RingFusion(nn.Module):
     """
 
     rings: Tensor
+    order: Tensor
     between: Tensor
     bias: Tensor
     within: Tensor
@@ -49,6 +50,8 @@ class RingFusion(nn.Module):
         self.experts, number = experts, len(members)
         self.register_buffer("rings", ring_of(members))
         self.sizes = self.rings.bincount(minlength=number).tolist()
+        # Sorted once: exported programs know no sorting.
+        self.register_buffer("order", self.rings.argsort(stable=True), persistent=False)
         self.register_buffer("between", torch.full((number, experts), 1 / experts))
         self.register_buffer("bias", torch.zeros(number))
         self.register_buffer("within", torch.full((number, experts), 1 / experts))
@@ -63,7 +66,7 @@ class RingFusion(nn.Module):
 
     def _by_ring(self, values: Tensor) -> Tensor:
         """``log Σ_{c∈R_j} exp v_c`` of values ``[B, C]``, ``[B, J]``."""
-        rings = values[:, self.rings.argsort(stable=True)].split(self.sizes, dim=1)
+        rings = values[:, self.order].split(self.sizes, dim=1)
         none = torch.full_like(values[:, 0], BARRED)
         return torch.stack([ring.logsumexp(dim=1) if ring.shape[1] else none for ring in rings], dim=1)
 

@@ -50,9 +50,13 @@ def reweighed(log_p: Tensor, rings: Tensor, shares: Tensor) -> Tensor:
 
     ``p'(c|x) ∝ p(c|x) π_{ring of c} / q_{ring of c}``, q the balanced shares.
     """
+    return (log_p + class_shifts(rings, shares)).log_softmax(dim=1)
+
+
+def class_shifts(rings: Tensor, shares: Tensor) -> Tensor:
+    """What :func:`reweighed` adds to each class, ``[C]``: ``log π_{ring of c} / q_{ring of c}``."""
     # A ring without classes has no share to change.
-    ratio = (shares / balanced_shares(rings)).nan_to_num(1)
-    return (log_p + ratio.log()[rings]).log_softmax(dim=1)
+    return (shares / balanced_shares(rings)).nan_to_num(1).log()[rings]
 
 
 def agreeing_weights(one: Tensor, other: Tensor, steps: int = 300, least: float = 0.05) -> Tensor:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal
 
-from dqroute.core.checks import checked_seed, choose, plain
+from dqroute.core.checks import checked_seed, choose, meant, plain, tell_options
 from dqroute.data.alike import near_copies
 from dqroute.data.draw import checked_val
 from dqroute.data.feature_set import COMPONENTS, features
@@ -90,7 +90,8 @@ def load(
         ValueError, TypeError: for an unknown name or a value out of range; for an option that the set does not have.
         FileNotFoundError: if the set is not on disk.
     """
-    name = os.fspath(name)
+    names = [*DATA_SETS, "folder:PATH", "table:FILE"]
+    name = os.fspath(name) if isinstance(name, (str, os.PathLike)) else choose("data set", name, names)
     if (taken := taken_for(name)) is not None:
         print(f"{name} is taken for {taken!r}")
         name = taken
@@ -99,12 +100,13 @@ def load(
         if root is not None:
             raise ValueError(f"{whole!r} names its folder; leave root out, or use load({name!r}, root=...)")
         root = path or None
-    choose("data set", name, [*DATA_SETS, "folder:PATH", "table:FILE"])
+    choose("data set", name, names)
     options |= {} if root is None else {"root": root}
     shared = ["imbalance", "seed", "groups", "val", "backbone", "components", "views"]
     own = [option for option in inspect.signature(DATA_SETS[name]).parameters if option not in shared]
     if unknown := [option for option in options if option not in own]:
-        raise TypeError(f"{name} has no option {', '.join(unknown)}; its options are {', '.join(shared + own)}")
+        hint = meant(unknown[0], shared + own)
+        raise TypeError(f"{name} has no option {', '.join(unknown)}{hint}; its options are {', '.join(shared + own)}")
     # Plain numbers, so that 100 and 100.0, or a number out of an array, give one and the same identity.
     options = {option: plain(value) for option, value in options.items()}
     if imbalance != "default":
@@ -116,6 +118,9 @@ def load(
     for note in data.notes:
         print(f"{data.name}: {note}")
     return data if backbone is None else features(data, backbone, components=components, views=views)
+
+
+tell_options(load, [p for of_set in DATA_SETS.values() for p in inspect.signature(of_set).parameters.values()])
 
 
 def taken_for(name: str) -> str | None:

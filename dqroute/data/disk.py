@@ -65,10 +65,13 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def keep_json(path: Path, value: Any) -> None:
-    """Write JSON that can be worked out again; where it cannot be written, a warning says so."""
+def keep(path: Path, value: Any) -> None:
+    """Write what can be worked out again, text or JSON; where it cannot be written, a warning says so."""
     try:
-        write_json(path, value)
+        if isinstance(value, str):
+            write_atomically(path, value.encode())
+        else:
+            write_json(path, value)
     except OSError as error:
         warnings.warn(f"not kept, to be worked out again next time: {error}", stacklevel=3)
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dqroute.core.long_tail import ShotGroups
+from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.draw import Draw
 from dqroute.data.files.reading import listed
 from dqroute.data.files.split import FileSplit, pixel_statistics
+from dqroute.data.markup import box, line, number_of, picture
+
+SHOWN = 6  # pictures of a shot group that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,26 @@ class ImageSet:
         if empty := [name for name, count in zip(self.class_names, self.counts.tolist(), strict=True) if count == 0]:
             wrong = f"no training image for class {listed(empty)}"
             raise ValueError(f"{self.name}: {wrong}; add images or remove the class")
+
+    def _repr_html_(self) -> str:
+        """For notebooks: how many of what, some pictures of each shot group, and the notes."""
+        held = ", ".join(f"{len(split):,} for {part}" for part, split in self.splits.items())
+        counts, parts = self.counts, [line(f"{number_of(self.num_classes)}; {held}")]
+        for name in GROUP_NAMES:
+            members = list(self.groups[name])
+            if not members:
+                continue
+            least, most = (f"{int(end):,}" for end in counts[members].aminmax())
+            told = least if least == most else f"{least} to {most}"
+            parts.append(line(f"{name}: {number_of(len(members))} of {told} training pictures"))
+            # One each of classes, from the largest down; of files that cannot be read, or features alone, none.
+            members.sort(key=lambda c: -int(counts[c]))
+            chosen = [members[i * len(members) // SHOWN] for i in range(SHOWN)] if len(members) > SHOWN else members
+            with suppress(AttributeError, ValueError, OSError):
+                seen = self.train.take([int((self.train.labels == c).nonzero()[0]) for c in chosen])
+                alts = [f"{self.class_names[c]}, one of {int(counts[c]):,}" for c in chosen]
+                parts += [picture(image, alt) + " " for image, alt in zip(seen, alts, strict=True)]
+        return box(self.name, *parts, *map(line, self.notes))
 
     @property
     def splits(self) -> dict[str, AnySplit]:

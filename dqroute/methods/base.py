@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dqroute.core.checks import checked_range, checked_whole, choose
+from dqroute.core.checks import checked_range, checked_whole, choose, shown
 from dqroute.core.judging import Calibration, Judged
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
@@ -24,7 +24,7 @@ from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
-from dqroute.models.encoders import is_encoder, loaded
+from dqroute.models.encoders import Encoder, is_encoder, loaded
 from dqroute.models.experts import COSINE_SCALE, ExpertNetwork
 from dqroute.models.folding import Folded
 from dqroute.models.heads import Heads
@@ -169,19 +169,25 @@ class Method(nn.Module):
         for name in ("centre", "scale", "axes"):
             getattr(self, name).copy_(getattr(encoding, name))
 
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that the network was trained behind; ValueError if the one here has other weights."""
+        assert self.needs is not None
+        encoder = loaded(self.backbone)
+        if encoder.weights != self.needs.weights:
+            raise ValueError(
+                f"the weights of {self.backbone} here are not those that this model was trained behind; install them "
+                "again as they were, or train it anew"
+            )
+        return encoder
+
     def encode(self, pictures: Tensor) -> Tensor:
         """The features that the network reads, ``[B, D]``, of uint8 pictures ``[B, 1 or 3, H, W]``.
 
         ValueError if the encoder here is not the one that the network was trained behind.
         """
         assert self.needs is not None
-        encoder = loaded(self.backbone).to(self.mean.device)
-        if encoder.weights != self.needs.weights:
-            raise ValueError(
-                f"the weights of {self.backbone} here are not those that this model was trained behind; install them "
-                "again as they were, or train it anew"
-            )
-        rows = encoder(as_wanted(pictures, self.needs.size, self.needs.interpolation))
+        rows = self.encoder.to(self.mean.device)(as_wanted(pictures, self.needs.size, self.needs.interpolation))
         return projected(rows, self.centre, self.scale, self.axes)
 
     def settle(self, judged: Judged) -> None:
@@ -356,6 +362,8 @@ M = TypeVar("M", bound=type[Method])
 
 def register(name: str) -> Callable[[M], M]:
     """Enter a method under a name; its docstring's first line becomes its summary."""
+    if not isinstance(name, str):
+        raise ValueError(f"a method is registered under a name, as by @register('mine'); got {shown(name)}")
 
     def enter(method: M) -> M:
         method.summary = (method.__doc__ or "").strip().partition("\n")[0]
@@ -367,5 +375,10 @@ def register(name: str) -> Callable[[M], M]:
 
 def method_options(name: str) -> dict[str, Any]:
     """The options a method takes, with their defaults; ValueError for an unknown method, listing the valid ones."""
+    return {p.name: p.default for p in option_parameters(name)}
+
+
+def option_parameters(name: str) -> list[inspect.Parameter]:
+    """The same as parameters, with their types."""
     parameters = inspect.signature(METHODS[choose("method", name, METHODS)].__init__).parameters
-    return {p.name: p.default for p in parameters.values() if p.kind is p.KEYWORD_ONLY}
+    return [p for p in parameters.values() if p.kind is p.KEYWORD_ONLY]

@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from dqroute.data.markup import box, percent, table
+
+FIRST = 5  # answers that a notebook shows
+
 
 class Prediction(NamedTuple):
     """What a model says of images.
@@ -32,3 +36,9 @@ class Prediction(NamedTuple):
     mean_label: Tensor
     calibrated_label: Tensor
     ran: Tensor
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first answers."""
+        answers = zip(self.label.tolist(), self.probability.tolist(), strict=True)
+        rows = [(n, label, percent(p)) for n, (label, p) in enumerate(answers) if n < FIRST]
+        return box(f"{len(self.label):,} predictions", table(rows, ("image", "class", "probability")))

@@ -112,7 +112,7 @@ def pooled(network: nn.Module, pictures: Tensor) -> Tensor:
     features = network(pictures)
     if isinstance(features, Tensor) and features.ndim == 4:
         features = features.mean(dim=(2, 3))
-    if not (isinstance(features, Tensor) and features.ndim == 2 and len(features) == len(pictures)):
+    if not (isinstance(features, Tensor) and features.ndim == 2 and features.shape[0] == pictures.shape[0]):
         shape = list(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise ValueError(f"an encoder gives features [B, D] or maps [B, D, height, width]; this one gives {shape}")
     return features
@@ -356,6 +356,21 @@ def from_torchvision(name: str, weights: bool = True) -> tuple[nn.Module, Prepro
     wanted = source.transforms()
     kind = "bilinear" if wanted.interpolation.value == "bilinear" else "bicubic"
     return network, Preprocessing(wanted.crop_size[0], tuple(wanted.mean), tuple(wanted.std), kind)
+
+
+def licence_of(name: str) -> str:
+    """What is known here of the licence of an encoder's weights, in words."""
+    family, _, model = name.partition(":")
+    if name.startswith("efficientnet-lite"):
+        return "trained on ImageNet by Google, Apache-2.0"
+    if family == "timm":
+        import timm
+
+        told = getattr(timm.get_pretrained_cfg(model, allow_unregistered=True), "license", None)
+        return (
+            f"from timm, which tells their licence as {told}" if told else "from timm, which tells no licence of them"
+        )
+    return "from torchvision, which tells no licence of them" if family == "torchvision" else "none, or of one's own"
 
 
 def unavailable(name: str, file: str, place: str, error: Exception) -> FileNotFoundError:

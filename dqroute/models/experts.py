@@ -96,7 +96,7 @@ class ExpertNetwork(nn.Module):
         shared = self.trunk(images)
         features: list[Tensor] = []
         logits: list[Tensor] = []
-        ran = torch.ones(1, len(images), dtype=torch.bool, device=images.device)
+        ran = torch.ones(1, images.shape[0], dtype=torch.bool, device=images.device)
         for branch, classify in zip(self.branches, self.classifiers, strict=True):
             if sure_at is None or not logits:
                 features.append(branch(shared).mean(dim=(2, 3)).float())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pandas as pd
 import torch
 
@@ -9,17 +11,17 @@ from dqroute.core.outputs import ExpertOutputs
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.dqroute import DQRoute
 from dqroute.runs.evaluate import checked_data
-from dqroute.runs.run import Run
+from dqroute.runs.run import Run, opened
 
 
-def suspect_labels(run: Run, data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
+def suspect_labels(run: Run | str | os.PathLike[str], data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
     """Training pictures whose label the model doubts that never saw them, the most doubtful first.
 
     A picture is suspect if another class is at least as probable, out of fold, as that class is for its own pictures on
     average (confident learning, Northcutt et al., 2021): a bar for each class, so that rare classes are heard too.
 
     Args:
-        run: a finished run on features, judged out of fold; data: its image set, unless the run has it.
+        run: a finished run on features, or its folder, judged out of fold; data: its image set, unless the run has it.
         most: how many rows at most.
 
     Returns:
@@ -29,6 +31,7 @@ def suspect_labels(run: Run, data: ImageSet | None = None, most: int = 50) -> pd
     Raises:
         ValueError: if the run has no predictions out of fold, or the data are not its own.
     """
+    run = opened(run)
     data = checked_data(run, data, "test")
     kept = run.judged
     labels, model, names = kept["labels"], run.model, run.settings["class_names"]

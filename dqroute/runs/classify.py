@@ -17,15 +17,17 @@ from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
 from dqroute.data.files.decoding import extensions
+from dqroute.data.files.reading import checked_files
 from dqroute.data.files.tree import pictures, warn_of_unread
+from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
-from dqroute.runs.run import Run
+from dqroute.runs.run import Run, opened
 
 Picture = str | os.PathLike[str]
 
 
 def classify(
-    run: Run,
+    run: Run | str | os.PathLike[str],
     files: Iterable[Picture] | Picture,
     *,
     answer_at: float | Mapping[str, float] = 0.0,
@@ -36,8 +38,8 @@ def classify(
     """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
 
     Args:
-        run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; its settings
-            and weights are enough.
+        run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; or its folder,
+            where settings and weights are enough.
         files: pictures, or one, of any kind and size, made squares as those were that the model learned from; or a
             folder, for all pictures in it, however deep.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
@@ -51,26 +53,20 @@ def classify(
         ``probability``, 0 to 1; ``answered``, whether that is enough; ``problem``, empty unless the file cannot be
         read, which costs its own row alone.
     """
+    run = opened(run)
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     least = dict.fromkeys(names, 0.0)
     for name, value in (answer_at if isinstance(answer_at, Mapping) else dict.fromkeys(names, answer_at)).items():
         least[choose("class of answer_at", name, names)] = checked_range("answer_at", value, 0, 1)
     checked_whole("batch_size", batch_size, 1)
-    files = pictures_of(files) if isinstance(files, (str, os.PathLike)) else list(files)
-    channels, size = model.mean.shape[1], model.size or (0, 1)
-    if model.needs is not None:
-        size = (model.needs.size, model.needs.size)
-    if size[0] != size[1] or channels != 3:
-        takes = f"this model takes {channels} channel(s) of size {model.size}"
-        remedy = "make its images yourself and call run.model.predict"
-        raise ValueError(f"files are read as square colour pictures; {takes}; {remedy}")
-    kind = "bicubic" if model.needs is None else model.needs.interpolation
+    files = pictures_of(files) if isinstance(files, (str, os.PathLike)) else checked_files(files)
+    side, kind = square_of(model)
     if adapt:
         model.adapt(None)
     problems: list[str] = []
     said = [torch.empty(0, len(names))]
     for start in range(0, len(files), batch_size):
-        images, wrong = read_what_can_be(files[start : start + batch_size], size[0], kind, model.fit)
+        images, wrong = read_what_can_be(files[start : start + batch_size], side, kind, model.fit)
         problems += wrong
         said += [model.predict(images).probabilities] if len(images) else []
     log_p = torch.cat(said).log()
@@ -82,6 +78,26 @@ def classify(
         name = None if label is None else names[label]
         rows.append((os.fspath(file), name, p, name is not None and p >= least[name], problem))
     return pd.DataFrame(rows, columns=["file", "class", "probability", "answered", "problem"])
+
+
+def square_of(model: Method) -> tuple[int, str]:
+    """What squares a model takes of picture files: their side in pixels, and how they are interpolated.
+
+    ValueError if it takes none.
+    """
+    if model.needs is not None:
+        return model.needs.size, model.needs.interpolation
+    channels, (height, width) = model.mean.shape[1], model.size or (0, 1)
+    if height != width or channels != 3:
+        takes = f"this model takes {channels} channel(s) of size {model.size}"
+        remedy = "make its images yourself and call run.model.predict"
+        raise ValueError(f"files are read as square colour pictures; {takes}; {remedy}")
+    return height, "bicubic"
+
+
+def as_seen(model: Method, images: Tensor | Picture | Sequence[Picture]) -> Tensor:
+    """Pictures, uint8 ``[N, channels, H, W]``, as they are; picture files, or one, as the model takes them."""
+    return images if isinstance(images, Tensor) else read_images(images, *square_of(model), model.fit)
 
 
 def pictures_of(place: Picture) -> list[Picture]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from math import isnan, nan
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import choose
+from dqroute.core.checks import choose, shown
 from dqroute.core.curves import Point, trade_off
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.checking import check_files
@@ -17,14 +19,20 @@ from dqroute.data.image_set import AnySplit, Encoding, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
+from dqroute.runs.card import write_card
 from dqroute.runs.others import other_pictures
 from dqroute.runs.out_of_fold import out_of_fold
 from dqroute.runs.report import Report
-from dqroute.runs.run import OUT_OF_FOLD, REPORT, SPLITS, TRADE_OFF, Run
+from dqroute.runs.run import OUT_OF_FOLD, REPORT, SPLITS, TRADE_OFF, Run, opened
 
 
 def evaluate(
-    run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto", other: bool = False
+    run: Run | str | os.PathLike[str],
+    data: ImageSet | None = None,
+    *,
+    split: str = "test",
+    device: str = "auto",
+    other: bool = False,
 ) -> Report:
     """Evaluate a finished run on ``"test"``, or ``"val"`` for choices; a report that it has already is returned.
 
@@ -34,7 +42,7 @@ def evaluate(
     of classes with five images, is 8 points below, much of it chance.
 
     Args:
-        run: from :func:`dqroute.fit`, or opened by its folder; device: where to compute.
+        run: from :func:`dqroute.fit`, or its folder; device: where to compute.
         data: the image set; by default the one the run was trained on in this process.
         other: whether ``data`` are other labelled pictures, on purpose. Their classes are matched by name, some may be
             missing, and ``split="all"`` takes all pictures of the set. Such a report is not kept in the run's folder.
@@ -43,8 +51,9 @@ def evaluate(
         ValueError: if the set is not that of the run, or without such a split; if a file of it cannot be read, which is
             named, and costs the run nothing; with ``other`` if it has a class that the run does not know.
     """
+    run = opened(run)
     if other:
-        if data is None:
+        if not isinstance(data, ImageSet):
             raise ValueError("other labelled pictures are a set from dq.load: dq.evaluate(run, data, other=True)")
         images = other_pictures(run, data, split)
         return report_of(run, predicted(run.model.to(resolve_device(device)), images), images.labels, split)
@@ -60,6 +69,7 @@ def evaluate(
         prediction, labels = predicted(model, images), images.labels
     report = report_of(run, prediction, labels, split)
     run.keep(REPORT.format(split=split), report.to_json())
+    write_card(run)
     return report
 
 
@@ -73,7 +83,8 @@ def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str) -> R
     """The report of a run on images of which it said this."""
     known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
     memorised, model = None if honest is None else known - honest, run.model
-    return score(prediction, labels, run.groups, model.class_sets().cpu(), split, memorised, model.counts.cpu())
+    report = score(prediction, labels, run.groups, model.class_sets().cpu(), split, memorised, model.counts.cpu())
+    return run.named(report)
 
 
 def trade_off_of(
@@ -107,6 +118,8 @@ def trade_off_of(
 def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None:
     """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
     choose("split", split, SPLITS)
+    if not isinstance(data, (ImageSet, NoneType)):
+        raise ValueError(f"a run is evaluated on an image set from dq.load; got {shown(data)}")
     if (data := data or run.data) is not None:
         if data.encoding is None and "features" in run.settings["data"] and not differences(data, run):
             data = seen_by(run, data)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqroute.data.image_set import AnySplit
+from dqroute.core.checks import shown
+from dqroute.data.files.reading import checked_files
+from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.data.markup import box, percent, table
 from dqroute.methods.base import Method, in_batches
-from dqroute.runs.run import Run
+from dqroute.models.heads import Heads
+from dqroute.runs.audit import where
+from dqroute.runs.classify import Picture, as_seen
+from dqroute.runs.evaluate import checked_data
+from dqroute.runs.run import Run, opened
 
 
 class Opinion(NamedTuple):
@@ -32,6 +42,14 @@ class Explanation(NamedTuple):
     ranking: list[tuple[str, float]]  # the most probable classes, the answer first
     experts: list[Opinion]
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the most probable classes, and what each expert says."""
+        ranked = table([(name, percent(p)) for name, p in self.ranking], ("class", "probability"))
+        rows = [
+            (e.expert, e.says, percent(e.probability), percent(e.confidence), percent(e.weight)) for e in self.experts
+        ]
+        return box(self.answer, ranked, table(rows, ("expert", "says", "probability", "confidence", "weight")))
+
 
 class Neighbours(NamedTuple):
     """The most similar images of a split, the nearest first."""
@@ -40,11 +58,14 @@ class Neighbours(NamedTuple):
     similarity: Tensor  # [N, k], -1 to 1
 
 
-def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
+def explain(run: Run | Picture, image: Tensor | Picture, top: int = 3) -> Explanation:
     """Take a finished run's prediction for one image apart, and rank the ``top`` most probable classes.
 
-    The image is uint8 ``[channels, H, W]``; ValueError if it is none that the model takes.
+    The run may be given by its folder. The image is a picture file, or uint8 ``[channels, H, W]``; ValueError if it is
+    none that the model takes.
     """
+    run = opened(run)
+    image = image if isinstance(image, Tensor) else as_seen(run.model, image)[0]
     model, names = run.model, run.settings["class_names"]
     if image.ndim != 3:
         raise ValueError(f"explain takes one image [channels, height, width]; got {list(image.shape)}")
@@ -60,22 +81,64 @@ def explain(run: Run, image: Tensor, top: int = 3) -> Explanation:
     return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
 
 
-def nearest(run: Run, images: Tensor, among: AnySplit, k: int = 5) -> Neighbours:
+def nearest(
+    run: Run | Picture, images: Tensor | Picture | Sequence[Picture], among: AnySplit, k: int = 5
+) -> Neighbours:
     """The ``k`` images of a split, most often the training split, that the network sees as most alike.
 
-    ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads. Images are uint8 ``[N,
-    channels, H, W]``; ValueError if they are none that the model takes, or the split has fewer than ``k``.
+    ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads: behind a pretrained encoder
+    its features, standardised, the same for all experts. :func:`alike` tells the files.
+
+    Args:
+        run: a finished run, or its folder; among: the split.
+        images: picture files, or one, or uint8 ``[N, channels, H, W]``; ValueError if they are none that the model
+            takes, or the split has fewer than ``k``.
     """
+    run = opened(run)
+    if not isinstance(among, AnySplit):
+        raise ValueError(f"neighbours are looked for in a split, as in among=data.train; got {shown(among)}")
+    images = as_seen(run.model, images)
     if not 1 <= k <= len(among):
         raise ValueError(f"k is how many neighbours to find among {len(among)} images; got {k}")
     found = (directions(run.model, images) @ directions(run.model, among).T).topk(k, dim=1)
     return Neighbours(found.indices, found.values)
 
 
-def directions(model: Method, images: Tensor | AnySplit, batch_size: int = 256) -> Tensor:
-    """The experts' features as one vector of length 1 an image, ``[N, K·D]``: products are mean cosines."""
+def alike(
+    run: Run | Picture, pictures: Picture | Sequence[Picture], data: ImageSet | None = None, k: int = 5
+) -> pd.DataFrame:
+    """The training pictures that are most like some picture files, as a table.
+
+    Args:
+        run: a finished run, or its folder; data: its image set, unless the run has it; k: how many of each.
+
+    Returns:
+        ``k`` rows a file, the most similar first. Its columns are ``file``; ``like``, the training picture's file (or
+        its number, where no files are known); its ``class``; ``similarity``, -1 to 1, as :func:`nearest` has it.
+
+    Raises:
+        ValueError: if a file cannot be read, the data are not the run's or not at hand, or ``k`` is out of range.
+    """
+    run = opened(run)
+    if (data := checked_data(run, data, "test")) is None:
+        raise ValueError(f"{run!r} was opened without its images; pass the image set too: alike(run, pictures, data)")
+    files = [pictures] if isinstance(pictures, (str, os.PathLike)) else checked_files(pictures)
     rows = []
+    for file, *found in zip(files, *nearest(run, files, data.train, k), strict=True):
+        for index, similarity in zip(*(column.tolist() for column in found), strict=True):
+            name = data.class_names[int(data.train.labels[index])]
+            rows.append((os.fspath(file), where(data, index), name, similarity))
+    return pd.DataFrame(rows, columns=["file", "like", "class", "similarity"])
+
+
+def directions(model: Method, images: Tensor | AnySplit, batch_size: int = 256) -> Tensor:
+    """The experts' features as one vector of length 1 an image, ``[N, K·D]``: products are mean cosines.
+
+    Where all experts read the same features, ``[N, D]``.
+    """
+    rows = []
+    experts = 1 if isinstance(model.network, Heads) else model.network.experts
     for batch in in_batches(images, batch_size):
-        features = F.normalize(model.outputs(batch).features, dim=2)
+        features = F.normalize(model.outputs(batch).features[:experts], dim=2)
         rows.append(features.permute(1, 0, 2).flatten(1).cpu() / len(features) ** 0.5)
     return torch.cat(rows)

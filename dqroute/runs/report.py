@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.data.markup import box, line, number_of, percent, table
+
 UNBALANCED = 1.5  # a split whose largest class has more than so many times the images of its smallest is called so
+
+
+class Classes(NamedTuple):
+    """The classes that a report speaks of: their names, training images of each, and the shot groups."""
+
+    names: Sequence[str]
+    counts: Sequence[int]
+    groups: ShotGroups
+
+    def range_of(self, name: str) -> str:
+        """How many classes a shot group has, and of how many training images."""
+        counts = [self.counts[c] for c in self.groups[name]]
+        told = f", {min(counts):,} to {max(counts):,} training images each" if counts else ""
+        return f"{number_of(len(counts))}{told}"
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,7 @@ class Report:
         calibrated: the same of that mean with one temperature and a shift for each shot group, fitted out of fold.
         calibration: expected calibration error (15 equal bins), overall and by shot group.
         expert_weights: by shot group, the experts' mean weights, ``[K]``, for its images.
+        classes: those it speaks of, where it comes from a run; neither compared nor kept.
         detectors: for each expert that has outsiders: ``expert`` (from 1), ``classes`` (size of its class set),
             ``auroc``, ``fpr95`` (share of outsiders let in when 95 % of its own are).
     """
@@ -53,17 +72,18 @@ class Report:
     imbalance: float | None = None
     calibrated: dict[str, float | None] | None = None
     memorised: float | None = None
+    classes: Classes | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain values."""
-        return asdict(self)
+        """The report as plain values, without the classes, which the run's settings tell."""
+        return {name: value for name, value in asdict(self).items() if name != "classes"}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
         """Rebuild a report; raises ValueError if fields are missing, unknown, or of another type."""
         if not isinstance(value, dict):
             raise ValueError("not a report of this version")
-        names = {field.name: field.default is MISSING for field in fields(cls)}
+        names = {one.name: one.default is MISSING for one in fields(cls) if one.name != "classes"}
         needed = {name for name, must in names.items() if must}
         if wrong := (value.keys() - names.keys()) | (needed - value.keys()):
             raise ValueError(f"not a report of this version; fields that differ: {sorted(wrong)}")
@@ -72,6 +92,25 @@ class Report:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ValueError(f"not a report of this version; {first['loc'][0]}: {first['msg'][:200]}") from None
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the measures, and the classes that do worst."""
+        rows = [("overall", percent(self.overall), f"of {self.images:,} images")]
+        for name in GROUP_NAMES:
+            of = self.classes.range_of(name) if self.classes else ""
+            rows.append((name, percent(getattr(self, name)), of))
+        held = sum(share is not None for share in self.per_class)
+        rows += [
+            ("worst fifth", percent(self.worst), f"mean of the worst {number_of(max(1, held // 5))}"),
+            ("harmonic", percent(self.harmonic), "mean over the classes"),
+            ("calibration", percent(self.calibration.get("overall")), "expected error of the probabilities"),
+        ]
+        if self.memorised is not None:
+            rows.append(("memorised", percent(self.memorised), "right on training images beyond out of fold"))
+        worst = sorted((share, c) for c, share in enumerate(self.per_class) if share is not None)[:5]
+        names = self.classes.names if self.classes else [f"class {c}" for c in range(len(self.per_class))]
+        said = line("worst: " + ", ".join(f"{names[c]} ({percent(share)})" for share, c in worst))
+        return box(f"accuracy, {self.split}", table(rows), said, line(f"groups: {self.groups}"))
 
     def __str__(self) -> str:
         unbalanced = self.imbalance is not None and self.imbalance > UNBALANCED

@@ -11,25 +11,27 @@ import os
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dqroute.core.checks import choose, one_line
-from dqroute.core.long_tail import ShotGroups
-from dqroute.data.disk import AGAIN, folder_name, keep_json, read_json, read_json_lines, read_tensors, write_json
+from dqroute.core.checks import choose, meant, one_line, shown
+from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.data.disk import AGAIN, folder_name, keep, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
+from dqroute.data.markup import box, percent, table
 from dqroute.methods.base import METHODS, EncoderNeeds, Method, Problem
 from dqroute.runs.asked import checked_asked, weights_asked
 from dqroute.runs.locking import only_process
 from dqroute.runs.pictures import changed_files
-from dqroute.runs.report import Report
+from dqroute.runs.report import Classes, Report
 
 FORMAT = 1
 LARGEST = 2**25  # bytes of settings, which name every class
@@ -40,6 +42,7 @@ EPOCHS = "epochs.jsonl"  # a line an epoch: loss, accuracy, rate, seconds, what 
 CHECKPOINT = "checkpoint.safetensors"  # the latest state of the training, until it is finished
 WEIGHTS = "weights.safetensors"  # the trained network
 REPORT = "report-{split}.json"  # the evaluation on one of SPLITS
+CARD = "card.md"  # all that in plain words, for who is given the model
 JUDGED = "judged.safetensors"  # what the experts said of training images out of fold: logits, labels, which images
 WORLDS = "worlds-{split}.json"  # accuracy where classes are as common as in training, or the other way round
 TRADE_OFF = "tradeoff-{split}.json"  # the curves of overall against few-shot accuracy
@@ -101,13 +104,20 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
 class Run:
     """A training run on disk: its ``folder``, the ``settings`` asked for, and the ``data`` if this process has them."""
 
-    def __init__(self, folder: str | Path, data: ImageSet | None = None) -> None:
+    def __init__(self, folder: str | os.PathLike[str], data: ImageSet | None = None) -> None:
         """Open an existing run; raises FileNotFoundError if there is none, ValueError if it is of another format."""
+        if not isinstance(folder, (str, os.PathLike)):
+            raise ValueError(f"a run is opened by its folder, as in dq.Run(run.folder); got {shown(folder)}")
         self.folder, self.data = Path(folder).expanduser(), data
         self.checkpoint_file, self.weights_file = self.folder / CHECKPOINT, self.folder / WEIGHTS
         self.settings: dict[str, Any] = self.read(SETTINGS)
         if self.settings is None:
-            raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}")
+            runs = sorted(self.folder.glob(f"*/{SETTINGS}")) or sorted(self.folder.parent.glob(f"*/{SETTINGS}"))
+            names = {path.parent.name: str(path.parent) for path in runs}
+            hint = meant(self.folder.name, names) or (f"; such as {names.popitem()[1]}" if names else "")
+            raise FileNotFoundError(
+                f"{self.folder} holds no run: it has no {SETTINGS}{hint}; dq.find_runs(FOLDER) lists the runs below one"
+            )
         if not is_run(self.settings):
             found = self.settings.get("format") if isinstance(self.settings, dict) else None
             newer = isinstance(found, int) and found > FORMAT
@@ -153,9 +163,9 @@ class Run:
         return read_json_lines(path) if path.suffix == ".jsonl" else read_json(path)
 
     def keep(self, name: str, value: Any) -> None:
-        """Keep as JSON what can be worked out again; of several processes that train together, one writes."""
+        """Keep what can be worked out again, text or JSON; of several processes that train together, one writes."""
         if not (dist.is_available() and dist.is_initialized() and dist.get_rank() > 0):
-            keep_json(self.folder / name, value)
+            keep(self.folder / name, value)
 
     @property
     def method(self) -> str:
@@ -207,9 +217,31 @@ class Run:
         name = REPORT.format(split=self.split_for(split))
         value = self.read(name)
         try:
-            return None if value is None else Report.from_json(value)
+            return None if value is None else self.named(Report.from_json(value))
         except ValueError as error:
             raise ValueError(f"{self.folder / name}: {error}; remove the file and evaluate the run again") from error
+
+    def named(self, report: Report) -> Report:
+        """A report of this run that knows the classes."""
+        of_run = Classes(self.settings["class_names"], self.settings["problem"]["counts"], self.groups)
+        return replace(report, classes=of_run)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what was trained on what, for how long, and how well it does."""
+        asked, report = self.settings, self.report()
+        counts = asked["problem"]["counts"]
+        rows = [
+            ("method", f"{self.method}, seed {self.seed}"),
+            ("data", f"{asked['data']['name']}: {sum(counts):,} training images of {len(counts)} classes"),
+            ("network", asked["problem"]["backbone"]),
+            ("trained", f"{len(self.epochs)} epochs, {self.seconds:.0f} s" + ", unfinished" * (not self.finished)),
+        ]
+        if report:
+            shares = ", ".join(
+                f"{name} {percent(getattr(report, name))}" for name in ("overall", *GROUP_NAMES, "worst")
+            )
+            rows.append((report.split, shares))
+        return box("run", table([*rows, ("folder", self.folder.name)]))
 
     def new_model(self) -> Method:
         """The run's model as it was before training, drawn from the run's seed.
@@ -292,13 +324,20 @@ def understood(place: Path) -> Iterator[None]:
         raise ValueError(f"{place} describes no run of this version ({missing}); restore it") from error
 
 
+def opened(run: Run | str | os.PathLike[str]) -> Run:
+    """The run; of a folder, given by its path, the one that lies there, with errors as :class:`Run`."""
+    return run if isinstance(run, Run) else Run(run)
+
+
 def is_run(settings: Any) -> bool:
     """Whether the content of a settings file is that of a run of this format."""
     return isinstance(settings, dict) and settings.get("format") == FORMAT
 
 
-def find_runs(runs_dir: str | Path | None = None) -> list[Run]:
+def find_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     """All finished runs of this format below a folder, by path, links followed; a warning names what is unreadable."""
+    if not isinstance(runs_dir, (str, os.PathLike, NoneType)):
+        raise ValueError(f"runs are looked for below a folder; got {shown(runs_dir)}")
     found, seen = [], set()
     for folder, inside, files in os.walk(Path(runs_dir or default_runs_dir()).expanduser(), followlinks=True):
         inside.sort()

@@ -44,11 +44,13 @@ def knob(said: Mapping[str, Tensor], data: ImageSet, *, imbalance: float = 50.0)
     Raises:
         ValueError: for other names or shapes, and for values that are no log-probabilities.
     """
-    shape = (len(data.test), data.num_classes)
+    if (test := data.test) is None:
+        raise ValueError(f"the knob is turned on test pictures, and {data.name} has none")
+    shape = (len(test), data.num_classes)
     if not 1 <= len(said) <= 2 or any(log_p.shape != shape or log_p.isnan().any() for log_p in said.values()):
         got = ", ".join(f"{name}: {list(log_p.shape)}" for name, log_p in said.items())
         raise ValueError(f"the knob takes log-probabilities {list(shape)} without NaN by one or two names; got {got}")
-    labels, log_pi, rings = data.test.labels, log_prior(data.counts), data.groups.of_class()
+    labels, log_pi, rings = test.labels, log_prior(data.counts), data.groups.of_class()
     place = data.counts.argsort(descending=True, stable=True).argsort()
     chosen = representative(said, labels, log_pi, place, imbalance)
     packed = {name: as_bytes(log_p[chosen]) for name, log_p in said.items()}

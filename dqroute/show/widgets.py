@@ -7,7 +7,6 @@ network, the script in ``moving.html`` does. A notebook's output holds both, and
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import html
 import io
@@ -24,8 +23,9 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
+
+from dqroute.data.markup import picture
 
 PAGE = Path(__file__).with_name("moving.html").read_text(encoding="utf-8")
 
@@ -173,14 +173,6 @@ def hover(figure: Figure, places: Tensor, images: Tensor, sentences: Sequence[st
     points = [(round(float(x), 4), round(float(1 - y), 4)) for x, y in shares]
     frames = [(picture(image, sentence), sentence) for image, sentence in zip(images, sentences, strict=True)]
     return Moving([Slider(label, range(1, len(points) + 1))], frames, svg(figure, alt), points)
-
-
-def picture(image: Tensor, alt: str) -> str:
-    """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, 64 pixels high."""
-    file = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).save(file, format="PNG", optimize=True)
-    source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-    return f'<img src="{source}" alt="{html.escape(alt)}" style="height: 64px; image-rendering: pixelated">'
 
 
 def svg(figure: Figure, alt: str) -> str:

@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, create_model
 
-from dqroute.core.checks import checked_range, choose
+from dqroute.core.checks import checked_range, choose, shown
 from dqroute.core.long_tail import shot_groups
 from dqroute.data import DATA_SETS, checked_imbalance, checked_val
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem
@@ -40,7 +40,7 @@ from dqroute.runs.run import canonical
 from dqroute.sweep.document import parse_document, read_document
 from dqroute.sweep.parameters import distinct
 from dqroute.training.fit import OWN, SAID
-from dqroute.training.settings import STRICT, checked, setting_names, shown, training_settings
+from dqroute.training.settings import STRICT, checked, setting_names, training_settings
 
 MOST, RUNS = 256, 10_000
 EXAMPLES = {"data": "[digits, glyphs: {imbalance: 50}]", "methods": "[cross-entropy, dqroute: {alpha: 0.3}]"}

@@ -6,17 +6,16 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from dqroute.core.checks import checked_range, checked_seed, plain
+from dqroute.core.checks import checked_range, checked_seed, choose, meant, plain, shown, tell_options
 from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
 from dqroute.data.files.reading import listed
 from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
-from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options
+from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options, option_parameters
 from dqroute.models import pretrained
 from dqroute.models.device import resolve_device, uses_bf16
 from dqroute.models.encoders import BUNDLED, SHARPER, is_encoder, loaded
@@ -28,7 +27,7 @@ from dqroute.training import going_on
 from dqroute.training.distribution import joined
 from dqroute.training.going_on import go_on, inherited, parent_of, seen_alike
 from dqroute.training.loop import Training
-from dqroute.training.settings import Settings, fitting_size, setting_names, training_settings
+from dqroute.training.settings import Settings, fitting_size, setting_names, setting_parameters, training_settings
 from dqroute.training.tuning import start_from_encoder
 
 OWN = ("folder", "table")  # sets of one's own pictures, which start from a pretrained network
@@ -98,7 +97,11 @@ def fit(
         SystemExit, KeyboardInterrupt: after SIGTERM and Ctrl-C, when the training is saved.
     """
     if not isinstance(data, ImageSet):
-        raise ValueError(f"dq.fit takes a method's name, then an image set from dq.load; got {data!r} for the set")
+        swapped = "; they stand the other way round" if isinstance(method, ImageSet) else ""
+        raise ValueError(
+            f"dq.fit takes a method's name, then an image set from dq.load; got {shown(data)} for the set{swapped}"
+        )
+    choose("method", method, METHODS)
     processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
     with processes.ending_together():
         where = resolve_device(device)
@@ -185,6 +188,9 @@ def fit(
         with suppress(OSError):
             (run.folder / LOCK).unlink(missing_ok=True)
     return run
+
+
+tell_options(fit, [*setting_parameters(), *(p for method in METHODS for p in option_parameters(method))])
 
 
 def note_pictures(run: Run, data: ImageSet) -> None:
@@ -306,8 +312,7 @@ def divide_changes(method: str, preset: str, changes: Mapping[str, Any]) -> tupl
     options = {name: value for name, value in changes.items() if name in own}
     unknown = sorted(changes.keys() - training.keys() - options.keys())
     if unknown:
-        close = get_close_matches(unknown[0], [*own, *setting_names()], n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = meant(unknown[0], [*own, *setting_names()])
         raise ValueError(
             f"unknown setting {', '.join(unknown)}{hint}; training takes {', '.join(setting_names())}; "
             f"{method} takes {', '.join(own) or 'no options'}"

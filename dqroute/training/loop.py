@@ -24,6 +24,7 @@ from dqroute.methods.base import Method
 from dqroute.models.cost import operations
 from dqroute.models.device import compiled, keep_freed_memory, precision_context, worth_compiling
 from dqroute.models.heads import Heads
+from dqroute.runs.card import write_card
 from dqroute.runs.evaluate import score
 from dqroute.runs.provenance import now, provenance
 from dqroute.runs.run import EPOCHS, JUDGED, PROVENANCE, Run
@@ -173,6 +174,7 @@ class Training:
         finished = judged | {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
         write_json(self.run.folder / PROVENANCE, self.run.provenance | finished)
         self.run.checkpoint_file.unlink(missing_ok=True)
+        write_card(self.run)
 
     @torch.no_grad()
     def judge(self) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from math import cos, pi
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from dqroute.core.checks import choose, plain
+from dqroute.core.checks import choose, plain, shown
 
 MUON_SETTINGS = ("kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
@@ -205,15 +206,12 @@ def checked(model: type[T], values: Mapping[str, Any], kind: str) -> T:
     raise ValueError(f"{name} must be {known[name].description or wrong['ctx']['expected']}; {got}")
 
 
-def shown(value: Any) -> str:
-    """A value in a message, cut short."""
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a number of thousands of digits"  # which Python does not write
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def setting_names() -> list[str]:
     """The names that :func:`dqroute.fit` takes as training settings."""
     return list(vars(PRESETS["laptop"]))
+
+
+def setting_parameters() -> list[inspect.Parameter]:
+    """The same as parameters of a function, with their types; None leaves a setting as the preset has it."""
+    kinds, by_name = get_type_hints(Settings), inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(name, by_name, default=None, annotation=kinds[name] | None) for name in setting_names()]

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from dqroute.core.checks import checked_seed, checked_whole, choose
+from dqroute.core.checks import checked_seed, checked_whole, choose, meant, shown
 
 
 def test_a_valid_name_is_returned():
@@ -43,3 +44,20 @@ def test_what_is_no_whole_number_from_there_on_is_refused_by_name(value):
     with pytest.raises(ValueError, match="experts must be a whole number of at least 1"):
         checked_whole("experts", value, 1)
     assert checked_whole("experts", np.int64(3), 1) == 3
+
+
+@pytest.mark.parametrize("name", ["Logit_Adjustment", "logit-ajustment", "LOGIT-ADJUSTMENT"])
+def test_capitals_and_underscores_are_no_other_name(name):
+    assert meant(name, ["ride", "logit-adjustment"]) == " (did you mean 'logit-adjustment'?)"
+
+
+@pytest.mark.parametrize("name", [3, None, "", [], torch.zeros(3), np.array(["apple"])], ids=repr)
+def test_of_what_is_no_text_nothing_is_near(name):
+    assert meant(name, ["apple"]) == ""
+    with pytest.raises(ValueError, match="the valid ones are apple"):
+        choose("fruit", name, ["apple"])
+
+
+def test_a_value_is_shown_short_and_a_thing_by_its_kind():
+    assert shown("a") == "'a'" and shown(torch.zeros(9, 9)) == "<Tensor>" and shown(dict) == "<dict>"
+    assert len(shown("x" * 1000)) == 80 and shown([10**9999]) == "a number of thousands of digits"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dqroute.data.disk import (
-    keep_json,
+    keep,
     read_json,
     read_json_lines,
     read_tensors,
@@ -147,8 +147,8 @@ def test_json_lines_come_back_and_a_broken_one_is_named(tmp_path):
 
 
 def test_what_can_be_worked_out_again_warns_where_it_cannot_be_kept(tmp_path, monkeypatch):
-    keep_json(tmp_path / "x.json", [1])
+    keep(tmp_path / "x.json", [1])
     monkeypatch.setattr("pathlib.Path.replace", no_space)
     with pytest.warns(UserWarning, match="not kept, to be worked out again next time: .*x.json"):
-        keep_json(tmp_path / "x.json", [2])
+        keep(tmp_path / "x.json", [2])
     assert read_json(tmp_path / "x.json") == [1]

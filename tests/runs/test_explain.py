@@ -1,9 +1,12 @@
 """An explanation says what the prediction says, and neighbours are near."""
 
+import pandas as pd
 import pytest
 import torch
+from test_classify import stripes
 
 import dqroute as dq
+from dqroute.runs.explain import alike
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +79,47 @@ def test_similarity_is_the_experts_mean_cosine(run, tiny):
 def test_more_neighbours_than_images_are_refused(run, tiny, k):
     with pytest.raises(ValueError, match="how many neighbours to find among"):
         dq.nearest(run, tiny.test.images[:1], tiny.train, k=k)
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory):
+    """A run on features of picture files, and the set."""
+    place = tmp_path_factory.mktemp("behind")
+    for i, name in enumerate(["across"] * 12 + ["up"] * 6):
+        stripes(place / "set" / name / f"{i}.png", name == "across", i)
+    data = dq.load(f"folder:{place / 'set'}", test=0.2, backbone="gradient-histograms")
+    return dq.fit("dqroute", data, epochs=2, folds=2, runs_dir=place / "runs", progress=False), data
+
+
+def test_the_most_similar_training_pictures_of_a_file_are_told_by_file(behind):
+    run, data = behind
+    base, names = data.train.pictures.base, data.train.pictures.names
+    table = alike(run, [base / names[0], base / names[-1]], k=3)
+    assert list(table.columns) == ["file", "like", "class", "similarity"] and len(table) == 6
+    # A training picture is most like itself, and like others of its class.
+    assert [table["like"][0], table["like"][3]] == [names[0], names[-1]]
+    assert table["similarity"][0] == pytest.approx(1, abs=1e-3) and (table["similarity"] <= 1 + 1e-5).all()
+    assert table["class"].tolist() == ["across"] * 3 + ["up"] * 3
+    by_folder = alike(run.folder, str(base / names[0]), data, k=3)
+    pd.testing.assert_frame_equal(by_folder, table[:3], rtol=1e-3)
+
+
+def test_behind_an_encoder_similarity_is_the_cosine_of_its_features(behind):
+    run, data = behind
+    base, names = data.train.pictures.base, data.train.pictures.names
+    found = dq.nearest(run, base / names[0], data.train, k=4)
+    x = torch.nn.functional.normalize(data.train.features, dim=1)
+    expected = (x @ x[0]).sort(descending=True).values[:4]
+    assert found.similarity[0].tolist() == pytest.approx(expected.tolist(), abs=1e-3)
+
+
+def test_a_picture_file_is_explained_as_its_pixels_are(behind):
+    run, data = behind
+    file = data.test.pictures.base / data.test.pictures.names[0]
+    told, same = dq.explain(run, file), dq.explain(run, dq.read_images(file, 32, "bilinear")[0])
+    assert told == same and told.answer == file.parent.name
+
+
+def test_without_the_images_nothing_is_alike(behind):
+    with pytest.raises(ValueError, match="was opened without its images; pass the image set too"):
+        alike(behind[0].folder, "a.png")

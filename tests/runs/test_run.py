@@ -118,7 +118,14 @@ def test_a_finished_run_opens_from_its_folder(trained):
 
 def test_the_folder_holds_what_the_page_says_and_no_checkpoint(trained):
     names = {path.name for path in trained[0].folder.iterdir()}
-    assert names == {"settings.json", "provenance.json", "epochs.jsonl", "weights.safetensors", "report-test.json"}
+    assert names == {
+        "settings.json",
+        "provenance.json",
+        "epochs.jsonl",
+        "weights.safetensors",
+        "report-test.json",
+        "card.md",
+    }
 
 
 def test_the_record_names_no_path(trained, tmp_path_factory):

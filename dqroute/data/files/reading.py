@@ -18,7 +18,7 @@ import torch
 from PIL import UnidentifiedImageError
 from torch import Tensor
 
-from dqroute.core.checks import choose, one_line
+from dqroute.core.checks import choose, one_line, shown
 from dqroute.data.files.decoding import FITS, HEIF, HEIF_ENDINGS, OtherSizeError, formats, read_rgb
 
 AHEAD = 3  # batches that are decoded beside the one in use
@@ -36,13 +36,22 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bi
     ``[N, 3, size, size]``. ``fit`` is ``"crop"``, or ``"pad"`` or ``"stretch"``, which keep the whole picture.
     ValueError names the files that cannot be read.
     """
-    paths = [Path(file).absolute() for file in ([files] if isinstance(files, (str, os.PathLike)) else files)]
+    files = [files] if isinstance(files, (str, os.PathLike)) else checked_files(files)
+    paths = [Path(file).absolute() for file in files]
     if not paths:
         raise ValueError("no files were given to read")
     base = Path(os.path.commonpath([path.parent for path in paths]))
     return decode(
         [path.relative_to(base).as_posix() for path in paths], size, base, kind=kind, fit=choose("fit", fit, FITS)
     )
+
+
+def checked_files(files: Iterable[PathLike]) -> list[PathLike]:
+    """The files; ValueError for what is none."""
+    files = list(files) if isinstance(files, Iterable) else [files]
+    if others := [file for file in files if not isinstance(file, (str, os.PathLike))]:
+        raise ValueError(f"picture files are paths; got {shown(others[0])}; images take run.model.predict(images)")
+    return files
 
 
 def decode(

@@ -1,0 +1,71 @@
+"""Pieces of HTML for notebooks: escaped text, small tables, pictures. They take the page's colours, light or dark."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Sequence
+
+from PIL import Image
+from torch import Tensor
+
+SIDE = 64  # height of a picture on the page; files hold twice as many pixels at most
+
+
+def escaped(value: object) -> str:
+    """Text as HTML, a number beside its per cent sign."""
+    return html.escape(str(value)).replace(" %", "&nbsp;%")
+
+
+def number_of(classes: int) -> str:
+    """How many classes, in words."""
+    return f"{classes:,} class{'es' * (classes != 1)}"
+
+
+def box(title: str, *parts: str) -> str:
+    """Parts, HTML, below a title, plain text; what is wider than the page scrolls by itself."""
+    head = f"<div><b>{escaped(title)}</b></div>" if title else ""
+    return f'<div style="color: inherit; overflow-x: auto; line-height: 1.5">{head}{"".join(parts)}</div>'
+
+
+def line(text: str) -> str:
+    """A line of plain text."""
+    return f"<div>{escaped(text)}</div>"
+
+
+def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
+    """A table of plain texts and numbers; without a ``head`` the first column names the rows."""
+    style = "text-align: left; padding: 0.1em 1em 0.1em 0; background: none; color: inherit; white-space: normal"
+
+    def cells(row: Sequence[object], named: int, scope: str) -> str:
+        made = [escaped(value) for value in row]
+        made = [
+            f'<th scope="{scope}" style="{style}">{v}</th>' if k < named else f'<td style="{style}">{v}</td>'
+            for k, v in enumerate(made)
+        ]
+        return f'<tr style="background: none">{"".join(made)}</tr>'
+
+    body = "".join(cells(row, 0 if head else 1, "row") for row in rows)
+    top = f"<thead>{cells(head, len(head), 'col')}</thead>" if head else ""
+    return (
+        f'<table style="border-collapse: collapse; margin: 0.3em 0; color: inherit">{top}<tbody>{body}</tbody></table>'
+    )
+
+
+def picture(image: Tensor, alt: str) -> str:
+    """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, 64 pixels high."""
+    file, seen = io.BytesIO(), Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())
+    # What is small is drawn pixel by pixel; of a photograph as much as a dense screen shows.
+    small = max(seen.size) <= SIDE
+    if not small:
+        seen.thumbnail((4 * SIDE, 2 * SIDE))
+    seen.save(file, **({"format": "PNG"} if small else {"format": "JPEG", "quality": 80}), optimize=True)
+    source = f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
+    drawn = f"height: {SIDE}px" + "; image-rendering: pixelated" * small
+    return f'<img src="{source}" alt="{html.escape(alt)}" title="{html.escape(alt)}" style="{drawn}">'
+
+
+def percent(share: float | None) -> str:
+    """A share in per cent; a dash for none."""
+    return "–" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,97 @@
+"""What is not valid is answered in one sentence, by every public function: what would be, and what is near."""
+
+import os
+import re
+
+import pytest
+import torch
+from test_classify import served  # noqa: F401
+
+import dqroute as dq
+from dqroute.runs.explain import alike
+
+PLACES = {"RUN": lambda run, data: run, "DATA": lambda run, data: data, "IMAGE": lambda run, data: data.test.images[0]}
+METHODS = "the valid ones are cross-entropy, .*dqroute"
+NO_RUN = "a run is opened by its folder"
+# The function; what it is given, a name in capitals standing for a real thing; what it then says.
+WRONG = [
+    (dq.load, (3,), {}, r"unknown data set 3; the valid ones are glyphs, .*folder:PATH"),
+    (dq.load, (None,), {}, "unknown data set None; the valid ones are glyphs"),
+    (dq.load, (["glyphs"],), {}, r"unknown data set \['glyphs'\]; the valid"),
+    (dq.load, ("glyfs",), {}, r"did you mean 'glyphs'\?"),
+    (dq.load, ("CIFAR_10",), {}, r"did you mean 'cifar10'\?"),
+    (dq.load, ("glyphs",), {"imballance": 10}, r"no option imballance \(did you mean 'imbalance'\?\); its options are"),
+    (dq.load, ("glyphs",), {"backbone": "efficientnet_lite0"}, r"did you mean 'efficientnet-lite0'\?"),
+    (dq.load, ("glyphs",), {"backbone": 3}, "a backbone is named"),
+    (dq.fit, ("DATA", "dqroute"), {}, "got 'dqroute' for the set; they stand the other way round"),
+    (dq.fit, ("dqrout", "DATA"), {}, rf"unknown method 'dqrout' \(did you mean 'dqroute'\?\); {METHODS}"),
+    (dq.fit, ("logit_adjustment", "DATA"), {}, r"did you mean 'logit-adjustment'\?"),
+    (dq.fit, (3, "DATA"), {}, f"unknown method 3; {METHODS}"),
+    (dq.fit, (dq.Method, "DATA"), {}, f"unknown method <Method>; {METHODS}"),
+    (dq.fit, ("dqroute", "glyphs"), {}, "an image set from dq.load; got 'glyphs' for the set"),
+    (dq.fit, ("dqroute", "DATA"), {"epoch": 3}, r"unknown setting epoch \(did you mean 'epochs'\?\); training takes"),
+    (dq.fit, ("dqroute", "DATA"), {"alfa": 3}, r"unknown setting alfa \(did you mean 'alpha'\?\)"),
+    (dq.fit, ("dqroute", "DATA"), {"preset": 3}, "unknown preset 3; the valid ones are laptop"),
+    (dq.fit, ("dqroute", "DATA"), {"detector": "linnear"}, r"did you mean 'linear'\?"),
+    (dq.evaluate, ("x",), {}, "x holds no run: it has no settings.json.*dq.find_runs"),
+    (dq.evaluate, (3,), {}, f"{NO_RUN}.*; got 3"),
+    (dq.evaluate, ("RUN", "a folder"), {}, "a run is evaluated on an image set from dq.load; got 'a folder'"),
+    (dq.evaluate, ("RUN",), {"split": "tset"}, r"unknown split 'tset' \(did you mean 'test'\?\)"),
+    (dq.classify, ("DATA", ["a.png"]), {}, f"{NO_RUN}.*; got <ImageSet>"),
+    (dq.classify, ("RUN", 3), {}, "picture files are paths; got 3"),
+    (dq.classify, ("RUN", [3]), {}, "picture files are paths; got 3"),
+    (dq.classify, ("RUN", "IMAGE"), {}, "picture files are paths; got <Tensor>; images take run.model.predict"),
+    (dq.classify, ("RUN", []), {"answer_at": {"acros": 0.5}}, r"did you mean 'across'\?"),
+    (dq.explain, (None, "IMAGE"), {}, f"{NO_RUN}.*; got None"),
+    (dq.explain, ("RUN", 3), {}, "picture files are paths; got 3"),
+    (dq.explain, ("RUN", "nowhere.png"), {}, "cannot read nowhere.png"),
+    (dq.nearest, ("RUN", "IMAGE", "train"), {}, "neighbours are looked for in a split.*; got 'train'"),
+    (alike, ("RUN", 3), {}, "picture files are paths; got 3"),
+    (dq.export, ("RUN", "model.onx"), {}, r"unknown ending of an exported file '\.onx' \(did you mean '\.onnx'\?\)"),
+    (dq.export, ("RUN", 3), {}, "a model is exported into a file.*; got 3"),
+    (dq.export, (3, "model.onnx"), {}, f"{NO_RUN}.*; got 3"),
+    (dq.Run, (3,), {}, f"{NO_RUN}, as in dq.Run.run.folder.; got 3"),
+    (dq.Run, ("nowhere",), {}, "nowhere holds no run"),
+    (dq.find_runs, (3,), {}, "runs are looked for below a folder; got 3"),
+    (dq.method_options, ("dqrout",), {}, r"did you mean 'dqroute'\?"),
+    (dq.method_options, (3,), {}, f"unknown method 3; {METHODS}"),
+    (dq.register, (3,), {}, "a method is registered under a name"),
+    (dq.register, (dq.Method,), {}, r"a method is registered under a name, as by @register\('mine'\); got <Method>"),
+    (dq.read_images, (3, 24), {}, "picture files are paths; got 3"),
+    (dq.read_images, ([], 24), {}, "no files were given"),
+]
+
+
+@pytest.mark.parametrize(("function", "given", "options", "said"), WRONG, ids=lambda value: str(value)[:40])
+def test_what_is_wrong_is_answered_in_one_sentence(served, function, given, options, said):  # noqa: F811
+    run, _, _, data = served
+    given = [PLACES[one](run, data) if isinstance(one, str) and one in PLACES else one for one in given]
+    with pytest.raises((ValueError, FileNotFoundError, TypeError)) as caught:
+        function(*given, **options)
+    assert re.search(said, str(caught.value)), caught.value
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1500
+
+
+def test_every_public_function_is_in_the_table():
+    functions = {name for name in dq.__all__ if name not in ("METHODS", "Method", "Prediction", "Report")}
+    assert functions == {function.__name__ for function, *_ in WRONG} - {"alike"}
+
+
+def test_a_run_may_be_given_by_its_folder(served):  # noqa: F811
+    run, _, files, data = served
+    known, image = dq.evaluate(run, device="cpu"), data.test.images[0]
+    for folder in (run.folder, str(run.folder)):
+        assert dq.evaluate(folder, data) == known
+        assert dq.classify(folder, files[:2], device="cpu").equals(dq.classify(run, files[:2], device="cpu"))
+        assert dq.explain(folder, image) == dq.explain(run, image)
+        assert torch.equal(
+            dq.nearest(folder, image[None], data.train).indices, dq.nearest(run, image[None], data.train)[0]
+        )
+
+
+def test_a_folder_that_holds_no_run_names_those_that_are_near(served):  # noqa: F811
+    run = served[0]
+    with pytest.raises(FileNotFoundError, match=rf"did you mean '{re.escape(run.folder.name)}'\?|such as "):
+        dq.Run(str(run.folder)[:-1])
+    with pytest.raises(FileNotFoundError, match=f"such as {re.escape(os.fspath(run.folder.parent))}"):
+        dq.Run(run.folder.parent)
