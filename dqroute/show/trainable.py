@@ -57,14 +57,14 @@ def train_it_yourself(
     train, labels = by_class(data.train, order, head)
     test, test_labels = by_class(data.test, order, test_images)
     step = train[:, :components].abs().max() / 127
-    train, test = ((x[:, :components] / step).round().clamp(-127, 127).to(torch.int8).numpy() for x in (train, test))
+    rows = [(x[:, :components] / step).round().clamp(-127, 127).to(torch.int8).numpy() for x in (train, test)]
     told = {
-        "train": train,
-        "labels": labels.to(torch.uint8).numpy(),
+        "train": rows[0],
+        "labels": labels.to(torch.int32).numpy().astype("uint16"),
         "starts": [0, *labels.bincount().cumsum(0).tolist()],
-        "test": test,
-        "testLabels": test_labels.to(torch.uint8).numpy(),
-        "dims": train.shape[1],
+        "test": rows[1],
+        "testLabels": test_labels.to(torch.int32).numpy().astype("uint16"),
+        "dims": rows[0].shape[1],
         "classes": data.num_classes,
         "group": group.tolist(),
         "least": least,
