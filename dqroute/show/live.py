@@ -1,7 +1,8 @@
 """Figures that live in the page: our own scripts in ``moving/``, which need no kernel, no network and no other file.
 
-A figure is ``moving/NAME.js`` and, where it is long, ``moving/NAME_PART.js``; ``moving/base.js`` says what such a file may use. What it shows is worked out in the
-reader's browser, of data that stand in the page. Until a script runs, and in print, a still picture stands for it.
+A figure is ``moving/NAME.js`` and, where it is long, ``moving/NAME_PART.js``; ``moving/base.js`` says what such a file
+may use. What it shows is worked out in the reader's browser, of data that stand in the page. Until a script runs and in
+print, a still picture stands for it.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 // data: what `train` in train_worker.js takes, and { group, least, most } (the range of the imbalance).
 dqMoving.train = (root, data) => {
   const groups = ["many", "medium", "few"];
-  const shifts = Array.from({ length: 17 }, (_, k) => 1 - k / 8);
+  const shifts = Array.from({ length: 25 }, (_, k) => 1 - k / 8);
   const runs = [];
-  let [bars, aim, shown, progress, guessed, stop, rest] = [null, null, null, "", null, null, () => {}];
+  let [bars, progress, guessed, stop, rest] = [null, "", null, null, () => {}];
 
   const mean = (values, keep = () => true) => {
     const kept = values.filter((_, c) => keep(c));
@@ -30,7 +30,7 @@ dqMoving.train = (root, data) => {
   const hard = dq.slider(controls, { label: "Weight of difficulty", ...share });
   const judge = dq.toggle(controls, { label: "Difficulty judged", options: ["on training images", "out of fold"] });
   const guess = dq.slider(controls, {
-    label: "Your guess: few right",
+    label: "Your guess for the few",
     ...{ min: 0, max: 100, step: 1, value: 50, format: (value) => (guessed === null ? "?" : `${value} %`) },
     input: (value) => {
       guessed = value;
@@ -48,7 +48,9 @@ dqMoving.train = (root, data) => {
     button.focus();
   });
   clear.className = "dq-plain";
-  const tell = dq.status(root, "First drag your guess: of 100 photographs of rare classes, how many will be named right?");
+  const rarest = data.group.filter((g) => g === 2).length;
+  const asked = `of 100 photographs of the ${rarest} rarest classes, the few, how many will be named right?`;
+  const tell = dq.status(root, `First drag your guess: ${asked}`);
 
   // The pictures: bars beside the curve, or above it on a phone.
   const name = "A bar for each of a hundred classes, and overall accuracy against that of the few";
@@ -58,7 +60,8 @@ dqMoving.train = (root, data) => {
     draw(context, { width, height, colours }) {
       const slim = width < 560;
       const split = slim ? width : Math.round(width * 0.6);
-      drawBars(context, { left: 34, right: split - (slim ? 4 : 28), top: 46, bottom: slim ? 250 : height - 44 }, colours);
+      const left = { left: 34, right: split - (slim ? 4 : 28), top: 46, bottom: slim ? 250 : height - 44 };
+      drawBars(context, left, colours);
       const side = { left: slim ? 34 : split + 34, right: width - 10, top: slim ? 346 : 46, bottom: height - 44 };
       drawCurve(context, side, colours);
     },
@@ -66,7 +69,8 @@ dqMoving.train = (root, data) => {
 
   function drawBars(context, box, colours) {
     const at = [0, 25, 50, 75, 100];
-    const label = "classes, from most to fewest training images";
+    const counts = profile(data.starts[1], data.classes, factor());
+    const label = `classes, from ${counts[0]} training images (grey) to ${counts.at(-1)}`;
     const scale = dq.axes(
       context,
       box,
@@ -75,18 +79,25 @@ dqMoving.train = (root, data) => {
       colours,
     );
     const wide = (box.right - box.left) / data.classes;
+    context.fillStyle = colours.grid;
+    counts.forEach((n, c) => {
+      const tall = (n / counts[0]) * (box.bottom - box.top);
+      context.fillRect(scale.x(c), box.bottom - tall, wide + 0.5, tall);
+    });
     groups.forEach((group, g) => {
       const members = data.group.flatMap((of, c) => (of === g ? [c] : []));
       const [from, to] = [scale.x(members[0]), scale.x(members.at(-1) + 1)];
       context.fillStyle = colours[group];
-      if (bars) for (const c of members) context.fillRect(scale.x(c) + wide * 0.1, scale.y(bars[c]), wide * 0.8, box.bottom - scale.y(bars[c]));
+      for (const c of bars ? members : []) {
+        context.fillRect(scale.x(c) + wide * 0.1, scale.y(bars[c]), wide * 0.8, box.bottom - scale.y(bars[c]));
+      }
       context.fillRect(from + 1, box.bottom + 3, to - from - 2, 3);
       const all = bars ? ofGroup(bars, g) : null;
       if (bars) line(context, [from, scale.y(all)], [to, scale.y(all)], colours.ink, 1.5);
       context.textAlign = "center";
       context.fillStyle = colours.ink;
       // Above the bars, where nothing is in the way.
-      context.fillText(bars ? `${group} ${Math.round(all)}` : group, (from + to) / 2, box.top - 26 + 40 * 0);
+      context.fillText(bars ? `${group} ${Math.round(all)}` : group, (from + to) / 2, box.top - 26);
       if (g === 2 && guessed !== null) {
         context.setLineDash([4, 3]);
         line(context, [from, scale.y(guessed)], [to, scale.y(guessed)], colours.accent, 2);
@@ -103,12 +114,17 @@ dqMoving.train = (root, data) => {
     runs.forEach((run, k) => {
       const last = k === runs.length - 1;
       const points = run.curve.filter(within).map(([few, overall]) => [scale.x(few), scale.y(overall)]);
-      points.slice(1).forEach((to, i) => line(context, points[i], to, last ? colours.accent : colours.line, last ? 2 : 1));
+      const [colour, thick] = last ? [colours.accent, 2] : [colours.line, 1];
+      points.slice(1).forEach((to, i) => line(context, points[i], to, colour, thick));
     });
     if (guessed !== null) {
+      const at = scale.x(Math.min(guessed, axis.to));
       context.setLineDash([4, 3]);
-      line(context, [scale.x(Math.min(guessed, 80)), box.top], [scale.x(Math.min(guessed, 80)), box.bottom], colours.accent, 1);
+      line(context, [at, box.top], [at, box.bottom], colours.accent, 1);
       context.setLineDash([]);
+      context.textAlign = guessed > 50 ? "right" : "left";
+      context.fillStyle = colours.accent;
+      context.fillText("your guess", at + (guessed > 50 ? -6 : 6), box.bottom - 10);
     }
     context.textAlign = "center";
     context.textBaseline = "middle";
@@ -136,19 +152,20 @@ dqMoving.train = (root, data) => {
   }
 
   // The reader's runs, in words.
-  const caption = "Your points";
   const table = dq.add(root, "table", { class: "dq-table" });
   function list() {
     table.replaceChildren();
     table.hidden = clear.hidden = !runs.length;
-    dq.add(table, "caption", {}, caption);
+    dq.add(table, "caption", {}, "Your points, accuracy in %");
     const head = dq.add(dq.add(table, "thead"), "tr");
-    for (const title of ["", "settings", "overall", "few", "worst fifth"]) dq.add(head, title ? "th" : "td", title ? { scope: "col" } : {}, title);
+    dq.add(head, "td");
+    for (const title of ["settings", "overall", "few", "worst fifth"]) dq.add(head, "th", { scope: "col" }, title);
     const body = dq.add(table, "tbody");
     runs.forEach((run, k) => {
       const cells = dq.add(body, "tr");
       dq.add(cells, "th", { scope: "row" }, String(k + 1));
-      for (const text of [run.settings, ...[run.overall, run.few, run.worst].map((v) => v.toFixed(1))]) dq.add(cells, "td", {}, text);
+      const numbers = [run.overall, run.few, run.worst].map((value) => value.toFixed(1));
+      for (const text of [run.settings, ...numbers]) dq.add(cells, "td", {}, text);
     });
   }
   list();
