@@ -25,6 +25,7 @@ from dqroute.models.cost import operations
 from dqroute.models.device import compiled, keep_freed_memory, precision_context, worth_compiling
 from dqroute.models.heads import Heads
 from dqroute.runs.evaluate import score
+from dqroute.runs.outsiders import keep_typical
 from dqroute.runs.provenance import now, provenance
 from dqroute.runs.run import EPOCHS, JUDGED, PROVENANCE, Run
 from dqroute.training.checkpoint import Part, read_checkpoint, write_checkpoint
@@ -211,6 +212,7 @@ class Training:
                 kept = {"logits": taken.logits, "labels": taken.labels, "fold": fold[known]}
                 kept["images"] = known.nonzero().flatten()
                 write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
+            keep_typical(self.run, train.features, train.labels, fold)
         return told
 
     def fold_of_each(self, labels: Tensor) -> Tensor:
