@@ -25,8 +25,8 @@ def label_next(
     """The pictures whose label would help most, the best first: ``label_next(run, "UNLABELLED")``.
 
     Those between whose two likeliest classes ``a`` and ``b`` the model hesitates, the more so the fewer training images
-    these have: the largest ``(1 - (p_a - p_b)) (n_a^-½ + n_b^-½)``, p for balanced classes. Of pictures that are nearly
-    the same, as the frames of a burst are, one is taken.
+    these have: the largest ``(1 - (p_a - p_b)) (1 / n_a + 1 / n_b)``, p for balanced classes, so that a picture counts
+    for as much as it is of its class. Of pictures that are nearly the same, as the frames of a burst are, one is taken.
 
     Args:
         run: a finished run that :func:`dqroute.classify` takes; files: pictures as it takes them.
@@ -52,7 +52,7 @@ def label_next(
     read = [os.fspath(file) for file, problem in zip(files, bad, strict=True) if not problem]
     best, which = torch.cat(p).topk(2, dim=1)
     counts = model.counts.cpu()
-    worth = (1 - (best[:, 0] - best[:, 1])) * counts.double().rsqrt()[which].sum(dim=1)
+    worth = (1 - (best[:, 0] - best[:, 1])) * (1 / counts.double())[which].sum(dim=1)
     seen, taken = torch.cat(directions).float(), list[int]()
     for i in worth.argsort(descending=True, stable=True).tolist():
         if len(taken) < number and not (taken and (seen[taken] @ seen[i]).max() >= ALIKE):
