@@ -11,8 +11,8 @@ from dqroute.core.judging import first_of_each
 from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.runs.by_class import by_class, confusions
 from dqroute.runs.decisions import thresholds
-from dqroute.runs.out_of_fold import out_of_fold
 from dqroute.runs.label_next import label_next
+from dqroute.runs.out_of_fold import out_of_fold
 from dqroute.runs.run import JUDGED, TYPICAL
 
 QUIET = {"progress": False, "device": "cpu"}
