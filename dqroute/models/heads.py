@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.outputs import ExpertOutputs
+from dqroute.core.outsiders import class_gaussians
 from dqroute.models.experts import COSINE_SCALE
 
 
@@ -109,12 +110,7 @@ class Heads(nn.Module):
         for index in range(self.folds + 1):
             seen = fold != index
             x, y = F.normalize(features[seen].double(), dim=1), labels[seen]
-            counts = y.bincount(minlength=self.num_classes).double().clamp_min(1)
-            means = x.new_zeros(self.num_classes, self.features).index_add_(0, y, x) / counts[:, None]
-            apart = x - means[y]
-            covariance = apart.T @ apart / max(1, len(x) - self.num_classes)
-            within = ridge * covariance.diagonal().mean() + 1e-6  # which vanishes where no class has two images
-            covariance = (1 - ridge) * covariance + within * torch.eye(self.features, dtype=x.dtype, device=x.device)
+            means, covariance = class_gaussians(x, y, self.num_classes, ridge)
             weight = torch.linalg.solve(covariance, means.T).T
             bias = -0.5 * (weight * means).sum(dim=1)
             spread = (x @ weight.T + bias).std(dim=1).mean().clamp_min(1e-6) / (SPREAD * self.scale)

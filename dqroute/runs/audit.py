@@ -7,10 +7,11 @@ import os
 import pandas as pd
 import torch
 
-from dqroute.core.outputs import ExpertOutputs
-from dqroute.data.image_set import FeatureSplit, ImageSet
+from dqroute.core.outputs import mean_logits
+from dqroute.data.image_set import AnySplit, FeatureSplit, ImageSet
 from dqroute.methods.dqroute import DQRoute
 from dqroute.runs.evaluate import checked_data
+from dqroute.runs.judged import fused
 from dqroute.runs.run import Run, opened
 
 
@@ -33,13 +34,12 @@ def suspect_labels(run: Run | str | os.PathLike[str], data: ImageSet | None = No
     """
     run = opened(run)
     data = checked_data(run, data, "test")
-    kept = run.judged
-    labels, model, names = kept["labels"], run.model, run.settings["class_names"]
-    outputs = ExpertOutputs(kept["logits"].to(model.mean.device))
+    kept, model, names = fused(run), run.model, run.settings["class_names"]
     # Of others than DQRoute the calibrated mean is what is known best.
     own = isinstance(model, DQRoute)
-    log_p = model.fuse(outputs).log_probability if own else model.calibration(outputs.logits.mean(dim=0))
-    p = log_p.exp().cpu()
+    log_p = kept.log_p if own else model.calibration(mean_logits(kept.outputs).to(model.mean.device)).cpu()
+    labels = kept.labels
+    p = log_p.exp()
     index = torch.arange(len(labels))
     of_label = p[index, labels]
     counts = labels.bincount(minlength=len(names)).clamp_min(1)
@@ -52,20 +52,27 @@ def suspect_labels(run: Run | str | os.PathLike[str], data: ImageSet | None = No
     order = doubtful[(best - of_label)[doubtful].argsort(descending=True)][:most]
     rows = []
     for i in order.tolist():
-        image = int(kept["images"][i])
-        rows.append((where(data, image), names[labels[i]], names[says[i]], of_label[i].item(), best[i].item()))
-    column = "image" if data is None or file_of(data, 0) is None else "file"
+        image = int(kept.images[i])
+        rows.append(
+            (
+                where(None if data is None else data.train, image),
+                names[labels[i]],
+                names[says[i]],
+                of_label[i].item(),
+                best[i].item(),
+            )
+        )
+    column = "image" if data is None or file_of(data.train, 0) is None else "file"
     return pd.DataFrame(rows, columns=[column, "label", "says", "probability of label", "probability"])
 
 
-def file_of(data: ImageSet, image: int) -> str | None:
-    """The file of a training picture, below the set's folder; None where it is not known."""
-    split = data.train.pictures if isinstance(data.train, FeatureSplit) else data.train
-    names = getattr(split, "names", None)
+def file_of(split: AnySplit, image: int) -> str | None:
+    """The file of a picture, below the set's folder; None where it is not known."""
+    names = getattr(split.pictures if isinstance(split, FeatureSplit) else split, "names", None)
     return None if names is None else names[image]
 
 
-def where(data: ImageSet | None, image: int) -> str | int:
-    """What a training picture is called by: its file, or its number."""
-    name = None if data is None else file_of(data, image)
+def where(split: AnySplit | None, image: int) -> str | int:
+    """What a picture is called by: its file, or its number."""
+    name = None if split is None else file_of(split, image)
     return image if name is None else name

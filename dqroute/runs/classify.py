@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from math import nan
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from dqroute.core.checks import checked_range, checked_whole, choose
+from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
 from dqroute.data.files.decoding import extensions
@@ -21,6 +22,8 @@ from dqroute.data.files.reading import checked_files
 from dqroute.data.files.tree import pictures, warn_of_unread
 from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
+from dqroute.runs.decisions import cuts_for_sets
+from dqroute.runs.outsiders import strangeness
 from dqroute.runs.run import Run, opened
 
 Picture = str | os.PathLike[str]
@@ -32,6 +35,9 @@ def classify(
     *,
     answer_at: float | Mapping[str, float] = 0.0,
     adapt: bool = False,
+    top: int = 1,
+    coverage: float | None = None,
+    outsiders: str | None = None,
     batch_size: int = 256,
     device: str = "auto",
 ) -> pd.DataFrame:
@@ -43,41 +49,87 @@ def classify(
         files: pictures, or one, of any kind and size, made squares as those were that the model learned from; or a
             folder, for all pictures in it, however deep.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
-            0 for those that are not named.
+            0 for those that are not named; :func:`dqroute.runs.decisions.thresholds` finds them.
         adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
             (:mod:`dqroute.core.worlds`); a warning says where they are too few to tell, and nothing is adapted then.
+        top: how many of the most probable classes are named.
+        coverage: add the set of classes that holds the right one so often, 0 to 1, in the mean over the classes, rare
+            ones counting as much as frequent ones. A class belongs to it from a probability on that predictions out of
+            fold tell (:func:`dqroute.core.decisions.set_cuts`); probabilities are for balanced classes, whether
+            adapted or not.
+        outsiders: say of each picture how many of the training pictures are as strange: near 0 it shows no known class.
+            ``"mahalanobis"`` goes by the distance of its features from those of the classes, ``"energy"`` by what the
+            experts say (:mod:`dqroute.core.outsiders`).
         batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
         A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
-        ``probability``, 0 to 1; ``answered``, whether that is enough; ``problem``, empty unless the file cannot be
-        read, which costs its own row alone.
+        ``probability``, 0 to 1; ``class 2``, ``probability 2`` and so on with ``top``; ``answered``, whether the first
+        is enough; with ``coverage`` ``set``, a tuple of names, the most probable first; with ``outsiders`` ``own``, the
+        share of own pictures, each class counting alike, that are at least as strange; ``problem``, empty unless the
+        file cannot be read, which costs its own row alone.
+
+    Raises:
+        ValueError: for a value out of range, a model of other images, and where sets or outsiders are asked of a run
+            that left no predictions out of fold.
     """
     run = opened(run)
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     least = dict.fromkeys(names, 0.0)
     for name, value in (answer_at if isinstance(answer_at, Mapping) else dict.fromkeys(names, answer_at)).items():
         least[choose("class of answer_at", name, names)] = checked_range("answer_at", value, 0, 1)
-    checked_whole("batch_size", batch_size, 1)
-    files = pictures_of(files) if isinstance(files, (str, os.PathLike)) else checked_files(files)
-    side, kind = square_of(model)
+    top = min(checked_whole("top", top, 1), len(names))
+    cuts = None if coverage is None else cuts_for_sets(run, coverage)
+    own_by = None if outsiders is None else strangeness(run, outsiders)
     if adapt:
         model.adapt(None)
+    files = pictures_of(files) if isinstance(files, (str, os.PathLike)) else checked_files(files)
     problems: list[str] = []
-    said = [torch.empty(0, len(names))]
+    said, own = [torch.empty(0, len(names))], [torch.empty(0)]
+    for outputs, wrong in looked_at(run, files, batch_size):
+        problems += wrong
+        if outputs is not None:
+            with torch.no_grad():
+                said.append(model.fuse(outputs).log_probability.cpu())
+            own += [] if own_by is None else [own_by(outputs)]
+    balanced, rings = torch.cat(said), model.calibration.rings.cpu()
+    shares = found_shares(balanced, rings) if adapt and len(balanced) else None
+    log_p = reweighed(balanced, rings, model.shares.cpu() if shares is None else shares)
+    best = log_p.exp().topk(top, dim=1)
+    columns: dict[str, list[Any]] = {"class": [names[c] for c in best.indices[:, 0].tolist()]}
+    columns["probability"] = best.values[:, 0].tolist()
+    for k in range(1, top):
+        columns[f"class {k + 1}"] = [names[c] for c in best.indices[:, k].tolist()]
+        columns[f"probability {k + 1}"] = best.values[:, k].tolist()
+    columns["answered"] = [p >= least[c] for c, p in zip(columns["class"], columns["probability"], strict=True)]
+    if cuts is not None:
+        columns["set"] = [members(p, cuts, names) for p in balanced.exp().double()]
+    if own_by is not None:
+        columns["own"] = torch.cat(own).tolist()
+    read = pd.DataFrame(columns, index=[i for i, problem in enumerate(problems) if not problem])
+    table = read.reindex(range(len(files)))
+    table["answered"] = table["answered"].eq(True)
+    table.insert(0, "file", [os.fspath(file) for file in files])
+    return table.assign(problem=problems)
+
+
+def members(p: Tensor, cuts: Tensor, names: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes whose probability, of ``[C]``, reaches their cut, the most probable first."""
+    inside = (p >= cuts).nonzero().flatten()
+    return tuple(names[c] for c in inside[p[inside].argsort(descending=True, stable=True)].tolist())
+
+
+def looked_at(run: Run, files: Sequence[Picture], batch_size: int) -> Iterator[tuple[ExpertOutputs | None, list[str]]]:
+    """What the experts say of picture files, some at a time, and what is wrong with each file, or ``""``.
+
+    None where no file of a batch can be read; ValueError for a model of other than square colour pictures.
+    """
+    checked_whole("batch_size", batch_size, 1)
+    model = run.model
+    (side, kind), network = square_of(model), model.network_for_prediction()
     for start in range(0, len(files), batch_size):
         images, wrong = read_what_can_be(files[start : start + batch_size], side, kind, model.fit)
-        problems += wrong
-        said += [model.predict(images).probabilities] if len(images) else []
-    log_p = torch.cat(said).log()
-    if adapt and len(log_p):
-        log_p = adapted(log_p, model.calibration.rings.cpu())
-    rows, answers = [], zip(*(column.tolist() for column in log_p.exp().max(dim=1)), strict=True)
-    for file, problem in zip(files, problems, strict=True):
-        p, label = (nan, None) if problem else next(answers)
-        name = None if label is None else names[label]
-        rows.append((os.fspath(file), name, p, name is not None and p >= least[name], problem))
-    return pd.DataFrame(rows, columns=["file", "class", "probability", "answered", "problem"])
+        yield model.outputs(images, network=network) if len(images) else None, wrong
 
 
 def square_of(model: Method) -> tuple[int, str]:
@@ -113,13 +165,12 @@ def pictures_of(place: Picture) -> list[Picture]:
     return list(found)
 
 
-def adapted(log_p: Tensor, rings: Tensor) -> Tensor:
-    """Log-probabilities ``[N, C]`` for the world that the images come from; as they are, with a warning, if unsure."""
+def found_shares(log_p: Tensor, rings: Tensor) -> Tensor | None:
+    """Shares of the rings in a world, of log-probabilities ``[N, C]`` of its images; None and a warning if unsure."""
     shares = shares_in(log_p, rings)
     if not shares.sure:
         warnings.warn(shares.doubt, stacklevel=3)
-        return log_p
-    return reweighed(log_p, rings, shares.share)
+    return shares.share if shares.sure else None
 
 
 def read_what_can_be(files: Sequence[Picture], size: int, kind: str, fit: str) -> tuple[Tensor, list[str]]:

@@ -127,7 +127,7 @@ def alike(
     for file, *found in zip(files, *nearest(run, files, data.train, k), strict=True):
         for index, similarity in zip(*(column.tolist() for column in found), strict=True):
             name = data.class_names[int(data.train.labels[index])]
-            rows.append((os.fspath(file), where(data, index), name, similarity))
+            rows.append((os.fspath(file), where(data.train, index), name, similarity))
     return pd.DataFrame(rows, columns=["file", "like", "class", "similarity"])
 
 

@@ -44,6 +44,7 @@ WEIGHTS = "weights.safetensors"  # the trained network
 REPORT = "report-{split}.json"  # the evaluation on one of SPLITS
 CARD = "card.md"  # all that in plain words, for who is given the model
 JUDGED = "judged.safetensors"  # what the experts said of training images out of fold: logits, labels, which images
+TYPICAL = "typical.safetensors"  # what training features look like, and how strange each was to the other folds
 WORLDS = "worlds-{split}.json"  # accuracy where classes are as common as in training, or the other way round
 TRADE_OFF = "tradeoff-{split}.json"  # the curves of overall against few-shot accuracy
 

@@ -26,6 +26,7 @@ from dqroute.models.device import compiled, keep_freed_memory, precision_context
 from dqroute.models.heads import Heads
 from dqroute.runs.card import write_card
 from dqroute.runs.evaluate import score
+from dqroute.runs.outsiders import keep_typical
 from dqroute.runs.provenance import now, provenance
 from dqroute.runs.run import EPOCHS, JUDGED, PROVENANCE, Run
 from dqroute.training.checkpoint import Part, read_checkpoint, write_checkpoint
@@ -213,6 +214,7 @@ class Training:
                 kept = {"logits": taken.logits, "labels": taken.labels, "fold": fold[known]}
                 kept["images"] = known.nonzero().flatten()
                 write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
+            keep_typical(self.run, train.features, train.labels, fold)
         return told
 
     def fold_of_each(self, labels: Tensor) -> Tensor:

@@ -1,0 +1,108 @@
+"""Class by class: how often each is recognised, how sure that is, and what is taken for what."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dqroute.core.checks import choose
+from dqroute.core.intervals import independent, wilson
+from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.runs.audit import file_of, where
+from dqroute.runs.evaluate import at_work, checked_data
+from dqroute.runs.out_of_fold import out_of_fold
+from dqroute.runs.run import OUT_OF_FOLD, SPLITS, Run
+
+
+class Said(NamedTuple):
+    """Probabilities ``[N, C]`` and labels ``[N]`` of images, their numbers in a split, and their groups, if any."""
+
+    p: Tensor
+    labels: Tensor
+    images: Tensor
+    split: AnySplit | None
+    groups: Tensor | None
+
+
+def by_class(run: Run, data: ImageSet | None = None, split: str = "test", device: str = "auto") -> pd.DataFrame:
+    """How often pictures of each class are recognised, with 95 % intervals; the worst class first.
+
+    Args:
+        run: a finished run; data: its image set, unless the run has it.
+        split: ``"test"``, ``"val"``, or ``"out-of-fold"``: the training pictures, judged by those who never saw them.
+            Those are more pictures of the frequent classes, and no test set is looked at.
+
+    Returns:
+        A table with a row a class. Its columns are ``class``; ``training images``; ``images``, of the split;
+        ``accuracy``, the share that is recognised, and ``low`` and ``high``, 0 to 1
+        (:func:`dqroute.core.intervals.wilson`); ``most often called``, the class that most of its other pictures are
+        taken for, and ``so often``, how many. Where training pictures come in groups, out of fold, an interval is that
+        of as many pictures as there are groups, about (:func:`dqroute.core.intervals.independent`).
+
+    Raises:
+        ValueError: if the run has nothing out of fold, the data are not its own, or have no such split.
+    """
+    said = said_of(run, data, split, device)
+    names, number = run.settings["class_names"], len(run.settings["class_names"])
+    called = torch.zeros(number, number, dtype=torch.int64)
+    called.index_put_((said.labels, said.p.argmax(dim=1)), torch.ones((), dtype=torch.int64), accumulate=True)
+    images, hits = called.sum(dim=1), called.diagonal().clone()
+    share = hits.double() / images
+    low, high = wilson(share, independent(said.labels, number, said.groups))
+    often, taken_for = called.fill_diagonal_(0).max(dim=1)
+    table = pd.DataFrame(
+        {
+            "class": names,
+            "training images": run.settings["problem"]["counts"],
+            "images": images.tolist(),
+            "accuracy": share.tolist(),
+            "low": low.tolist(),
+            "high": high.tolist(),
+            "most often called": [
+                names[c] if n else None for c, n in zip(taken_for.tolist(), often.tolist(), strict=True)
+            ],
+            "so often": often.tolist(),
+        }
+    )
+    return table.sort_values(["accuracy", "images"], ascending=[True, False], kind="stable", ignore_index=True)
+
+
+def confusions(
+    run: Run, data: ImageSet | None = None, split: str = "test", most: int = 50, device: str = "auto"
+) -> pd.DataFrame:
+    """Pictures that are taken for another class, the classes that are confused most first, in them the surest answers.
+
+    Arguments and errors are those of :func:`by_class`; ``most`` is how many rows at most. The columns are ``file`` (or
+    ``image``, its number, where no files are known), ``label``, ``says``, ``probability of label``, ``probability``,
+    and ``so often``, the share of the label's pictures that are called so.
+    """
+    said = said_of(run, data, split, device)
+    names, rows = run.settings["class_names"], []
+    probability, label = said.p.max(dim=1)
+    of_label = said.p.gather(1, said.labels[:, None]).squeeze(1)
+    pair, images = said.labels * len(names) + label, said.labels.bincount(minlength=len(names))
+    share = pair.bincount(minlength=len(names) ** 2)[pair] / images[said.labels]
+    wrong = (label != said.labels).nonzero().flatten().tolist()
+    for i in sorted(wrong, key=lambda i: (-share[i].item(), int(pair[i]), -probability[i].item()))[:most]:
+        told = names[said.labels[i]], names[label[i]], of_label[i].item(), probability[i].item(), share[i].item()
+        rows.append((where(said.split, int(said.images[i])), *told))
+    column = "image" if said.split is None or file_of(said.split, 0) is None else "file"
+    return pd.DataFrame(rows, columns=[column, "label", "says", "probability of label", "probability", "so often"])
+
+
+def said_of(run: Run, data: ImageSet | None, split: str, device: str) -> Said:
+    """What a run says of the images of a split, or out of fold, for balanced classes."""
+    choose("split", split, SPLITS)
+    data = checked_data(run, data, split)
+    if split == OUT_OF_FOLD:
+        prediction, labels, _ = out_of_fold(run, data)
+        places = run.judged["images"]
+        together = None if data is None or data.together is None else data.together[places]
+        return Said(prediction.probabilities, labels, places, None if data is None else data.train, together)
+    model, images, _ = at_work(run, data, split, device)
+    with model.unadapted():
+        p = model.predict(images).probabilities
+    return Said(p, images.labels, torch.arange(len(images)), images, None)

@@ -1,0 +1,72 @@
+"""How sure a run's answers must be, chosen on its predictions out of fold: thresholds, and sets of classes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dqroute.core.checks import checked_range, choose
+from dqroute.core.curves import coverage_curve
+from dqroute.core.decisions import precision_cuts, set_cuts
+from dqroute.core.judging import balanced_weights
+from dqroute.data.files.reading import listed
+from dqroute.runs.judged import fused
+from dqroute.runs.run import Run
+
+
+def thresholds(
+    run: Run,
+    *,
+    precision: float | None = None,
+    answered: float | None = None,
+    prevalence: Literal["balanced", "training"] = "balanced",
+) -> dict[str, float]:
+    """A threshold for each class, to be given to :func:`dqroute.classify` as ``answer_at``.
+
+    Chosen on training pictures by those who never saw them (:func:`dqroute.core.decisions.precision_cuts`): classes of
+    which little is said lean on all answers. A class that cannot be right so often is named in a warning and has a
+    threshold of 1: it is not answered.
+
+    Args:
+        run: a finished run on features, judged out of fold.
+        precision: how often answers shall be right, class by class, 0 to 1.
+        answered: or which share of the pictures shall be answered, 0 to 1: one and the same threshold for all
+            classes. Probabilities being for balanced classes, that is as good a rule for the classes' mean error
+            as any that we tried.
+        prevalence: how common the classes are where answers will be given: all alike, or as in training.
+
+    Raises:
+        ValueError: for neither or both of the two, and if the run has no predictions out of fold.
+    """
+    choose("prevalence", prevalence, ("balanced", "training"))
+    if (precision is None) == (answered is None):
+        raise ValueError("say how often answers shall be right, precision=0.9, or how many to give, answered=0.8")
+    said, names = fused(run), run.settings["class_names"]
+    probability, label = said.log_p.exp().double().max(dim=1)
+    weights = balanced_weights(said.labels, len(names)) if prevalence == "balanced" else torch.ones_like(probability)
+    if precision is None:
+        curve = coverage_curve(probability, label == said.labels, weights)
+        enough = (curve.coverage >= checked_range("answered", answered, 0, 1) - 1e-9).nonzero()
+        return dict.fromkeys(names, curve.threshold[enough[0, 0]].item())
+    cuts = precision_cuts(probability, label, said.labels, len(names), precision, weights)
+    if never := [name for name, cut in zip(names, cuts.tolist(), strict=True) if cut > 1]:
+        told = f"answers of class {listed(never)} are not right so often ({precision:.0%}), however sure"
+        warnings.warn(f"{told}: their threshold is 1, and they are not answered", stacklevel=2)
+    return dict(zip(names, cuts.clamp_max(1).tolist(), strict=True))
+
+
+def cuts_for_sets(run: Run, coverage: float) -> Tensor:
+    """From which probability on each class belongs to the prediction set: :func:`dqroute.core.decisions.set_cuts`.
+
+    A warning names classes of which no picture was judged: sets promise nothing of them.
+    """
+    said, names = fused(run), run.settings["class_names"]
+    counts = said.labels.bincount(minlength=len(names))
+    if unknown := [name for name, count in zip(names, counts.tolist(), strict=True) if not count]:
+        told = f"no picture of class {listed(unknown)} was judged out of fold"
+        warnings.warn(f"{told}: how often sets hold it is not known", stacklevel=3)
+    p = said.log_p.gather(1, said.labels[:, None]).squeeze(1).exp()
+    return set_cuts(p, said.labels, len(names), coverage)

@@ -1,0 +1,51 @@
+"""Pictures of no known class: scores by name, beside what the run's own training pictures score out of fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from dqroute.core.checks import choose
+from dqroute.core.outputs import ExpertOutputs, mean_logits
+from dqroute.core.outsiders import Typical, distances_out_of_fold, energy, share_as_strange
+from dqroute.data.disk import read_tensors, write_tensors
+from dqroute.runs.judged import fused
+from dqroute.runs.run import TYPICAL, Run
+
+OUTSIDERS = ("mahalanobis", "energy")
+
+
+def keep_typical(run: Run, features: Tensor, labels: Tensor, fold: Tensor) -> None:
+    """Leave in the run folder what training features look like, for runs that are opened without them.
+
+    Args:
+        features: ``[N, D]``; labels: int64 ``[N]``; fold: int64 ``[N]``, that of each image, -1 for none.
+    """
+    known, number = fold >= 0, len(run.settings["class_names"])
+    typical = Typical.of(features, labels, number)._asdict()
+    distance = distances_out_of_fold(features, labels, number, fold)
+    kept = {"distance": distance[known], "labels": labels[known]}
+    write_tensors(run.folder / TYPICAL, typical | kept, {"digest": run.settings["digest"]})
+
+
+def strangeness(run: Run, kind: str) -> Callable[[ExpertOutputs], Tensor]:
+    """A function from what the experts say of pictures to the share of own pictures that are as strange, ``[B]``.
+
+    See :func:`dqroute.core.outsiders.share_as_strange`; ``kind`` is one of :data:`OUTSIDERS`. ValueError for another
+    one, and if the run has nothing out of fold to compare with.
+    """
+    choose("outsider score", kind, OUTSIDERS)
+    if kind == "energy":
+        said = fused(run)
+        own = energy(mean_logits(said.outputs))
+        return lambda outputs: share_as_strange(energy(mean_logits(outputs)).cpu(), own, said.labels)
+    path = run.folder / TYPICAL
+    if not path.is_file():
+        remedy = "train it with this version, on features with folds of 2 or more, in another runs_dir"
+        raise ValueError(f"{run!r} does not say what its training pictures look like; {remedy}")
+    kept, _ = read_tensors(path)
+    typical = Typical(kept["means"], kept["root"])
+    return lambda outputs: share_as_strange(
+        typical.distance(outputs.features[0].cpu()), kept["distance"], kept["labels"]
+    )

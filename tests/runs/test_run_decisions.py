@@ -1,0 +1,203 @@
+"""A run on features of pictures in a folder: what it says of new pictures beside its answer, and of its own."""
+
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+import dqroute as dq
+from dqroute.core.judging import first_of_each
+from dqroute.data.disk import read_tensors, write_tensors
+from dqroute.runs.by_class import by_class, confusions
+from dqroute.runs.decisions import thresholds
+from dqroute.runs.label_next import label_next
+from dqroute.runs.out_of_fold import out_of_fold
+from dqroute.runs.run import JUDGED, TYPICAL
+
+QUIET = {"progress": False, "device": "cpu"}
+ON_CPU = {"device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Scanned digits as PNG files, a folder a class: some hundred to train on, 20 a class to test."""
+    place, digits = tmp_path_factory.mktemp("digits"), dq.load("digits", imbalance=10, seed=0)
+    for part, split in (("train", digits.train), ("test", digits.test.at(first_of_each(digits.test.labels, 20)))):
+        for i in range(len(split)):
+            file = place / part / f"digit {int(split.labels[i])}" / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(split.images[i, 0].numpy()).resize((32, 32)).save(file)
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(place, tmp_path_factory):
+    data = dq.load(f"folder:{place}", backbone="gradient-histograms")
+    return dq.fit("logit-adjustment", data, runs_dir=tmp_path_factory.mktemp("runs"), epochs=15, **QUIET)
+
+
+@pytest.fixture(scope="module")
+def opened(run):
+    """The run as somebody else has it: its folder alone."""
+    return dq.Run(run.folder)
+
+
+@pytest.fixture(scope="module")
+def files(place):
+    return sorted((place / "test").glob("*/*.png"))
+
+
+def test_columns_are_added_as_they_are_asked_for(opened, files):
+    plain = dq.classify(opened, files, **ON_CPU)
+    table = dq.classify(opened, files, top=3, coverage=0.9, outsiders="mahalanobis", **ON_CPU)
+    further = ["class 2", "probability 2", "class 3", "probability 3"]
+    assert list(table.columns) == ["file", "class", "probability", *further, "answered", "set", "own", "problem"]
+    assert table[list(plain.columns)].equals(plain)
+    assert (table["probability 2"] >= table["probability 3"]).all()
+    assert (table["class"] != table["class 2"]).all() and (table["class 2"] != table["class 3"]).all()
+    assert len(dq.classify(opened, files[:2], top=99, **ON_CPU).columns) == 5 + 2 * 9
+
+
+def test_sets_hold_the_right_class_so_often_and_begin_with_the_answer(opened, files):
+    sizes = []
+    for coverage in (0.6, 0.9):
+        table = dq.classify(opened, files, coverage=coverage, **ON_CPU)
+        held = [file.parent.name in names for file, names in zip(files, table["set"], strict=True)]
+        assert sum(held) / len(files) >= coverage - 0.08
+        assert all(not names or names[0] == said for said, names in zip(table["class"], table["set"], strict=True))
+        sizes.append(table["set"].map(len).mean())
+    assert sizes[0] < sizes[1] < 10
+
+
+def test_a_file_that_cannot_be_read_has_neither_set_nor_share(opened, files, tmp_path):
+    (tmp_path / "notes.png").write_text("no picture")
+    asked = [files[0], tmp_path / "notes.png", files[1]]
+    table = dq.classify(opened, asked, top=2, coverage=0.9, outsiders="energy", **ON_CPU)
+    assert table[["class", "class 2", "set", "own"]].isna().any(axis=1).tolist() == [False, True, False]
+    assert len(dq.classify(opened, [], top=2, coverage=0.9, outsiders="energy", **ON_CPU)) == 0
+    with pytest.warns(UserWarning, match=r"cannot be read: '.*notes.png'"):
+        assert len(label_next(opened, asked, **ON_CPU)) == 2
+
+
+@pytest.mark.parametrize("kind", ["mahalanobis", "energy"])
+def test_pictures_of_nothing_known_are_told_from_own(opened, files, tmp_path, kind):
+    random = torch.Generator().manual_seed(0)
+    strange = []
+    for i in range(40):
+        strange.append(tmp_path / f"{i}.png")
+        noise = torch.randint(0, 256, (32, 32), generator=random, dtype=torch.uint8)
+        Image.fromarray(noise.numpy()).save(strange[-1])
+    own, other = (dq.classify(opened, those, outsiders=kind, **ON_CPU)["own"] for those in (files, strange))
+    assert own.between(0, 1).all() and (own < 0.1).mean() < 0.2
+    assert (other.to_numpy()[:, None] < own.to_numpy()).mean() > 0.8
+
+
+def test_what_is_never_right_so_often_is_not_answered_and_said(opened, files, tmp_path):
+    shutil.copytree(opened.folder, tmp_path / "run")
+    kept, told = read_tensors(tmp_path / "run" / JUDGED)
+    kept["labels"] = kept["logits"].float().mean(dim=0).argmin(dim=1)  # whatever was said, it was wrong
+    write_tensors(tmp_path / "run" / JUDGED, kept, told)
+    run = dq.Run(tmp_path / "run")
+    with pytest.warns(UserWarning, match=r"answers of class 'digit 0', .* and 5 more are not right so often \(60%\)"):
+        at = thresholds(run, precision=0.6)
+    assert set(at.values()) == {1}
+    assert not dq.classify(run, files, answer_at=at, **ON_CPU)["answered"].any()
+
+
+def test_thresholds_are_met_on_new_pictures(opened, files):
+    at = thresholds(opened, precision=0.98)
+    table = dq.classify(opened, files, answer_at=at, **ON_CPU)
+    right = table["class"] == [file.parent.name for file in files]
+    answered = table["answered"]
+    assert list(at) == opened.settings["class_names"] and 0.2 < answered.mean() < 1
+    assert right[answered].mean() > 0.95 and right[answered].mean() > right.mean()
+    half = thresholds(opened, answered=0.5)
+    assert len(set(half.values())) == 1
+    assert 0.35 < dq.classify(opened, files, answer_at=half, **ON_CPU)["answered"].mean() < 0.7
+    assert thresholds(opened, answered=0.5, prevalence="training") != half
+
+
+def test_what_is_asked_of_thresholds_is_one_thing(opened, trained):
+    for asked in ({}, {"precision": 0.9, "answered": 0.5}):
+        with pytest.raises(ValueError, match=r"precision=0.9, or how many to give, answered=0.8"):
+            thresholds(opened, **asked)
+    with pytest.raises(ValueError, match="unknown prevalence 'even'"):
+        thresholds(opened, precision=0.9, prevalence="even")
+    with pytest.raises(ValueError, match="has no predictions out of fold"):
+        thresholds(trained[0], precision=0.9)
+
+
+def test_runs_without_what_it_takes_say_so(opened, files, tmp_path):
+    with pytest.raises(ValueError, match="unknown outsider score 'mahalanobi' .did you mean 'mahalanobis'"):
+        dq.classify(opened, files, outsiders="mahalanobi", **ON_CPU)
+    shutil.copytree(opened.folder, tmp_path / "run")
+    (tmp_path / "run" / TYPICAL).unlink()
+    with pytest.raises(ValueError, match="does not say what its training pictures look like"):
+        dq.classify(dq.Run(tmp_path / "run"), files, outsiders="mahalanobis", **ON_CPU)
+
+
+def test_a_class_that_nobody_judged_is_named(place, files, tmp_path):
+    shutil.copytree(place, tmp_path / "digits")
+    for file in sorted((tmp_path / "digits" / "train" / "digit 9").iterdir())[1:]:
+        file.unlink()
+    data = dq.load(f"folder:{tmp_path / 'digits'}", backbone="gradient-histograms")
+    run = dq.fit("logit-adjustment", data, runs_dir=tmp_path / "runs", epochs=3, **QUIET)
+    with pytest.warns(UserWarning, match="no picture of class 'digit 9' was judged out of fold"):
+        table = dq.classify(run, files[:3], coverage=0.9, outsiders="mahalanobis", **ON_CPU)
+    assert len(table) == 3
+    nine = by_class(run, split="out-of-fold").set_index("class").loc["digit 9"]
+    assert nine["images"] == 0 and (nine["low"], nine["high"]) == (0, 1)
+
+
+def test_the_report_class_by_class_is_that_of_the_run_with_intervals(run):
+    table = by_class(run, **ON_CPU)
+    report = dq.evaluate(run, **ON_CPU)
+    accuracy = table.set_index("class")["accuracy"].loc[list(run.data.class_names)]
+    assert accuracy.tolist() == pytest.approx(report.per_class)
+    assert table["accuracy"].is_monotonic_increasing
+    assert ((table["low"] < table["accuracy"]) & (table["accuracy"] <= table["high"])).all()
+    assert table["training images"].sum() == len(run.data.train) and (table["images"] == 20).all()
+    wrong = confusions(run, most=1000, **ON_CPU)
+    assert len(wrong) == round(200 * (1 - report.overall))
+    worst = table.iloc[0]
+    called = wrong.query("label == @worst['class'] and says == @worst['most often called']")
+    assert len(called) == worst["so often"] and called["so often"].iloc[0] == pytest.approx(len(called) / 20)
+    assert all(f"/{label}/" in file for file, label in zip(wrong["file"], wrong["label"], strict=True))
+    assert wrong["so often"].is_monotonic_decreasing and (wrong["says"] != wrong["label"]).all()
+
+
+def test_out_of_fold_the_training_pictures_are_judged_and_bursts_widen_the_interval(place, run, opened, tmp_path):
+    own = by_class(opened, split="out-of-fold").set_index("class")
+    prediction, labels, _ = out_of_fold(opened, None)
+    assert own["images"].sum() == len(labels)
+    assert (own["accuracy"] * own["images"]).sum() == pytest.approx((prediction.label == labels).sum().item())
+    assert list(confusions(opened, split="out-of-fold").columns)[0] == "image"
+    assert confusions(run, split="out-of-fold")["file"].str.startswith("train/").all()
+    # Groups of about ten: what matches the first digit of a file's number.
+    data = dq.load(f"folder:{place}", backbone="gradient-histograms", group_by=r"(?:train|test)/.*/\d")
+    grouped = dq.fit("logit-adjustment", data, runs_dir=tmp_path, epochs=3, **QUIET)
+    wide, narrow = (by_class(one, split="out-of-fold").set_index("class") for one in (grouped, opened))
+    assert (wide["high"] - wide["low"]).loc["digit 0"] > 1.2 * (narrow["high"] - narrow["low"]).loc["digit 0"]
+    with pytest.raises(ValueError, match="unknown split 'train'"):
+        by_class(run, split="train")
+
+
+def test_what_to_label_next_is_what_rare_classes_are_unsure_of_and_one_of_a_burst(opened, files, tmp_path):
+    table = label_next(opened, files, number=8, **ON_CPU)
+    assert list(table.columns) == ["file", "class", "probability", "class 2", "probability 2", "why"]
+    assert len(table) == 8 and (table["probability"] >= table["probability 2"]).all()
+    every = dq.classify(opened, files, top=2, **ON_CPU)
+    gap = (table["probability"] - table["probability 2"]).mean()
+    assert gap < 0.5 * (every["probability"] - every["probability 2"]).mean()
+    first = table.iloc[0]
+    assert f"{first['class']} or {first['class 2']}" in first["why"]
+    counts = dict(zip(opened.settings["class_names"], opened.settings["problem"]["counts"], strict=True))
+    assert table["class"].map(counts).mean() < every["class"].map(counts).mean()
+    # The same picture again tells nothing more.
+    burst = [tmp_path / f"{i}.png" for i in range(5)]
+    for file in burst:
+        shutil.copy(first["file"], file)
+    again = label_next(opened, [*burst, *files], number=8, **ON_CPU)
+    assert again["file"].isin(map(str, burst)).sum() == 1
+    assert len(label_next(opened, [], **ON_CPU)) == 0
