@@ -322,7 +322,7 @@ def test_a_file_that_goes_missing_after_loading_is_told_before_training_and_cost
 ):
     data = load(f"list:{listed}", size=8, stream=True)
     (listed / "b/1.png").rename(listed / "kept.png")
-    with pytest.raises((FileNotFoundError, ValueError), match="b/1.png .No such file or directory.; restore"):
+    with pytest.raises((FileNotFoundError, ValueError), match="b/1.png .No such file or directory.; mend"):
         dq.fit("cross-entropy", data, epochs=1, runs_dir=runs_dir, **quick)
     (listed / "kept.png").rename(listed / "b/1.png")
     assert dq.fit("cross-entropy", data, epochs=1, runs_dir=runs_dir, **quick).finished
