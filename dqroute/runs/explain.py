@@ -87,7 +87,7 @@ def nearest(
     """The ``k`` images of a split, most often the training split, that the network sees as most alike.
 
     ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads: behind a pretrained encoder
-    its features, standardised, the same for all experts. :func:`alike` tells the files.
+    its features, standardised, the same for all experts. :func:`dqroute.runs.explain.alike` tells the files.
 
     Args:
         run: a finished run, or its folder; among: the split.
@@ -114,7 +114,7 @@ def alike(
 
     Returns:
         ``k`` rows a file, the most similar first. Its columns are ``file``; ``like``, the training picture's file (or
-        its number, where no files are known); its ``class``; ``similarity``, -1 to 1, as :func:`nearest` has it.
+        its number, where no files are known); its ``class``; ``similarity``, -1 to 1: see :func:`dqroute.nearest`.
 
     Raises:
         ValueError: if a file cannot be read, the data are not the run's or not at hand, or ``k`` is out of range.
