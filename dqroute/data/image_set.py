@@ -270,7 +270,7 @@ class ImageSet:
 
     @property
     def groups_described(self) -> str:
-        """The shot groups in a line: how many classes, by which rule, and how many training images they have."""
+        """The shot groups in a line, with how many classes, by which rule, and how many training images they have."""
         return self.groups.described(self.counts)
 
     @property

@@ -275,9 +275,9 @@ class Run:
 
     @cached_property
     def judged(self) -> dict[str, Tensor]:
-        """What the experts said of training images out of fold: ``logits``, ``[K, N, C]``, and three more, ``[N]``.
+        """What the experts said of training images out of fold.
 
-        They are ``labels``; ``fold``, the part that those who speak never saw; and ``images``, places in the training
+        They are ``logits``, ``[K, N, C]``, and of each image, ``[N]``, ``labels``; ``fold``, the part that those who speak never saw; and ``images``, places in the training
         split. ValueError if the run has no such predictions.
         """
         path = self.folder / JUDGED

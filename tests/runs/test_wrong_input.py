@@ -62,7 +62,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("function", "given", "options", "said"), WRONG, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("function", "given", "options", "said"), WRONG, ids=range(len(WRONG)))
 def test_what_is_wrong_is_answered_in_one_sentence(served, function, given, options, said):  # noqa: F811
     run, _, _, data = served
     given = [PLACES[one](run, data) if isinstance(one, str) and one in PLACES else one for one in given]

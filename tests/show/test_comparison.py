@@ -88,7 +88,9 @@ def test_eight_methods_differ_in_hatching(trained):
 
 def test_the_lines_on_the_bars_span_the_tables_interval(trained):
     def with_overall(seed, overall):
-        return SimpleNamespace(seed=seed, report=lambda split: replace(trained[0].report(), overall=overall))
+        return SimpleNamespace(
+            seed=seed, seconds=1.0, report=lambda split: replace(trained[0].report(), overall=overall)
+        )
 
     (ax,) = show.accuracy_by_group({"one": [with_overall(seed, 0.2 + seed / 10) for seed in range(3)]}).axes
     (_, low), (_, high) = ax.collections[0].get_segments()[0]
