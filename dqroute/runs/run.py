@@ -277,8 +277,8 @@ class Run:
     def judged(self) -> dict[str, Tensor]:
         """What the experts said of training images out of fold.
 
-        They are ``logits``, ``[K, N, C]``, and of each image, ``[N]``, ``labels``; ``fold``, the part that those who speak never saw; and ``images``, places in the training
-        split. ValueError if the run has no such predictions.
+        They are ``logits``, ``[K, N, C]``, and of each image, ``[N]``, ``labels``; ``fold``, the part that those who
+        speak never saw; and ``images``, places in the training split. ValueError if the run has no such predictions.
         """
         path = self.folder / JUDGED
         if not path.is_file():
