@@ -175,12 +175,16 @@ def hover(figure: Figure, places: Tensor, images: Tensor, sentences: Sequence[st
     return Moving([Slider(label, range(1, len(points) + 1))], frames, svg(figure, alt), points)
 
 
-def picture(image: Tensor, alt: str) -> str:
-    """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, 64 pixels high."""
+def png(image: Tensor) -> str:
+    """A uint8 image ``[channels, H, W]`` as an address that holds its own bytes."""
     file = io.BytesIO()
     Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).save(file, format="PNG", optimize=True)
-    source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-    return f'<img src="{source}" alt="{html.escape(alt)}" style="height: 64px; image-rendering: pixelated">'
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def picture(image: Tensor, alt: str) -> str:
+    """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, 64 pixels high."""
+    return f'<img src="{png(image)}" alt="{html.escape(alt)}" style="height: 64px; image-rendering: pixelated">'
 
 
 def svg(figure: Figure, alt: str) -> str:
