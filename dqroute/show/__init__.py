@@ -26,6 +26,7 @@ from dqroute.show.comparison import (
     trade_offs,
     training_curves,
 )
+from dqroute.show.deal import deal_the_world
 from dqroute.show.images import examples, explanation, image_row, show_image, simplex, simplex_places
 from dqroute.show.knob import knob
 from dqroute.show.live import Live, embed

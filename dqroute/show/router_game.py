@@ -119,7 +119,7 @@ def be_the_router(run: Run, data: ImageSet, held: int = 100, seed: int = 0) -> L
         f"right on {shares[MEAN]:.0f} %, rings judged on training images on {shares[FOOLED]:.0f} %, rings judged out "
         f"of fold on {shares[HONEST]:.0f} %; some expert is right on {shares[ORACLE]:.0f} %."
     )
-    return embed("be_the_router", shown, figure, alt)
+    return embed("router", shown, figure, alt)
 
 
 def spoken(name: str) -> str:

@@ -1,5 +1,5 @@
 // Twenty pictures, three experts who disagree; the reader believes one. Beside the reader routers decide on the same.
-dqMoving.be_the_router = (root, data) => {
+dqMoving.router = (root, data) => {
   const ROUND = 20;
   const { pictures, names, spoken, routers, group, groups } = data;
   const quoted = (c) => (spoken[c] === names[c] ? names[c] : `${names[c]} (${spoken[c]})`);
