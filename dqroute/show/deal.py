@@ -20,7 +20,7 @@ LEARNED, HONEST = "judged on training images", "judged out of fold"
 
 
 def judged_difficulty(run: Run, data: ImageSet) -> dict[str, Tensor]:
-    """The difficulty of each class, ``[C]``, that a run's predictions come to: for images it has learned, out of fold."""
+    """Difficulty of each class, ``[C]``, by a run's predictions for images that it has learned, and out of fold."""
     kept, _ = read_tensors(run.folder / JUDGED)
     sayings = {
         LEARNED: (run.model.predict(data.train).probabilities.log(), data.train.labels),
@@ -35,8 +35,10 @@ def judged_difficulty(run: Run, data: ImageSet) -> dict[str, Tensor]:
     return found
 
 
-def deal_the_world(pool: ImageSet, data: ImageSet, run: Run, components: int = 48, epochs: int = 20, seed: int = 0) -> Live:
-    """A hundred characters by rarity and difficulty, dealt by a slider, and what a tracker makes of them while training.
+def deal_the_world(
+    pool: ImageSet, data: ImageSet, run: Run, components: int = 48, epochs: int = 20, seed: int = 0
+) -> Live:
+    """A hundred characters by rarity and difficulty, dealt by a slider, and what a tracker in training makes of them.
 
     In the page a cosine classifier with logit adjustment is trained on the features of the pool, five fold heads beside
     it, and two trackers watch: one is shown predictions for images that were trained on, one those out of fold.
@@ -47,9 +49,9 @@ def deal_the_world(pool: ImageSet, data: ImageSet, run: Run, components: int = 4
         run: of one classifier on that world, for the still picture and its sentence.
         components: numbers a picture, 8 bits each; seed: of the world where rarity and difficulty are unrelated.
     """
-    parts = [pool.train, pool.test]
     most, size = int(data.counts.max()), len(pool.counts)
-    if not all(isinstance(part, FeatureSplit) for part in parts) or pool.true_difficulty is None:
+    parts = [part for part in (pool.train, pool.test) if isinstance(part, FeatureSplit)]
+    if len(parts) < 2 or pool.true_difficulty is None:
         raise ValueError("a world is dealt from features of characters: dq.load('glyphs', imbalance=1, backbone=...)")
     if pool.counts.tolist() != [most] * size:
         raise ValueError(f"every class of the pool must have {most} images, as many as the largest that is dealt")

@@ -1,8 +1,8 @@
 """Figures that live in the page: our own scripts in ``moving/``, which need no kernel, no network and no other file.
 
-A figure is ``moving/NAME.js`` and, where it is long, ``moving/NAME_PART.js``, with ``moving/NAME.css`` if it has a look of
-its own; ``moving/base.js`` says what such a file may use, ``moving/softmax.js`` is for those that train. What it shows
-is worked out in the reader's browser, of data that stand in the page. Until a script runs, and in print, a still
+A figure is ``moving/NAME.js`` and, where it is long, ``moving/NAME_PART.js``, with ``moving/NAME.css`` if it has a look
+of its own; ``moving/base.js`` says what such a file may use, ``moving/softmax.js`` is for those that train. What it
+shows is worked out in the reader's browser, of data that stand in the page. Until a script runs, and in print, a still
 picture stands for it.
 """
 

@@ -93,8 +93,8 @@ def true_difficulty() -> Tensor:
 def order_by_difficulty(difficulty: Tensor, correlation: float, seed: int) -> Tensor:
     """Classes from head to tail such that rarity correlates with difficulty.
 
-    Ranks classes by ``ρ d + sqrt(1 - ρ²) e``, d and e from :func:`hardness_and_chance`. Spearman's coefficient comes out
-    within about 0.1 of ρ, the ``correlation``; ValueError unless that is from -1 to 1.
+    Ranks classes by ``ρ d + sqrt(1 - ρ²) e``, d and e from :func:`hardness_and_chance`. Spearman's coefficient comes
+    out within about 0.1 of ρ, the ``correlation``; ValueError unless that is from -1 to 1.
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"difficulty_correlation is from -1 (rare is easy) to 1 (rare is hard); got {correlation}")

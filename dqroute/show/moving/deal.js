@@ -28,8 +28,8 @@ dqMoving.deal = (root, data) => {
 
   const controls = dq.controls(root);
   const related = dq.slider(controls, {
-    label: "rarity and difficulty", min: -1, max: 1, step: 0.01, value: 0, input: deal,
-    format: (r) => `${signed(r)}`,
+    label: "correlation of rarity and difficulty", min: -1, max: 1, step: 0.01, value: 0, input: deal,
+    format: (r) => (r ? signed(r) : "0"),
   });
   const guess = dq.toggle(controls, {
     label: "Your guess: after training, a tracker that watches training images takes the classes that fail most for the",
@@ -43,7 +43,7 @@ dqMoving.deal = (root, data) => {
   const line = dq.add(root, "div", { class: "deal-line" });
   const play = dq.button(line, "train", () => (stop ? pause() : train()));
   play.disabled = true;
-  const say = dq.status(line, "");
+  const say = dq.status(dq.add(root, "div", { class: "deal-told" }));
   const table = dq.add(root, "div", { class: "deal-table" });
   const left = dq.add(table, "div");
   const right = dq.add(table, "div");
@@ -58,7 +58,7 @@ dqMoving.deal = (root, data) => {
   const which = dq.add(look, "p", { class: "deal-one" });
   const options = names.map((_, c) => dq.add(select, "option", { value: c }));
 
-  // Of each class where its tile is, from 0 to 1 rightwards and upwards, and how dark, 0 to 1.
+  // Of each class where its tile is, from 0 to 1 rightwards and upwards, and how strong its colour, 0 to 1.
   let tiles = names.map(() => [0.5, 0.5, 0]);
   let goals = tiles;
   let [count, rarity, error, stopGlide] = [[], [], [], () => {}];
@@ -86,9 +86,9 @@ dqMoving.deal = (root, data) => {
     error = epoch ? epoch.error : null;
     const [up, dark] = [ranks(hard), ranks(epoch ? epoch.error : hardness)];
     goals = names.map((_, c) => [rarity[c], up[c], dark[c]].map((v) => v / (classes - 1)));
-    number.textContent = epoch ? signed(correlation(hard, epoch.error)) : "–";
+    number.textContent = epoch ? signed(correlation(hard, epoch.error)) : "?";
     const shown = epoch
-      ? `after epoch ${epoch.epoch} by what is tracked as difficult, ${JUDGES[judge.value]}, dark where most test pictures fail: rank correlation ${number.textContent}`
+      ? `after epoch ${epoch.epoch} by what is tracked as difficult, ${JUDGES[judge.value]}, in a stronger colour where more test pictures fail: rank correlation ${number.textContent}`
       : "by how difficult they are where nothing is rare";
     field.describe(`A hundred characters, from left to right the rarer, upwards ${shown}.`);
     one();
@@ -176,7 +176,7 @@ dqMoving.deal = (root, data) => {
     context.strokeStyle = colours.grid;
     context.strokeRect(left - 11.5, top - 5.5, end - left + 23, bottom - top + 15);
     context.fillStyle = colours.quiet;
-    context.fillText(at() ? "↑ tracked as harder; darker: more test errors" : "↑ harder where nothing is rare", left - 12, top - 12);
+    context.fillText(at() ? "↑ tracked as harder; stronger colour: more test errors" : "↑ harder where nothing is rare", left - 12, top - 12);
     context.textAlign = "right";
     context.fillText("rarer →", end + 12, bottom + 26);
     context.textAlign = "center";

@@ -25,10 +25,17 @@ dqMoving.router = (root, data) => {
     button.addEventListener("click", () => believe(k));
     return button;
   });
-  const next = dq.button(left, "next picture", () => (turn + 1 < ROUND ? deal(turn + 1) : again()));
+  const next = dq.button(left, "next picture", () => {
+    if (turn + 1 < ROUND) deal(turn + 1);
+    else again();
+    // The button is gone, and keys are to be heard on.
+    holder.focus({ preventScroll: true });
+  });
+  next.classList.add("router-next");
 
   const thumbs = pictures.map((picture) => Object.assign(new Image(), { src: picture.image, onload: () => triangle.redraw() }));
   const triangle = dq.surface(right, { label: "", height: (width) => 0.87 * (width - 56) + 64, draw });
+  dq.add(right, "p", { class: "router-small" }, "A line leads to the expert whom you believed, broken where that was wrong.");
   const judge = dq.toggle(right, { label: "placed by rings judged", options: JUDGES, input: () => moved(450) });
   const scores = dq.add(dq.add(root, "table", { class: "router-scores" }), "tbody");
   const lines = ["you", ...routers].map((name, k) => {
@@ -117,7 +124,6 @@ dqMoving.router = (root, data) => {
     conclude("");
     deal(0);
     triangle.redraw();
-    holder.focus({ preventScroll: true });
   }
 
   function tally() {
