@@ -7,6 +7,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from dqroute.core.checks import checked_whole
 from dqroute.core.difficulty import DifficultyTracker
 from dqroute.data.disk import read_tensors
 from dqroute.data.image_set import FeatureSplit, ImageSet
@@ -47,8 +48,10 @@ def deal_the_world(
         pool: ``dq.load("glyphs", imbalance=1, backbone=...)``, from which every world is dealt.
         data: a world with the same ``n_max``; its counts are those that are dealt out.
         run: of one classifier on that world, for the still picture and its sentence.
-        components: numbers a picture, 8 bits each; seed: of the world where rarity and difficulty are unrelated.
+        components: numbers a picture, 8 bits each, a multiple of four; seed: of the world where rarity and difficulty are unrelated.
     """
+    if checked_whole("components", components, 4) % 4:
+        raise ValueError(f"components is a multiple of four; got {components}")
     most, size = int(data.counts.max()), len(pool.counts)
     parts = [part for part in (pool.train, pool.test) if isinstance(part, FeatureSplit)]
     if len(parts) < 2 or pool.true_difficulty is None:

@@ -83,3 +83,5 @@ def test_other_sets_are_refused(pool, data, run):
         deal_the_world(pictures, data, run)
     with pytest.raises(ValueError, match="must have 12 images"):
         deal_the_world(dq.load("glyphs", imbalance=1, **SETS | {"n_max": 10}), data, run)
+    with pytest.raises(ValueError, match="multiple of four"):
+        deal_the_world(pool, data, run, components=30)

@@ -113,7 +113,7 @@ dqMoving.deal = (root, data) => {
     const queue = [];
     const input = { pool: data.pool, test: data.test, dims, counts: Array.from(count), epochs };
     const close = dq.work(
-      [randomNumbers, shuffled, unitRows, logitsOf, softmax, highest, difficulty, normalise, adam, dealt],
+      [...SOFTMAX, dealt],
       input,
       (epoch) => (epoch.error && !epoch.epoch ? (pause(), say(`It did not train: ${epoch.error}`)) : queue.push(epoch)),
     );

@@ -39,10 +39,9 @@ function* dealt({ pool, test, dims, counts, folds = 5, epochs = 20, batch = 64, 
           softmax(z, logPrior, 1, p);
           for (let c = 0; c < classes; c++) {
             const g = (scale * (p[c] - (c === own))) / (end - start);
-            // What would not move a weight by a millionth is most of it.
+            // What hardly moves a weight is most of it.
             if (Math.abs(g) < 1e-4) continue;
-            const w = (set * classes + c) * dims;
-            for (let d = 0; d < dims; d++) slope[w + d] += g * pictures[at + d];
+            addTimes(g, pictures, at, slope, (set * classes + c) * dims, dims);
           }
         }
       }

@@ -95,3 +95,10 @@ function adam(weight, unit, lengths, slope, mean, square, dims, rate, step) {
     }
   }
 }
+
+function addTimes(factor, from, at, to, place, dims) {
+  for (let d = 0; d < dims; d++) to[place + d] += factor * from[at + d];
+}
+
+// What a training gives `dq.work`, before functions of its own.
+const SOFTMAX = [randomNumbers, shuffled, unitRows, logitsOf, softmax, highest, difficulty, normalise, adam, addTimes];
