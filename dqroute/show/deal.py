@@ -48,7 +48,8 @@ def deal_the_world(
         pool: ``dq.load("glyphs", imbalance=1, backbone=...)``, from which every world is dealt.
         data: a world with the same ``n_max``; its counts are those that are dealt out.
         run: of one classifier on that world, for the still picture and its sentence.
-        components: numbers a picture, 8 bits each, a multiple of four; seed: of the world where rarity and difficulty are unrelated.
+        components: numbers a picture, 8 bits each, a multiple of four.
+        seed: of the world where rarity and difficulty are unrelated.
     """
     if checked_whole("components", components, 4) % 4:
         raise ValueError(f"components is a multiple of four; got {components}")
