@@ -53,6 +53,13 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
     )
 
 
+def png(image: Tensor) -> str:
+    """A uint8 image ``[channels, H, W]`` as an address that holds its own bytes."""
+    file = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).save(file, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
 def picture(image: Tensor, alt: str) -> str:
     """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, 64 pixels high."""
     file, seen = io.BytesIO(), Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())

@@ -26,9 +26,11 @@ from dqroute.show.comparison import (
     trade_offs,
     training_curves,
 )
+from dqroute.show.deal import deal_the_world
 from dqroute.show.images import examples, explanation, image_row, show_image, simplex, simplex_places
 from dqroute.show.knob import knob
 from dqroute.show.live import Live, embed
+from dqroute.show.router_game import be_the_router
 from dqroute.show.style import EXPERT_COLOURS, GROUP_COLOURS, GROUP_MARKERS, method_styles, new_figure
 from dqroute.show.trainable import train_it_yourself
 from dqroute.show.widgets import Choice, Control, Moving, Slider, hover, moving, svg

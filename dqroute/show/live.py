@@ -1,8 +1,9 @@
 """Figures that live in the page: our own scripts in ``moving/``, which need no kernel, no network and no other file.
 
-A figure is ``moving/NAME.js`` and, where it is long, ``moving/NAME_PART.js``; ``moving/base.js`` says what such a file
-may use. What it shows is worked out in the reader's browser, of data that stand in the page. Until a script runs and in
-print, a still picture stands for it.
+A figure is ``moving/NAME.js`` and, where it is long, ``moving/NAME_PART.js``, with ``moving/NAME.css`` if it has a look
+of its own; ``moving/base.js`` says what such a file may use, ``moving/softmax.js`` is for those that train. What it
+shows is worked out in the reader's browser, of data that stand in the page. Until a script runs, and in print, a still
+picture stands for it.
 """
 
 from __future__ import annotations
@@ -59,29 +60,30 @@ def embed(name: str, data: Mapping[str, Any], still: Figure | str, alt: str) -> 
         still: what stands for it in print and where no script runs, a figure (it is closed) or a piece of HTML.
         alt: the finding, in a sentence: what is said to who cannot see either.
     """
-    figures = sorted({file.stem.partition("_")[0] for file in FOLDER.glob("*.js")} - {"base"})
+    figures = sorted({file.stem.partition("_")[0] for file in FOLDER.glob("*.js")} - {"base", "softmax"})
     if name not in figures:
         raise ValueError(f"unknown moving figure {name!r}; there are {', '.join(figures)}")
     # Inside a script element, "</" and "<!--" could end it early, or too late.
     told = json.dumps(data, default=packed, ensure_ascii=False).replace("<", "\\u003c")
     picture = svg(still, alt) if isinstance(still, Figure) else still
     key = f"moving-{name}-{hashlib.sha256((told + picture + alt).encode()).hexdigest()[:10]}"
-    files = (FOLDER / "base.js", *sorted(FOLDER.glob(f"{name}_*.js")), FOLDER / f"{name}.js")
+    shared = ["base", "softmax"] if (FOLDER / f"{name}_worker.js").is_file() else ["base"]
+    files = [FOLDER / f"{file}.js" for file in (*shared, *sorted(p.stem for p in FOLDER.glob(f"{name}_*.js")), name)]
     script = "\n".join(file.read_text(encoding="utf-8").strip() for file in files)
-    page = (
-        f'<div class="dq-moving" id="{key}" role="figure" aria-label="{html.escape(alt)}">\n<style>{style()}</style>\n'
-    )
+    page = f'<div class="dq-moving" id="{key}" role="figure" aria-label="{html.escape(alt)}">\n'
+    page += f"<style>{style(name)}</style>\n"
     page += f'<div class="dq-still">{picture}</div>\n<script type="application/json">{told}</script>\n'
     page += f'<script>\n(() => {{\n{script}\ndq.start("{name}", "{key}");\n}})();\n</script>\n</div>'
     return Live(name, page)
 
 
-def style() -> str:
-    """The style sheet of all moving figures."""
+def style(name: str) -> str:
+    """The style sheet of all moving figures, and what one of them has beyond it."""
     light, dark = (" ".join(f"--dq-{k}: {v};" for k, v in colours.items()) for colours in (LIGHT, DARK))
     sheet = f".dq-moving {{ {light} }}\n{DARK_PAGE} {{ {dark} }}\n"
     sheet += f"@media (prefers-color-scheme: dark) {{ {DARK_SYSTEM} {{ {dark} }} }}\n"
-    return sheet + (FOLDER / "base.css").read_text(encoding="utf-8")
+    files = [file for file in (FOLDER / "base.css", FOLDER / f"{name}.css") if file.is_file()]
+    return sheet + "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def packed(value: Any) -> Any:

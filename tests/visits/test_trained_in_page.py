@@ -150,7 +150,8 @@ def test_the_still_picture_stands_in_print_and_without_script(opened, small):
 def worker(opened, figure):
     """A page that has the trainer's functions and the figure's data."""
     told = BeautifulSoup(figure, "html.parser").find("script", type="application/json").string
-    scripts = "\n".join((live.FOLDER / name).read_text(encoding="utf-8") for name in ("base.js", "train_worker.js"))
+    files = [live.FOLDER / name for name in ("base.js", "softmax.js", "train_worker.js")]
+    scripts = "\n".join(file.read_text(encoding="utf-8") for file in files)
     return opened(f"<script>{scripts}\nconst DATA = dq.decode({told});</script>")
 
 

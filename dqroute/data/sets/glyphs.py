@@ -93,12 +93,17 @@ def true_difficulty() -> Tensor:
 def order_by_difficulty(difficulty: Tensor, correlation: float, seed: int) -> Tensor:
     """Classes from head to tail such that rarity correlates with difficulty.
 
-    Ranks classes by ``ρ d + sqrt(1 - ρ²) e``, where ``d`` is the standardised rank of ``difficulty [C]`` and ``e`` a
-    standardised random permutation made uncorrelated with ``d``. Spearman's coefficient comes out within about 0.1 of
-    ρ, the ``correlation``; ValueError unless that is from -1 to 1.
+    Ranks classes by ``ρ d + sqrt(1 - ρ²) e``, d and e from :func:`hardness_and_chance`. Spearman's coefficient comes
+    out within about 0.1 of ρ, the ``correlation``; ValueError unless that is from -1 to 1.
     """
     if not -1 <= correlation <= 1:
         raise ValueError(f"difficulty_correlation is from -1 (rare is easy) to 1 (rare is hard); got {correlation}")
+    hardness, chance = hardness_and_chance(difficulty, seed)
+    return (correlation * hardness + math.sqrt(1 - correlation**2) * chance).argsort(stable=True)
+
+
+def hardness_and_chance(difficulty: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The rank of ``difficulty [C]``, and a random permutation made uncorrelated with it; float64, standardised."""
 
     def standardised(values: Tensor) -> Tensor:
         centred = values - values.mean()
@@ -107,5 +112,4 @@ def order_by_difficulty(difficulty: Tensor, correlation: float, seed: int) -> Te
     hardness = standardised(difficulty.argsort(stable=True).argsort().double())
     noise = standardised(torch.randperm(len(difficulty), generator=generator("rarity", seed)).double())
     # A bare permutation of 100 classes correlates by ±0.1 by chance, which would blur the dial.
-    noise = standardised(noise - (noise * hardness).mean() * hardness)
-    return (correlation * hardness + math.sqrt(1 - correlation**2) * noise).argsort(stable=True)
+    return hardness, standardised(noise - (noise * hardness).mean() * hardness)
