@@ -22,10 +22,14 @@ SHOWN = 6  # pictures of a shot group that a notebook shows
 
 @dataclass(frozen=True)
 class Split:
-    """Images in memory: uint8 ``[N, channels, height, width]``, 0 to 255, and their classes, int64 ``[N]``."""
+    """Images in memory: uint8 ``[N, channels, height, width]``, 0 to 255, and their classes, int64 ``[N]``.
+
+    ``names`` are those of the files that they were read from, if any, below the set's folder.
+    """
 
     images: Tensor
     labels: Tensor
+    names: Sequence[str] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,7 +42,8 @@ class Split:
 
     def at(self, indices: Tensor) -> Split:
         """The split of some images."""
-        return Split(self.images[indices], self.labels[indices])
+        names = None if self.names is None else [self.names[i] for i in indices.tolist()]
+        return Split(self.images[indices], self.labels[indices], names)
 
     def take(self, indices: Sequence[int] | Tensor) -> Tensor:
         """Some images: uint8 ``[len(indices), channels, height, width]``."""

@@ -53,6 +53,11 @@ def test_files_are_named_where_they_are_known(tmp_path, runs_dir, tiny):
     run = dq.fit("dqroute", data, runs_dir=runs_dir, **QUIET)
     found = suspect_labels(run, data)
     assert "train/1/zero.png" in list(found["file"])[:5]
+    # Read into memory they keep their names.
+    with pytest.warns(UserWarning, match="stands in several classes"):
+        held = load(f"folder:{tmp_path / 'digits'}")
+    run = dq.fit("dqroute", held, backbone="gradient-histograms", runs_dir=runs_dir, **QUIET)
+    assert "train/1/zero.png" in list(suspect_labels(run, held)["file"])[:5]
 
 
 def test_without_predictions_out_of_fold_the_remedy_is_named(trained):

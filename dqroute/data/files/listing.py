@@ -90,7 +90,7 @@ def set_of_files(
     names = [name for split in files.values() for name in split.names]
     images = decode(names, side, base, exact=size is None, fit=fit).split([len(split) for split in files.values()])
     held: dict[str, Any] = {
-        part: Split(own, split.labels) for own, (part, split) in zip(images, files.items(), strict=True)
+        part: Split(own, split.labels, split.names) for own, (part, split) in zip(images, files.items(), strict=True)
     }
     return replace(data, augmentation=Augmentation(padding=max(1, side // 8), flip=flip), **held)
 
