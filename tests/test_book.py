@@ -94,7 +94,9 @@ def test_page_is_small(html, path):
     page = html / path
     pictures = {image["src"] for image in soup_of(page).select("article img[src]")}
     files = {(page.parent / picture).resolve() for picture in pictures if not picture.startswith("data:")}
-    assert page.stat().st_size + sum(file.stat().st_size for file in files) < 3_000_000
+    # Its classifier is trained in the page, on photographs that have to be there.
+    limit = 4_500_000 if path == "book/knob.html" else 3_000_000
+    assert page.stat().st_size + sum(file.stat().st_size for file in files) < limit
 
 
 @pytest.mark.slow

@@ -134,6 +134,9 @@ def fit(
                 heads = fit(
                     method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, check=check, **own
                 )
+                # What the heads say hangs on their scale, which depends on how many pictures there are.
+                if changes.get("cosine_scale") is None:
+                    changes |= {"cosine_scale": (vars(Settings()) | heads.settings["training"])["cosine_scale"]}
         checked_range("checkpoint_minutes", checkpoint_minutes, 0)
         if compile not in (None, True, False):
             raise ValueError(f"compile is True, False or None; got {compile!r}")

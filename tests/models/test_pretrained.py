@@ -186,7 +186,7 @@ def test_a_finished_run_is_found_without_its_weights_being_read(grey_file, tiny,
     asked = quick | small(tiny) | {"pretrained": str(grey_file)}
     run = dq.fit("cross-entropy", runs_dir=runs_dir, **asked)
     dq.evaluate(run, device="cpu")
-    monkeypatch.setattr("dqroute.training.fit.read_pretrained", lambda *_: pytest.fail("the weights were read"))
+    monkeypatch.setattr("dqroute.models.pretrained.read_pretrained", lambda *_: pytest.fail("the weights were read"))
     assert dq.fit("cross-entropy", runs_dir=runs_dir, **asked).folder == run.folder
     changes = {name: value for name, value in asked.items() if name not in ("data", "device", "progress")}
     task = Task("tiny", "cross-entropy", {}, "cross-entropy", 0, changes, "test")
