@@ -1,0 +1,48 @@
+"""The chapter on one's own pictures, run by papermill on a folder that it has never seen."""
+
+from __future__ import annotations
+
+import json
+
+import papermill
+import pytest
+import torch
+from build_book import ROOT
+from PIL import Image
+
+import dqroute as dq
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A folder of four classes, 24 scanned digits down to 5, in one piece; and new ones, one of which is no picture."""
+    digits = dq.load("digits", imbalance=None)
+    for name, number in {"zero": 24, "one": 16, "two": 9, "three": 5}.items():
+        of_class = (digits.train.labels == ["zero", "one", "two", "three"].index(name)).nonzero().flatten()
+        for place, chosen in ((tmp_path / "mine" / name, of_class[:number]), (tmp_path / "new", of_class[-3:])):
+            place.mkdir(parents=True, exist_ok=True)
+            for i in chosen.tolist():
+                image = Image.fromarray(digits.train.images[i, 0].numpy())
+                image.resize((48, 48)).save(place / f"{name}-{i}.png")
+    (tmp_path / "new" / "broken.png").write_bytes(b"nothing")
+    return tmp_path
+
+
+def test_the_chapter_runs_unattended_on_a_folder_of_ones_own(folders, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    asked = {"pictures": str(folders / "mine"), "classify": str(folders / "new"), "runs_dir": str(folders / "runs")}
+    papermill.execute_notebook(
+        ROOT / "book" / "own_pictures.ipynb", folders / "out.ipynb", asked, cwd=folders, progress_bar=False
+    )
+    cells = json.loads((folders / "out.ipynb").read_text(encoding="utf-8"))["cells"]
+    said = "".join(
+        "".join(output.get("text", []) or output.get("data", {}).get("text/plain", []))
+        for cell in cells
+        for output in cell.get("outputs", [])
+    )
+    assert "mine: 11 of 54 pictures are held out as test (seed 0)" in said
+    assert "13 pictures, " in said and "most often called" in said and "similarity" in said
+    (run,) = [run for run in dq.find_runs(folders / "runs") if run.method == "dqroute"]
+    assert run.report().balanced > 0.5 and (run.folder / "card.md").is_file()
