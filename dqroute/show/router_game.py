@@ -75,7 +75,7 @@ def be_the_router(run: Run, data: ImageSet, held: int = 100, seed: int = 0) -> L
     anybody says of it. The oracle is right wherever some expert is.
 
     Args:
-        run: of the method ``dqroute``, three experts judged out of fold; data: what it was trained on, with its pictures.
+        run: of the method ``dqroute``, with three experts judged out of fold; data: what it was trained on.
     """
     told, test = heard(run, data), data.splits["test"]
     truth = test.labels
