@@ -28,7 +28,9 @@ def new_figure(columns: int = 1, height: float = 3.0, **grid: Any) -> tuple[Figu
     """Axes side by side, in the book's style, as wide as the page's column; ``grid`` is for ``plt.subplots``."""
     with sns.axes_style("whitegrid", {"grid.color": ".92"}):
         figure, axes = plt.subplots(1, columns, figsize=(7.0, height), layout="constrained", squeeze=False, **grid)
+    figure.set_facecolor("none")  # the page's own ground, light or dark
     for ax in axes[0]:
+        ax.set_facecolor("none")
         sns.despine(ax=ax, left=True)
     return figure, list(axes[0])
 

@@ -11,6 +11,9 @@ from build_book import ROOT
 PAGES = [f"{page}.html" for page in build_book.pages()]
 WIDE, PHONE = 1280, 390
 SERIOUS = {"serious", "critical"}
+# Lines of code that are longer than their box.
+CLIPPED = """[...document.querySelectorAll("article .cell_input pre")]
+    .filter(pre => pre.scrollWidth > pre.clientWidth + 1).map(pre => pre.innerText.slice(0, 60))"""
 # docutils writes the literature as a list whose entries have a more exact role than a list's: no setting changes that.
 NOT_OURS = {("aria-required-children", ".citation-list")}
 
@@ -24,6 +27,7 @@ def check_page(visit, path: str) -> None:
     if page.locator("article .math").count():
         page.locator(".math mjx-container").first.wait_for()
     assert serious_faults(page) == []
+    assert page.evaluate(CLIPPED) == []
     parts = page.locator(".moving").all()
     source = (ROOT / path).with_suffix(".ipynb")
     if source.is_file() and "show.moving(" in source.read_text(encoding="utf-8"):
