@@ -125,10 +125,11 @@ def test_what_the_page_on_photographs_says_of_other_worlds_is_so():
         return asked[kind].mean()
 
     assert round(at("logit-adjustment", "backward", "routed", "as it is")) == 43
+    assert round(at("logit-adjustment", "backward", "routed", "adapted")) == 49
     assert round(at("sade, tau=1.0", "backward", "aggregated", "adapted")) == 47
     ours, told = (at("dqroute", "backward", "routed", kind) for kind in ("adapted", "told"))
     assert round(ours) == 52 and abs(ours - told) < 0.2
-    for row in ("logit-adjustment", "ride", "sade, tau=1.0", "balpoe, mixup=0.0"):
+    for row in ("logit-adjustment", "ldam, start=0.5", "ride", "sade, tau=1.0", "balpoe, mixup=0.0"):
         assert round(at(row, "backward", "calibrated", "adapted")) == 51
     one = at("logit-adjustment", "backward", "calibrated", "adapted")
     assert 1.2 < ours - one < 1.8 and round(at("dqroute", "backward", "plain mean", "adapted")) == 47
@@ -294,7 +295,7 @@ def test_what_the_chapter_on_the_cause_says_is_so():
             (f"judge={j}",): tables.measured(rows[frozenset(["dqroute", f"judge={j}"])]) for j in ("training", "truth")
         }
         worst = {key: found.mean()["worst fifth"] for key, found in whole.items()}
-        assert max(abs(worst[()] - worst[key]) for key in (("alpha=0.0",), ("judge=truth",))) < 0.25
+        assert max(abs(worst[()] - worst[key]) for key in (("alpha=0.0",), ("judge=truth",))) < 0.33
         assert 12 < worst[()] - worst[("judge=training",)] < 19.5
         one = tables.measured(rows[frozenset(["logit-adjustment"])], "calibrated")
         assert (whole[()] - one).mean()["overall"] > 3
