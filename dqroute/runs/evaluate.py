@@ -20,8 +20,8 @@ from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
 from dqroute.runs.card import write_card
+from dqroute.runs.judged import out_of_fold
 from dqroute.runs.others import other_pictures
-from dqroute.runs.out_of_fold import out_of_fold
 from dqroute.runs.report import Report
 from dqroute.runs.run import OUT_OF_FOLD, REPORT, SPLITS, TRADE_OFF, Run, opened
 
@@ -63,7 +63,7 @@ def evaluate(
     if (known := run.report(split)) is not None:
         return known
     if split == OUT_OF_FOLD:
-        prediction, labels, _ = out_of_fold(run, data)
+        prediction, labels = out_of_fold(run, data)
     else:
         model, images, _ = at_work(run, data, split, device)
         prediction, labels = predicted(model, images), images.labels
@@ -88,13 +88,18 @@ def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str) -> R
 
 
 def trade_off_of(
-    run: Run, data: ImageSet | None = None, *, split: str = "test", device: str = "auto"
+    run: Run | str | os.PathLike[str],
+    data: ImageSet | None = None,
+    *,
+    split: str = "test",
+    device: str = "auto",
 ) -> dict[str, list[Point]]:
     """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; asked for like a report.
 
     Returns the points of ``"routed"``, the run's own prediction, of ``"plain mean"``, its experts' mean logits, and of
     ``"calibrated"``, these after the method's calibration.
     """
+    run = opened(run)
     data, file = checked_data(run, data, split), TRADE_OFF.format(split=split)
     if (known := run.read(file)) is not None:
         # JSON knows no NaN.

@@ -17,7 +17,6 @@ from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.markup import box, percent, table
 from dqroute.methods.base import Method, in_batches
 from dqroute.models.heads import Heads
-from dqroute.runs.audit import where
 from dqroute.runs.classify import Picture, as_seen
 from dqroute.runs.evaluate import checked_data
 from dqroute.runs.run import Run, opened
@@ -127,7 +126,7 @@ def alike(
     for file, *found in zip(files, *nearest(run, files, data.train, k), strict=True):
         for index, similarity in zip(*(column.tolist() for column in found), strict=True):
             name = data.class_names[int(data.train.labels[index])]
-            rows.append((os.fspath(file), where(data.train, index), name, similarity))
+            rows.append((os.fspath(file), data.train.names[index] if data.train.names else index, name, similarity))
     return pd.DataFrame(rows, columns=["file", "like", "class", "similarity"])
 
 

@@ -20,7 +20,7 @@ from dqroute.models.encoders import loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.heads import Heads
 from dqroute.runs.evaluate import seen_by
-from dqroute.runs.run import Run
+from dqroute.runs.run import Run, opened
 from dqroute.training.settings import Settings
 
 NETWORK = ("backbone", "shared_depth", "branch_width", "cosine_scale", "tune")  # settings that a network is built by
@@ -30,7 +30,7 @@ def parent_of(start_from: Run | str | os.PathLike[str], method: str, class_names
     """The run to go on from; ValueError if it is unfinished, of another method, or knows none of the classes."""
     if not isinstance(start_from, (Run, str, os.PathLike)):
         raise ValueError(f"start_from is a run or its folder; got {start_from!r:.80}")
-    run = start_from if isinstance(start_from, Run) else Run(os.fspath(start_from))
+    run = opened(start_from)
     if not run.finished:
         raise ValueError(f"{run!r} cannot be gone on from: finish it first, by dq.fit as it was begun")
     if run.method != method:

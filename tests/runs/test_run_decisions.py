@@ -11,8 +11,8 @@ from dqroute.core.judging import first_of_each
 from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.runs.by_class import by_class, confusions
 from dqroute.runs.decisions import thresholds
+from dqroute.runs.judged import out_of_fold
 from dqroute.runs.label_next import label_next
-from dqroute.runs.out_of_fold import out_of_fold
 from dqroute.runs.run import JUDGED, TYPICAL
 
 QUIET = {"progress": False, "device": "cpu"}
@@ -169,7 +169,7 @@ def test_the_report_class_by_class_is_that_of_the_run_with_intervals(run):
 
 def test_out_of_fold_the_training_pictures_are_judged_and_bursts_widen_the_interval(place, run, opened, tmp_path):
     own = by_class(opened, split="out-of-fold").set_index("class")
-    prediction, labels, _ = out_of_fold(opened, None)
+    prediction, labels = out_of_fold(opened, None)
     assert own["images"].sum() == len(labels)
     assert (own["accuracy"] * own["images"]).sum() == pytest.approx((prediction.label == labels).sum().item())
     assert list(confusions(opened, split="out-of-fold").columns)[0] == "image"
