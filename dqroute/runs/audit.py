@@ -13,8 +13,8 @@ from torch import Tensor
 from dqroute.core.outputs import mean_logits
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.dqroute import DQRoute
-from dqroute.runs.evaluate import checked_data
 from dqroute.runs.judged import fused
+from dqroute.runs.own_data import checked_data
 from dqroute.runs.run import Run, opened
 
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from dqroute.core.intervals import independent, wilson
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.runs.audit import beside_labels
-from dqroute.runs.evaluate import at_work, checked_data, predicted
+from dqroute.runs.evaluate import predicted
 from dqroute.runs.judged import out_of_fold
+from dqroute.runs.own_data import at_work, checked_data
 from dqroute.runs.run import OUT_OF_FOLD, Run, opened
 
 

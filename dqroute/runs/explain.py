@@ -18,7 +18,7 @@ from dqroute.data.markup import box, percent, table
 from dqroute.methods.base import Method, in_batches
 from dqroute.models.heads import Heads
 from dqroute.runs.classify import Picture, as_seen
-from dqroute.runs.evaluate import checked_data
+from dqroute.runs.own_data import checked_data
 from dqroute.runs.run import Run, opened
 
 
@@ -121,7 +121,7 @@ def alike(
     run = opened(run)
     if (data := checked_data(run, data, "test")) is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too: alike(run, pictures, data)")
-    files = [pictures] if isinstance(pictures, (str, os.PathLike)) else checked_files(pictures)
+    files = checked_files(pictures)
     rows = []
     for file, *found in zip(files, *nearest(run, files, data.train, k), strict=True):
         for index, similarity in zip(*(column.tolist() for column in found), strict=True):

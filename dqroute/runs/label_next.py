@@ -42,7 +42,7 @@ def label_next(
     """
     run = opened(run)
     checked_whole("number", number, 1)
-    files = pictures_of(files) if isinstance(files, (str, os.PathLike)) else list(files)
+    files = pictures_of(files)
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     p, directions = [torch.empty(0, len(names))], [torch.empty(0, model.network.features).half()]
     bad: list[str] = []

@@ -14,7 +14,7 @@ from dqroute.core.worlds import agreeing_weights, reweighed, shares_in
 from dqroute.data.draw import generator
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.ensembles import SADE
-from dqroute.runs.evaluate import at_work, checked_data
+from dqroute.runs.own_data import at_work, checked_data
 from dqroute.runs.run import WORLDS, Run, opened
 
 FACTORS = (50, 25, 10, 5, 2)

@@ -19,7 +19,7 @@ from dqroute.methods.base import Method
 from dqroute.models.encoders import loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.heads import Heads
-from dqroute.runs.evaluate import seen_by
+from dqroute.runs.own_data import as_features
 from dqroute.runs.run import Run, opened
 from dqroute.training.settings import Settings
 
@@ -67,7 +67,7 @@ def seen_alike(run: Run, data: ImageSet, device: str, progress: bool) -> ImageSe
             raise ValueError(
                 f"the weights of {told['backbone']} here are not those that {run.folder} was trained behind"
             )
-        return seen_by(run, data, device, progress)
+        return as_features(run, data, device, progress)
     if not (data.encoding.axes.shape == run.model.axes.shape and data.encoding.axes.equal(run.model.axes.cpu())):
         raise ValueError(
             f"{data.name} was loaded as features by axes of its own, and {run.folder} has others; load the pictures "

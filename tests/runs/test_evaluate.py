@@ -17,8 +17,9 @@ from dqroute.core.long_tail import ShotGroups
 from dqroute.core.routing import fuse
 from dqroute.data import disk
 from dqroute.methods.prediction import Prediction
-from dqroute.runs.evaluate import calibration_error, detector_quality, measures, score, trade_off_of
+from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.report import Report
+from dqroute.runs.score import calibration_error, detector_quality, measures, score
 
 # By import_module, because the package's attribute of that name is the function.
 module = import_module("dqroute.runs.evaluate")
@@ -313,7 +314,7 @@ def test_at_no_shift_the_curves_are_the_report(run):
 def test_curves_are_computed_once_and_read_without_the_data(run, monkeypatch):
     found = trade_off_of(run, split="val")
     monkeypatch.setattr(module, "trade_off", None)
-    again = trade_off_of(dq.Run(run.folder), split="val")
+    again = trade_off_of(run.folder, split="val")
     assert again == {name: [pytest.approx(point, abs=1e-6) for point in points] for name, points in found.items()}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training import make_tiny
+from training import make_tiny, save_digits
 
 import dqroute as dq
 from dqroute.data import features
@@ -21,14 +21,7 @@ QUIET = {"progress": False, "device": "cpu"}
 @pytest.fixture
 def pictures(tmp_path):
     """Class folders of scanned digits."""
-    from PIL import Image
-
-    split = make_tiny().train
-    for index, (image, label) in enumerate(zip(split.images, split.labels.tolist(), strict=True)):
-        place = tmp_path / "pictures" / f"class {label}" / f"{index:03}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0].numpy()).convert("RGB").resize((32, 32)).save(place)
-    return tmp_path / "pictures"
+    return save_digits(make_tiny().train, tmp_path / "pictures", side=32)
 
 
 def test_a_folder_that_holds_nothing_out_is_reported_out_of_fold(pictures, runs_dir, capsys, tmp_path):
