@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +14,10 @@ from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.dqroute import DQRoute
 from dqroute.runs.judged import fused
 from dqroute.runs.own_data import checked_data
-from dqroute.runs.run import Run, opened
+from dqroute.runs.run import RunOrFolder, opened
 
 
-def suspect_labels(run: Run | str | os.PathLike[str], data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
+def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
     """Training pictures whose label the model doubts that never saw them, the most doubtful first.
 
     A picture is suspect if another class is at least as probable, out of fold, as that class is for its own pictures on
@@ -43,12 +42,11 @@ def suspect_labels(run: Run | str | os.PathLike[str], data: ImageSet | None = No
     log_p = kept.log_p if own else model.calibration(mean_logits(kept.outputs).to(model.mean.device)).cpu()
     labels = kept.labels
     p = log_p.exp()
-    index = torch.arange(len(labels))
-    of_label = p[index, labels]
-    counts = labels.bincount(minlength=len(names)).clamp_min(1)
-    bar = torch.zeros(len(names), dtype=p.dtype).index_add_(0, labels, of_label) / counts
+    of_label = p[torch.arange(len(labels)), labels]
     # Classes of which nobody judged a picture have no bar to reach.
-    bar[labels.bincount(minlength=len(names)) == 0] = torch.inf
+    counts = labels.bincount(minlength=len(names))
+    bar = torch.zeros(len(names), dtype=p.dtype).index_add_(0, labels, of_label) / counts
+    bar[counts == 0] = torch.inf
     over = p.masked_fill(p < bar, 0)
     best, says = over.max(dim=1)
     doubtful = ((best > 0) & (says != labels)).nonzero().flatten()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 import pandas as pd
@@ -15,7 +14,7 @@ from dqroute.runs.audit import beside_labels
 from dqroute.runs.evaluate import predicted
 from dqroute.runs.judged import out_of_fold
 from dqroute.runs.own_data import at_work, checked_data
-from dqroute.runs.run import OUT_OF_FOLD, Run, opened
+from dqroute.runs.run import OUT_OF_FOLD, Run, RunOrFolder, opened
 
 
 class Said(NamedTuple):
@@ -28,9 +27,7 @@ class Said(NamedTuple):
     groups: Tensor | None
 
 
-def by_class(
-    run: Run | str | os.PathLike[str], data: ImageSet | None = None, split: str = "test", device: str = "auto"
-) -> pd.DataFrame:
+def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test", device: str = "auto") -> pd.DataFrame:
     """How often pictures of each class are recognised, with 95 % intervals; the worst class first.
 
     Args:
@@ -75,11 +72,7 @@ def by_class(
 
 
 def confusions(
-    run: Run | str | os.PathLike[str],
-    data: ImageSet | None = None,
-    split: str = "test",
-    most: int = 50,
-    device: str = "auto",
+    run: RunOrFolder, data: ImageSet | None = None, split: str = "test", most: int = 50, device: str = "auto"
 ) -> pd.DataFrame:
     """Pictures that are taken for another class, the classes that are confused most first, in them the surest answers.
 

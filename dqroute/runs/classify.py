@@ -24,13 +24,13 @@ from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
 from dqroute.runs.decisions import cuts_for_sets
 from dqroute.runs.outsiders import strangeness
-from dqroute.runs.run import Run, opened
+from dqroute.runs.run import Run, RunOrFolder, opened
 
 Picture = str | os.PathLike[str]
 
 
 def classify(
-    run: Run | str | os.PathLike[str],
+    run: RunOrFolder,
     files: Iterable[Picture] | Picture,
     *,
     answer_at: float | Mapping[str, float] = 0.0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Literal
 
@@ -15,11 +14,11 @@ from dqroute.core.decisions import precision_cuts, set_cuts
 from dqroute.core.judging import balanced_weights
 from dqroute.data.files.reading import listed
 from dqroute.runs.judged import fused
-from dqroute.runs.run import Run, opened
+from dqroute.runs.run import Run, RunOrFolder, opened
 
 
 def thresholds(
-    run: Run | str | os.PathLike[str],
+    run: RunOrFolder,
     *,
     precision: float | None = None,
     answered: float | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from math import isnan, nan
 
 import torch
@@ -18,12 +17,12 @@ from dqroute.runs.judged import out_of_fold
 from dqroute.runs.others import other_pictures
 from dqroute.runs.own_data import at_work, checked_data
 from dqroute.runs.report import Report
-from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, opened
+from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, RunOrFolder, opened
 from dqroute.runs.score import score
 
 
 def evaluate(
-    run: Run | str | os.PathLike[str],
+    run: RunOrFolder,
     data: ImageSet | None = None,
     *,
     split: str = "test",
@@ -84,11 +83,7 @@ def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str) -> R
 
 
 def trade_off_of(
-    run: Run | str | os.PathLike[str],
-    data: ImageSet | None = None,
-    *,
-    split: str = "test",
-    device: str = "auto",
+    run: RunOrFolder, data: ImageSet | None = None, *, split: str = "test", device: str = "auto"
 ) -> dict[str, list[Point]]:
     """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; asked for like a report.
 

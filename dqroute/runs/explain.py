@@ -19,7 +19,7 @@ from dqroute.methods.base import Method, in_batches
 from dqroute.models.heads import Heads
 from dqroute.runs.classify import Picture, as_seen
 from dqroute.runs.own_data import checked_data
-from dqroute.runs.run import Run, opened
+from dqroute.runs.run import RunOrFolder, opened
 
 
 class Opinion(NamedTuple):
@@ -57,7 +57,7 @@ class Neighbours(NamedTuple):
     similarity: Tensor  # [N, k], -1 to 1
 
 
-def explain(run: Run | Picture, image: Tensor | Picture, top: int = 3) -> Explanation:
+def explain(run: RunOrFolder, image: Tensor | Picture, top: int = 3) -> Explanation:
     """Take a finished run's prediction for one image apart, and rank the ``top`` most probable classes.
 
     The run may be given by its folder. The image is a picture file, or uint8 ``[channels, H, W]``; ValueError if it is
@@ -80,9 +80,7 @@ def explain(run: Run | Picture, image: Tensor | Picture, top: int = 3) -> Explan
     return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
 
 
-def nearest(
-    run: Run | Picture, images: Tensor | Picture | Sequence[Picture], among: AnySplit, k: int = 5
-) -> Neighbours:
+def nearest(run: RunOrFolder, images: Tensor | Picture | Sequence[Picture], among: AnySplit, k: int = 5) -> Neighbours:
     """The ``k`` images of a split, most often the training split, that the network sees as most alike.
 
     ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads: behind a pretrained encoder
@@ -104,7 +102,7 @@ def nearest(
 
 
 def alike(
-    run: Run | Picture, pictures: Picture | Sequence[Picture], data: ImageSet | None = None, k: int = 5
+    run: RunOrFolder, pictures: Picture | Sequence[Picture], data: ImageSet | None = None, k: int = 5
 ) -> pd.DataFrame:
     """The training pictures that are most like some picture files, as a table.
 

@@ -15,11 +15,11 @@ from dqroute.data.alike import ALIKE
 from dqroute.data.files.reading import listed
 from dqroute.models.device import resolve_device
 from dqroute.runs.classify import Picture, looked_at, pictures_of
-from dqroute.runs.run import Run, opened
+from dqroute.runs.run import RunOrFolder, opened
 
 
 def label_next(
-    run: Run | Picture,
+    run: RunOrFolder,
     files: Iterable[Picture] | Picture,
     number: int = 20,
     *,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from dqroute.data.draw import generator
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.ensembles import SADE
 from dqroute.runs.own_data import at_work, checked_data
-from dqroute.runs.run import WORLDS, Run, opened
+from dqroute.runs.run import WORLDS, RunOrFolder, opened
 
 FACTORS = (50, 25, 10, 5, 2)
 # Share of an image's features that the second of two views lacks: of 0.1 to 0.7 best on held-out photographs.
@@ -23,7 +22,7 @@ BLURRED = 0.7
 
 
 def worlds_of(
-    run: Run | str | os.PathLike[str],
+    run: RunOrFolder,
     data: ImageSet | None = None,
     *,
     split: str = "test",

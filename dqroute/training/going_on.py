@@ -20,13 +20,13 @@ from dqroute.models.encoders import loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.heads import Heads
 from dqroute.runs.own_data import as_features
-from dqroute.runs.run import Run, opened
+from dqroute.runs.run import Run, RunOrFolder, opened
 from dqroute.training.settings import Settings
 
 NETWORK = ("backbone", "shared_depth", "branch_width", "cosine_scale", "tune")  # settings that a network is built by
 
 
-def parent_of(start_from: Run | str | os.PathLike[str], method: str, class_names: tuple[str, ...]) -> Run:
+def parent_of(start_from: RunOrFolder, method: str, class_names: tuple[str, ...]) -> Run:
     """The run to go on from; ValueError if it is unfinished, of another method, or knows none of the classes."""
     if not isinstance(start_from, (Run, str, os.PathLike)):
         raise ValueError(f"start_from is a run or its folder; got {start_from!r:.80}")
