@@ -43,10 +43,10 @@ def fused(run: Run) -> Fused:
 
 @torch.no_grad()
 def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
-    """The same where no image was held out: the prediction and the labels; ValueError if training left nothing.
+    """What a run says of its training images out of fold, and their labels; ValueError if training left nothing.
 
-    What is fitted on predictions, calibration and fusion, is fitted anew for each fold, on those for the other folds.
-    The images are wanted by detectors alone that read features.
+    Unlike :func:`fused` it looks at no image twice: what is fitted on predictions, calibration and fusion, is fitted
+    anew for each fold, on those for the other folds. The images are wanted by detectors alone that read features.
     """
     logits, labels, fold = (run.judged[name] for name in ("logits", "labels", "fold"))
     model, read = deepcopy(run.model).cpu(), UNKNOWN
