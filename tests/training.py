@@ -8,12 +8,13 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 import dqroute as dq
 from dqroute.core.long_tail import exponential_counts, shot_groups
@@ -57,6 +58,18 @@ def make_tiny(val: int | None = 5) -> ImageSet:
         augmentation=Augmentation(padding=1, flip=False),
         identity={"name": "tiny", "version": 1, "imbalance": 10.0, "val": val},
     )
+
+
+def save_digits(
+    split: Split, folder: Path, named: str = "class {}", side: int = 8, classes: Collection[int] = range(10)
+) -> Path:
+    """Scanned digits as files ``000.png`` and so on, a folder a class; returns the folder of all."""
+    for index, (image, label) in enumerate(zip(split.images, split.labels.tolist(), strict=True)):
+        if label in classes:
+            place = folder / named.format(label)
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0].numpy()).resize((side, side)).save(place / f"{index:03}.png")
+    return folder
 
 
 # What differs between two runs that are the same otherwise.

@@ -61,7 +61,7 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
         best = similarity.argsort(descending=True, stable=True)[:most]
         found = similarity[best], numbers[best]
     names = [told for part, split in splits.items() for told in called(part, split, data.class_names)]
-    files = all(getattr(split.pictures, "names", None) is not None for split in splits.values())
+    files = all(split.names is not None for split in splits.values())
     what = "file" if files else "image"
     columns = ["similarity", what, "part", "class", f"other {what}", "other part", "other class"]
     both = zip(found[0].tolist(), found[1].tolist(), strict=True)
@@ -82,7 +82,7 @@ def pairs_of(rows: Tensor, least: float) -> Iterator[tuple[Tensor, Tensor]]:
 
 def called(part: str, split: FeatureSplit, class_names: tuple[str, ...]) -> Iterator[tuple[Any, str, str]]:
     """File or number, part and class of each picture."""
-    names = getattr(split.pictures, "names", None) or range(len(split))
+    names = split.names or range(len(split))
     for name, label in zip(names, split.labels.tolist(), strict=True):
         yield name, part, class_names[label]
 

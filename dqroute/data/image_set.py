@@ -86,6 +86,11 @@ class FeatureSplit:
         return tuple(self.features.shape[1:])
 
     @property
+    def names(self) -> Sequence[str] | None:
+        """Those of the pictures' files, where they are known."""
+        return None if self.pictures is None else self.pictures.names
+
+    @property
     def images(self) -> Tensor:
         """Those of the pictures; the AttributeError says where there are none."""
         return self._seen().images
@@ -272,11 +277,6 @@ class ImageSet:
     def counts(self) -> Tensor:
         """int64 ``[C]``: training images per class."""
         return torch.bincount(self.train.labels, minlength=self.num_classes)
-
-    @property
-    def groups_described(self) -> str:
-        """The shot groups in a line, with how many classes, by which rule, and how many training images they have."""
-        return self.groups.described(self.counts)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -53,22 +55,32 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
     )
 
 
-def png(image: Tensor) -> str:
-    """A uint8 image ``[channels, H, W]`` as an address that holds its own bytes."""
+def script_data(value: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """A value as JSON that may stand in a script element; ``default`` as for :func:`json.dumps`."""
+    # "</" and "<!--" could end the element early, or too late.
+    return json.dumps(value, default=default, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def address(image: Image.Image, kind: str = "PNG", **options: Any) -> str:
+    """An address that holds the picture's own bytes."""
     file = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy()).save(file, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    image.save(file, format=kind, optimize=True, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def image_of(image: Tensor) -> Image.Image:
+    """A uint8 image ``[channels, H, W]`` as Pillow has it."""
+    return Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())
 
 
 def picture(image: Tensor, alt: str) -> str:
     """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, 64 pixels high."""
-    file, seen = io.BytesIO(), Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())
+    seen = image_of(image)
     # What is small is drawn pixel by pixel; of a photograph as much as a dense screen shows.
     small = max(seen.size) <= SIDE
     if not small:
         seen.thumbnail((4 * SIDE, 2 * SIDE))
-    seen.save(file, **({"format": "PNG"} if small else {"format": "JPEG", "quality": 80}), optimize=True)
-    source = f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
+    source = address(seen) if small else address(seen, "JPEG", quality=80)
     drawn = f"height: {SIDE}px" + "; image-rendering: pixelated" * small
     return f'<img src="{source}" alt="{html.escape(alt)}" title="{html.escape(alt)}" style="{drawn}">'
 

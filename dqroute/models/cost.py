@@ -1,14 +1,9 @@
-"""What a network costs: parameters, and operations of a forward pass."""
+"""What a network costs: operations of a forward pass."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Numbers that training changes."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 @torch.no_grad()

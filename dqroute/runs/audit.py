@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from dqroute.core.outputs import mean_logits
-from dqroute.data.image_set import AnySplit, FeatureSplit, ImageSet
+from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.dqroute import DQRoute
-from dqroute.runs.evaluate import checked_data
 from dqroute.runs.judged import fused
-from dqroute.runs.run import Run, opened
+from dqroute.runs.own_data import checked_data
+from dqroute.runs.run import RunOrFolder, opened
 
 
-def suspect_labels(run: Run | str | os.PathLike[str], data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
+def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
     """Training pictures whose label the model doubts that never saw them, the most doubtful first.
 
     A picture is suspect if another class is at least as probable, out of fold, as that class is for its own pictures on
@@ -40,39 +42,30 @@ def suspect_labels(run: Run | str | os.PathLike[str], data: ImageSet | None = No
     log_p = kept.log_p if own else model.calibration(mean_logits(kept.outputs).to(model.mean.device)).cpu()
     labels = kept.labels
     p = log_p.exp()
-    index = torch.arange(len(labels))
-    of_label = p[index, labels]
-    counts = labels.bincount(minlength=len(names)).clamp_min(1)
-    bar = torch.zeros(len(names), dtype=p.dtype).index_add_(0, labels, of_label) / counts
+    of_label = p[torch.arange(len(labels)), labels]
     # Classes of which nobody judged a picture have no bar to reach.
-    bar[labels.bincount(minlength=len(names)) == 0] = torch.inf
+    counts = labels.bincount(minlength=len(names))
+    bar = torch.zeros(len(names), dtype=p.dtype).index_add_(0, labels, of_label) / counts
+    bar[counts == 0] = torch.inf
     over = p.masked_fill(p < bar, 0)
     best, says = over.max(dim=1)
     doubtful = ((best > 0) & (says != labels)).nonzero().flatten()
     order = doubtful[(best - of_label)[doubtful].argsort(descending=True)][:most]
-    rows = []
-    for i in order.tolist():
-        image = int(kept.images[i])
-        rows.append(
-            (
-                where(None if data is None else data.train, image),
-                names[labels[i]],
-                names[says[i]],
-                of_label[i].item(),
-                best[i].item(),
-            )
-        )
-    column = "image" if data is None or file_of(data.train, 0) is None else "file"
-    return pd.DataFrame(rows, columns=[column, "label", "says", "probability of label", "probability"])
+    split = None if data is None else data.train
+    return beside_labels(split, kept.images[order], labels[order], says[order], p[order], names)
 
 
-def file_of(split: AnySplit, image: int) -> str | None:
-    """The file of a picture, below the set's folder; None where it is not known."""
-    names = getattr(split.pictures if isinstance(split, FeatureSplit) else split, "names", None)
-    return None if names is None else names[image]
+def beside_labels(
+    split: AnySplit | None, images: Tensor, labels: Tensor, says: Tensor, p: Tensor, names: Sequence[str]
+) -> pd.DataFrame:
+    """Pictures of a split, by their numbers ``[N]``, their labels, what they are said to be and how probable both are.
 
-
-def where(split: AnySplit | None, image: int) -> str | int:
-    """What a picture is called by: its file, or its number."""
-    name = None if split is None else file_of(split, image)
-    return image if name is None else name
+    Labels and answers are int64 ``[N]``, p is ``[N, C]``. The first column is ``file``, or ``image`` where no files are
+    known.
+    """
+    places, files = images.tolist(), None if split is None else split.names
+    table: dict[str, list[Any]] = {"image": places} if files is None else {"file": [files[image] for image in places]}
+    table |= {of: [names[c] for c in column.tolist()] for of, column in (("label", labels), ("says", says))}
+    for of, column in (("probability of label", labels), ("probability", says)):
+        table[of] = p.gather(1, column[:, None]).squeeze(1).tolist()
+    return pd.DataFrame(table)

@@ -8,13 +8,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import choose
 from dqroute.core.intervals import independent, wilson
 from dqroute.data.image_set import AnySplit, ImageSet
-from dqroute.runs.audit import file_of, where
-from dqroute.runs.evaluate import at_work, checked_data
-from dqroute.runs.out_of_fold import out_of_fold
-from dqroute.runs.run import OUT_OF_FOLD, SPLITS, Run
+from dqroute.runs.audit import beside_labels
+from dqroute.runs.evaluate import predicted
+from dqroute.runs.judged import out_of_fold
+from dqroute.runs.own_data import at_work, checked_data
+from dqroute.runs.run import OUT_OF_FOLD, Run, RunOrFolder, opened
 
 
 class Said(NamedTuple):
@@ -27,11 +27,11 @@ class Said(NamedTuple):
     groups: Tensor | None
 
 
-def by_class(run: Run, data: ImageSet | None = None, split: str = "test", device: str = "auto") -> pd.DataFrame:
+def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test", device: str = "auto") -> pd.DataFrame:
     """How often pictures of each class are recognised, with 95 % intervals; the worst class first.
 
     Args:
-        run: a finished run; data: its image set, unless the run has it.
+        run: a finished run, or its folder; data: its image set, unless the run has it.
         split: ``"test"``, ``"val"``, or ``"out-of-fold"``: the training pictures, judged by those who never saw them.
             Those are more pictures of the frequent classes, and no test set is looked at.
 
@@ -45,6 +45,7 @@ def by_class(run: Run, data: ImageSet | None = None, split: str = "test", device
     Raises:
         ValueError: if the run has nothing out of fold, the data are not its own, or have no such split.
     """
+    run = opened(run)
     said = said_of(run, data, split, device)
     names, number = run.settings["class_names"], len(run.settings["class_names"])
     called = torch.zeros(number, number, dtype=torch.int64)
@@ -71,7 +72,7 @@ def by_class(run: Run, data: ImageSet | None = None, split: str = "test", device
 
 
 def confusions(
-    run: Run, data: ImageSet | None = None, split: str = "test", most: int = 50, device: str = "auto"
+    run: RunOrFolder, data: ImageSet | None = None, split: str = "test", most: int = 50, device: str = "auto"
 ) -> pd.DataFrame:
     """Pictures that are taken for another class, the classes that are confused most first, in them the surest answers.
 
@@ -79,30 +80,26 @@ def confusions(
     ``image``, its number, where no files are known), ``label``, ``says``, ``probability of label``, ``probability``,
     and ``so often``, the share of the label's pictures that are called so.
     """
+    run = opened(run)
     said = said_of(run, data, split, device)
-    names, rows = run.settings["class_names"], []
+    names = run.settings["class_names"]
     probability, label = said.p.max(dim=1)
-    of_label = said.p.gather(1, said.labels[:, None]).squeeze(1)
     pair, images = said.labels * len(names) + label, said.labels.bincount(minlength=len(names))
     share = pair.bincount(minlength=len(names) ** 2)[pair] / images[said.labels]
     wrong = (label != said.labels).nonzero().flatten().tolist()
-    for i in sorted(wrong, key=lambda i: (-share[i].item(), int(pair[i]), -probability[i].item()))[:most]:
-        told = names[said.labels[i]], names[label[i]], of_label[i].item(), probability[i].item(), share[i].item()
-        rows.append((where(said.split, int(said.images[i])), *told))
-    column = "image" if said.split is None or file_of(said.split, 0) is None else "file"
-    return pd.DataFrame(rows, columns=[column, "label", "says", "probability of label", "probability", "so often"])
+    order = sorted(wrong, key=lambda i: (-share[i].item(), int(pair[i]), -probability[i].item()))[:most]
+    first = torch.tensor(order, dtype=torch.int64)
+    found = beside_labels(said.split, said.images[first], said.labels[first], label[first], said.p[first], names)
+    return found.assign(**{"so often": share[first].tolist()})
 
 
 def said_of(run: Run, data: ImageSet | None, split: str, device: str) -> Said:
     """What a run says of the images of a split, or out of fold, for balanced classes."""
-    choose("split", split, SPLITS)
     data = checked_data(run, data, split)
     if split == OUT_OF_FOLD:
-        prediction, labels, _ = out_of_fold(run, data)
+        prediction, labels = out_of_fold(run, data)
         places = run.judged["images"]
         together = None if data is None or data.together is None else data.together[places]
         return Said(prediction.probabilities, labels, places, None if data is None else data.train, together)
     model, images, _ = at_work(run, data, split, device)
-    with model.unadapted():
-        p = model.predict(images).probabilities
-    return Said(p, images.labels, torch.arange(len(images)), images, None)
+    return Said(predicted(model, images).probabilities, images.labels, torch.arange(len(images)), images, None)

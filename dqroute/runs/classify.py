@@ -24,13 +24,13 @@ from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
 from dqroute.runs.decisions import cuts_for_sets
 from dqroute.runs.outsiders import strangeness
-from dqroute.runs.run import Run, opened
+from dqroute.runs.run import Run, RunOrFolder, opened
 
 Picture = str | os.PathLike[str]
 
 
 def classify(
-    run: Run | str | os.PathLike[str],
+    run: RunOrFolder,
     files: Iterable[Picture] | Picture,
     *,
     answer_at: float | Mapping[str, float] = 0.0,
@@ -83,7 +83,7 @@ def classify(
     own_by = None if outsiders is None else strangeness(run, outsiders)
     if adapt:
         model.adapt(None)
-    files = pictures_of(files) if isinstance(files, (str, os.PathLike)) else checked_files(files)
+    files = pictures_of(files)
     problems: list[str] = []
     said, own = [torch.empty(0, len(names))], [torch.empty(0)]
     for outputs, wrong in looked_at(run, files, batch_size):
@@ -152,11 +152,11 @@ def as_seen(model: Method, images: Tensor | Picture | Sequence[Picture]) -> Tens
     return images if isinstance(images, Tensor) else read_images(images, *square_of(model), model.fit)
 
 
-def pictures_of(place: Picture) -> list[Picture]:
-    """All pictures in a folder, however deep, sorted; anything else alone. ValueError for a folder without pictures."""
-    folder = Path(place).expanduser()
-    if not folder.is_dir():
-        return [place]
+def pictures_of(files: Iterable[Picture] | Picture) -> list[Picture]:
+    """All pictures in a folder, however deep, sorted; files as they are. ValueError for a folder without pictures."""
+    folder = Path(files).expanduser() if isinstance(files, (str, os.PathLike)) else None
+    if folder is None or not folder.is_dir():
+        return checked_files(files)
     left = Counter[str]()
     found = [folder / name.removeprefix("./") for name in sorted(pictures(folder, ".", left))]
     warn_of_unread(folder.name, left, level=4)

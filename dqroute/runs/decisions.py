@@ -14,11 +14,11 @@ from dqroute.core.decisions import precision_cuts, set_cuts
 from dqroute.core.judging import balanced_weights
 from dqroute.data.files.reading import listed
 from dqroute.runs.judged import fused
-from dqroute.runs.run import Run
+from dqroute.runs.run import Run, RunOrFolder, opened
 
 
 def thresholds(
-    run: Run,
+    run: RunOrFolder,
     *,
     precision: float | None = None,
     answered: float | None = None,
@@ -31,7 +31,7 @@ def thresholds(
     threshold of 1: it is not answered.
 
     Args:
-        run: a finished run on features, judged out of fold.
+        run: a finished run on features, or its folder, judged out of fold.
         precision: how often answers shall be right, class by class, 0 to 1.
         answered: or which share of the pictures shall be answered, 0 to 1: one and the same threshold for all
             classes. Probabilities being for balanced classes, that is as good a rule for the classes' mean error
@@ -41,6 +41,7 @@ def thresholds(
     Raises:
         ValueError: for neither or both of the two, and if the run has no predictions out of fold.
     """
+    run = opened(run)
     choose("prevalence", prevalence, ("balanced", "training"))
     if (precision is None) == (answered is None):
         raise ValueError("say how often answers shall be right, precision=0.9, or how many to give, answered=0.8")

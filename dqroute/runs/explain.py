@@ -17,10 +17,9 @@ from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.markup import box, percent, table
 from dqroute.methods.base import Method, in_batches
 from dqroute.models.heads import Heads
-from dqroute.runs.audit import where
 from dqroute.runs.classify import Picture, as_seen
-from dqroute.runs.evaluate import checked_data
-from dqroute.runs.run import Run, opened
+from dqroute.runs.own_data import checked_data
+from dqroute.runs.run import RunOrFolder, opened
 
 
 class Opinion(NamedTuple):
@@ -58,7 +57,7 @@ class Neighbours(NamedTuple):
     similarity: Tensor  # [N, k], -1 to 1
 
 
-def explain(run: Run | Picture, image: Tensor | Picture, top: int = 3) -> Explanation:
+def explain(run: RunOrFolder, image: Tensor | Picture, top: int = 3) -> Explanation:
     """Take a finished run's prediction for one image apart, and rank the ``top`` most probable classes.
 
     The run may be given by its folder. The image is a picture file, or uint8 ``[channels, H, W]``; ValueError if it is
@@ -81,9 +80,7 @@ def explain(run: Run | Picture, image: Tensor | Picture, top: int = 3) -> Explan
     return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
 
 
-def nearest(
-    run: Run | Picture, images: Tensor | Picture | Sequence[Picture], among: AnySplit, k: int = 5
-) -> Neighbours:
+def nearest(run: RunOrFolder, images: Tensor | Picture | Sequence[Picture], among: AnySplit, k: int = 5) -> Neighbours:
     """The ``k`` images of a split, most often the training split, that the network sees as most alike.
 
     ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads: behind a pretrained encoder
@@ -105,7 +102,7 @@ def nearest(
 
 
 def alike(
-    run: Run | Picture, pictures: Picture | Sequence[Picture], data: ImageSet | None = None, k: int = 5
+    run: RunOrFolder, pictures: Picture | Sequence[Picture], data: ImageSet | None = None, k: int = 5
 ) -> pd.DataFrame:
     """The training pictures that are most like some picture files, as a table.
 
@@ -122,12 +119,12 @@ def alike(
     run = opened(run)
     if (data := checked_data(run, data, "test")) is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too: alike(run, pictures, data)")
-    files = [pictures] if isinstance(pictures, (str, os.PathLike)) else checked_files(pictures)
+    files = checked_files(pictures)
     rows = []
     for file, *found in zip(files, *nearest(run, files, data.train, k), strict=True):
         for index, similarity in zip(*(column.tolist() for column in found), strict=True):
             name = data.class_names[int(data.train.labels[index])]
-            rows.append((os.fspath(file), where(data.train, index), name, similarity))
+            rows.append((os.fspath(file), data.train.names[index] if data.train.names else index, name, similarity))
     return pd.DataFrame(rows, columns=["file", "like", "class", "similarity"])
 
 

@@ -22,7 +22,7 @@ from dqroute.methods.base import Method
 from dqroute.models.encoders import pooled
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.folding import for_prediction
-from dqroute.runs.run import Run, opened
+from dqroute.runs.run import RunOrFolder, opened
 
 WANTED = ("onnx", "onnxscript", "onnxruntime")
 SAME = 1e-4  # how far an exported probability may lie from the model's own
@@ -55,7 +55,7 @@ class Whole(nn.Module):
 
 
 @torch.no_grad()
-def export(run: Run | str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
+def export(run: RunOrFolder, path: str | os.PathLike[str]) -> Path:
     """Write the model of a finished run into one file that gives probabilities of pixels, without this package.
 
     ``"model.onnx"`` is for onnxruntime and its kind, ``"model.pt2"`` for ``torch.export.load``. Each takes ``pixels``,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from dqroute.core.outputs import ExpertOutputs
+from dqroute.core.judging import Judged
+from dqroute.core.outputs import UNKNOWN, ExpertOutputs
+from dqroute.data.image_set import FeatureSplit, ImageSet
+from dqroute.methods.prediction import Prediction
+from dqroute.models.heads import Heads
 from dqroute.runs.run import Run
 
 
@@ -34,3 +39,23 @@ def fused(run: Run) -> Fused:
     with run.model.unadapted():
         log_p = run.model.fuse(outputs).log_probability.cpu()
     return Fused(ExpertOutputs(outputs.logits.cpu()), log_p, kept["labels"], kept["images"])
+
+
+@torch.no_grad()
+def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
+    """What a run says of its training images out of fold, and their labels; ValueError if training left nothing.
+
+    Unlike :func:`fused` it looks at no image twice: what is fitted on predictions, calibration and fusion, is fitted
+    anew for each fold, on those for the other folds. The images are wanted by detectors alone that read features.
+    """
+    logits, labels, fold = (run.judged[name] for name in ("logits", "labels", "fold"))
+    model, read = deepcopy(run.model).cpu(), UNKNOWN
+    if data is not None and isinstance(data.train, FeatureSplit) and isinstance(model.network, Heads):
+        read = model.network.read(data.train.features[run.judged["images"]])
+    parts, order = [], fold.argsort(stable=True)
+    with model.unadapted():
+        for own in [fold == index for index in fold.unique()]:
+            model.settle(Judged(logits[:, ~own], labels[~own]))
+            parts.append(model.answers(ExpertOutputs(logits[:, own], read[:, own] if read.ndim > 1 else read)))
+    columns = (torch.cat(column)[order.argsort()] for column in zip(*parts, strict=True))
+    return Prediction(*columns), labels

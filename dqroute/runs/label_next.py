@@ -11,16 +11,20 @@ import torch
 from torch.nn import functional as F
 
 from dqroute.core.checks import checked_whole
+from dqroute.data.alike import ALIKE
 from dqroute.data.files.reading import listed
 from dqroute.models.device import resolve_device
 from dqroute.runs.classify import Picture, looked_at, pictures_of
-from dqroute.runs.run import Run
-
-ALIKE = 0.9  # cosine of features from which on one picture tells what another would
+from dqroute.runs.run import RunOrFolder, opened
 
 
 def label_next(
-    run: Run, files: Iterable[Picture] | Picture, number: int = 20, *, batch_size: int = 256, device: str = "auto"
+    run: RunOrFolder,
+    files: Iterable[Picture] | Picture,
+    number: int = 20,
+    *,
+    batch_size: int = 256,
+    device: str = "auto",
 ) -> pd.DataFrame:
     """The pictures whose label would help most, the best first: ``label_next(run, "UNLABELLED")``.
 
@@ -29,15 +33,16 @@ def label_next(
     for as much as it is of its class. Of pictures that are nearly the same, as the frames of a burst are, one is taken.
 
     Args:
-        run: a finished run that :func:`dqroute.classify` takes; files: pictures as it takes them.
+        run: a finished run that :func:`dqroute.classify` takes, or its folder; files: pictures as it takes them.
         number: how many at most; batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
         A table with a row a picture. Its columns are ``file``; ``class`` and ``class 2``, between which the model
         hesitates, their ``probability`` and ``probability 2``; ``why``, in words.
     """
+    run = opened(run)
     checked_whole("number", number, 1)
-    files = pictures_of(files) if isinstance(files, (str, os.PathLike)) else list(files)
+    files = pictures_of(files)
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     p, directions = [torch.empty(0, len(names))], [torch.empty(0, model.network.features).half()]
     bad: list[str] = []

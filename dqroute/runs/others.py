@@ -29,7 +29,7 @@ def other_pictures(run: Run, data: ImageSet, split: str) -> AnySplit:
     """
     known = {name: label for label, name in enumerate(run.settings["class_names"])}
     choose("split", split, (*data.splits, EVERY))
-    parts = [seen_by(run, part, data.encoding) for name, part in data.splits.items() if split in (name, EVERY)]
+    parts = [as_run_sees(run, part, data.encoding) for name, part in data.splits.items() if split in (name, EVERY)]
     there = torch.cat([part.labels for part in parts]).unique().tolist()
     if unknown := [data.class_names[label] for label in there if data.class_names[label] not in known]:
         raise ValueError(
@@ -49,7 +49,7 @@ def other_pictures(run: Run, data: ImageSet, split: str) -> AnySplit:
     return images
 
 
-def seen_by(run: Run, split: AnySplit, encoding: Encoding | None) -> AnySplit:
+def as_run_sees(run: Run, split: AnySplit, encoding: Encoding | None) -> AnySplit:
     """A split as a run takes it: the pictures themselves where they are at hand, files at the run's size and fit."""
     if isinstance(split, FeatureSplit):
         if split.pictures is None:

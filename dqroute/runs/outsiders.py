@@ -9,7 +9,7 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.core.outsiders import Typical, distances_out_of_fold, energy, share_as_strange
-from dqroute.data.disk import read_tensors, write_tensors
+from dqroute.data.disk import write_tensors
 from dqroute.runs.judged import fused
 from dqroute.runs.run import TYPICAL, Run
 
@@ -44,7 +44,7 @@ def strangeness(run: Run, kind: str) -> Callable[[ExpertOutputs], Tensor]:
     if not path.is_file():
         remedy = "train it with this version, on features with folds of 2 or more, in another runs_dir"
         raise ValueError(f"{run!r} does not say what its training pictures look like; {remedy}")
-    kept, _ = read_tensors(path)
+    kept = run.own_tensors(path)
     typical = Typical(kept["means"], kept["root"])
     return lambda outputs: share_as_strange(
         typical.distance(outputs.features[0].cpu()), kept["distance"], kept["labels"]

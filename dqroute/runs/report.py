@@ -117,10 +117,7 @@ class Report:
         names = ["overall", "many", "medium", "few"] + ["worst"] * (self.worst is not None)
         shares = {name: getattr(self, name) for name in ["balanced"] * unbalanced + names}
         called = {"worst": "worst fifth of the classes", "balanced": "mean of the classes"}
-        said = ", ".join(
-            f"{called.get(name, name)} {'–' if share is None else f'{100 * share:.1f} %'}"
-            for name, share in shares.items()
-        )
+        said = ", ".join(f"{called.get(name, name)} {percent(share)}" for name, share in shares.items())
         set_is = f" (unbalanced: its largest class has {self.imbalance:.0f} times its smallest)" if unbalanced else ""
         lines = [f"{self.split}, {self.images} images{set_is}: {said}", f"groups: {self.groups}"]
         if self.memorised is not None:

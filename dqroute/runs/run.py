@@ -325,7 +325,10 @@ def understood(place: Path) -> Iterator[None]:
         raise ValueError(f"{place} describes no run of this version ({missing}); restore it") from error
 
 
-def opened(run: Run | str | os.PathLike[str]) -> Run:
+RunOrFolder = Run | str | os.PathLike[str]
+
+
+def opened(run: RunOrFolder) -> Run:
     """The run; of a folder, given by its path, the one that lies there, with errors as :class:`Run`."""
     return run if isinstance(run, Run) else Run(run)
 

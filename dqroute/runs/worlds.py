@@ -13,8 +13,8 @@ from dqroute.core.worlds import agreeing_weights, reweighed, shares_in
 from dqroute.data.draw import generator
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.ensembles import SADE
-from dqroute.runs.evaluate import at_work, checked_data
-from dqroute.runs.run import WORLDS, Run
+from dqroute.runs.own_data import at_work, checked_data
+from dqroute.runs.run import WORLDS, RunOrFolder, opened
 
 FACTORS = (50, 25, 10, 5, 2)
 # Share of an image's features that the second of two views lacks: of 0.1 to 0.7 best on held-out photographs.
@@ -22,7 +22,7 @@ BLURRED = 0.7
 
 
 def worlds_of(
-    run: Run,
+    run: RunOrFolder,
     data: ImageSet | None = None,
     *,
     split: str = "test",
@@ -39,6 +39,7 @@ def worlds_of(
     adapt: the experts weighed so that they agree on two views of each image, which are the picture and its mirror
     image, or its features and those with a share of them left out.
     """
+    run = opened(run)
     data, file = checked_data(run, data, split), WORLDS.format(split=split)
     if (known := run.read(file)) is not None and {1, *factors} == {row["imbalance"] for row in known}:
         return pd.DataFrame(known)

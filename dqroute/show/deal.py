@@ -9,11 +9,10 @@ from torch import Tensor
 
 from dqroute.core.checks import checked_whole
 from dqroute.core.difficulty import DifficultyTracker
-from dqroute.data.disk import read_tensors
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.data.sets.glyphs import hardness_and_chance
 from dqroute.runs.evaluate import evaluate
-from dqroute.runs.run import JUDGED, Run
+from dqroute.runs.run import Run
 from dqroute.show.classes import by_class
 from dqroute.show.live import Live, embed
 
@@ -22,10 +21,10 @@ LEARNED, HONEST = "judged on training images", "judged out of fold"
 
 def judged_difficulty(run: Run, data: ImageSet) -> dict[str, Tensor]:
     """Difficulty of each class, ``[C]``, by a run's predictions for images that it has learned, and out of fold."""
-    kept, _ = read_tensors(run.folder / JUDGED)
+    kept = run.judged
     sayings = {
         LEARNED: (run.model.predict(data.train).probabilities.log(), data.train.labels),
-        HONEST: (kept["logits"].float().mean(dim=0).log_softmax(dim=1), kept["labels"].long()),
+        HONEST: (kept["logits"].mean(dim=0).log_softmax(dim=1), kept["labels"]),
     }
     found = {}
     for name, (log_p, labels) in sayings.items():

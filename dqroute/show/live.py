@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from dqroute.data.markup import script_data
 from dqroute.show.style import EXPERT_COLOURS, GROUP_COLOURS
 from dqroute.show.widgets import svg
 
@@ -63,8 +63,7 @@ def embed(name: str, data: Mapping[str, Any], still: Figure | str, alt: str) -> 
     figures = sorted({file.stem.partition("_")[0] for file in FOLDER.glob("*.js")} - {"base", "softmax"})
     if name not in figures:
         raise ValueError(f"unknown moving figure {name!r}; there are {', '.join(figures)}")
-    # Inside a script element, "</" and "<!--" could end it early, or too late.
-    told = json.dumps(data, default=packed, ensure_ascii=False).replace("<", "\\u003c")
+    told = script_data(data, packed)
     picture = svg(still, alt) if isinstance(still, Figure) else still
     key = f"moving-{name}-{hashlib.sha256((told + picture + alt).encode()).hexdigest()[:10]}"
     shared = ["base", "softmax"] if (FOLDER / f"{name}_worker.js").is_file() else ["base"]

@@ -12,7 +12,7 @@ from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.core.rings import RingFusion
 from dqroute.data.draw import generator
 from dqroute.data.image_set import ImageSet
-from dqroute.data.markup import png
+from dqroute.data.markup import address, image_of
 from dqroute.methods.base import in_batches
 from dqroute.methods.dqroute import DQRoute
 from dqroute.runs.run import Run
@@ -88,7 +88,7 @@ def be_the_router(run: Run, data: ImageSet, held: int = 100, seed: int = 0) -> L
     shares = {name: round(100 * hit[divided].double().mean().item(), 1) for name, hit in right.items()}
     pictures = [
         {
-            "image": png(image),
+            "image": address(image_of(image)),
             "truth": truth[i].item(),
             "says": told.says[:, i].tolist(),
             "sure": [round(100 * p) for p in told.sure[:, i].tolist()],

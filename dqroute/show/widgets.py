@@ -11,7 +11,6 @@ import hashlib
 import html
 import io
 import itertools
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dqroute.data.markup import picture
+from dqroute.data.markup import picture, script_data
 
 PAGE = Path(__file__).with_name("moving.html").read_text(encoding="utf-8")
 
@@ -125,8 +124,7 @@ class Moving:
     def static(self) -> str:
         """The same as a piece of a page that needs no kernel, network or other file."""
         told = {"names": [control.shown for control in self.controls], "frames": self.frames, "points": self.points}
-        # Inside a script element, "</" and "<!--" could end it early, or too late.
-        data = json.dumps(told, ensure_ascii=False).replace("<", "\\u003c")
+        data = script_data(told)
         name = "moving-" + hashlib.sha256((self.ground + data).encode()).hexdigest()[:10]
         controls = "".join(control.static(f"{name}-{k}") for k, control in enumerate(self.controls, start=1))
         drawing, sentence = self.frame_at([control.place for control in self.controls])

@@ -22,7 +22,7 @@ from dqroute.models.encoders import BUNDLED, SHARPER, is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.runs.locking import LOCK
 from dqroute.runs.pictures import changed_files, keep_keys
-from dqroute.runs.run import SETTINGS, Run, build, default_runs_dir, folder_of
+from dqroute.runs.run import SETTINGS, Run, RunOrFolder, build, default_runs_dir, folder_of
 from dqroute.training import going_on
 from dqroute.training.distribution import joined
 from dqroute.training.going_on import go_on, inherited, parent_of, seen_alike
@@ -50,7 +50,7 @@ def fit(
     checkpoint_minutes: float = 10,
     progress: bool = True,
     check: bool = True,
-    start_from: Run | str | os.PathLike[str] | None = None,
+    start_from: RunOrFolder | None = None,
     **changes: Any,
 ) -> Run:
     """Train a method, or find the run if it was trained before, or go on where it was interrupted.

@@ -19,18 +19,18 @@ from dqroute.methods.base import Method
 from dqroute.models.encoders import loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.heads import Heads
-from dqroute.runs.evaluate import seen_by
-from dqroute.runs.run import Run
+from dqroute.runs.own_data import as_features
+from dqroute.runs.run import Run, RunOrFolder, opened
 from dqroute.training.settings import Settings
 
 NETWORK = ("backbone", "shared_depth", "branch_width", "cosine_scale", "tune")  # settings that a network is built by
 
 
-def parent_of(start_from: Run | str | os.PathLike[str], method: str, class_names: tuple[str, ...]) -> Run:
+def parent_of(start_from: RunOrFolder, method: str, class_names: tuple[str, ...]) -> Run:
     """The run to go on from; ValueError if it is unfinished, of another method, or knows none of the classes."""
     if not isinstance(start_from, (Run, str, os.PathLike)):
         raise ValueError(f"start_from is a run or its folder; got {start_from!r:.80}")
-    run = start_from if isinstance(start_from, Run) else Run(os.fspath(start_from))
+    run = opened(start_from)
     if not run.finished:
         raise ValueError(f"{run!r} cannot be gone on from: finish it first, by dq.fit as it was begun")
     if run.method != method:
@@ -67,7 +67,7 @@ def seen_alike(run: Run, data: ImageSet, device: str, progress: bool) -> ImageSe
             raise ValueError(
                 f"the weights of {told['backbone']} here are not those that {run.folder} was trained behind"
             )
-        return seen_by(run, data, device, progress)
+        return as_features(run, data, device, progress)
     if not (data.encoding.axes.shape == run.model.axes.shape and data.encoding.axes.equal(run.model.axes.cpu())):
         raise ValueError(
             f"{data.name} was loaded as features by axes of its own, and {run.folder} has others; load the pictures "

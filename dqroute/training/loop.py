@@ -25,10 +25,10 @@ from dqroute.models.cost import operations
 from dqroute.models.device import compiled, keep_freed_memory, precision_context, worth_compiling
 from dqroute.models.heads import Heads
 from dqroute.runs.card import write_card
-from dqroute.runs.evaluate import score
 from dqroute.runs.outsiders import keep_typical
 from dqroute.runs.provenance import now, provenance
 from dqroute.runs.run import EPOCHS, JUDGED, PROVENANCE, Run
+from dqroute.runs.score import score
 from dqroute.training.checkpoint import Part, read_checkpoint, write_checkpoint
 from dqroute.training.distribution import Processes, average_gradients, over_all_processes, whole, whole_outputs
 from dqroute.training.interruption import told_to_end

@@ -31,7 +31,8 @@ from dqroute.data.disk import read_tensors
 from dqroute.methods.base import METHODS
 from dqroute.models.encoders import is_encoder
 from dqroute.models.pretrained import identity_of
-from dqroute.runs.evaluate import differences, evaluate
+from dqroute.runs.evaluate import evaluate
+from dqroute.runs.own_data import differences
 from dqroute.runs.published import open_run
 from dqroute.runs.run import SPLITS, Run
 from dqroute.training.fit import OWN, fit

@@ -1,4 +1,4 @@
-"""Scores worked by hand on small predictions, and an evaluation that refuses other images."""
+"""An evaluation that refuses other images, is done once, and leaves its curves."""
 
 import json
 import shutil
@@ -9,214 +9,14 @@ from math import isnan
 import pytest
 import torch
 import torch.distributed as dist
-from hypothesis import given
-from hypothesis import strategies as st
 
 import dqroute as dq
 from dqroute.core.long_tail import ShotGroups
-from dqroute.core.routing import fuse
 from dqroute.data import disk
-from dqroute.methods.prediction import Prediction
-from dqroute.runs.evaluate import calibration_error, detector_quality, measures, score, trade_off_of
-from dqroute.runs.report import Report
+from dqroute.runs.evaluate import trade_off_of
 
 # By import_module, because the package's attribute of that name is the function.
 module = import_module("dqroute.runs.evaluate")
-GROUPS = ShotGroups((0, 1), (2,), (3,), "thirds")
-ALL = torch.ones(1, 4, dtype=torch.bool)
-
-
-def prediction_of(probabilities, experts=1, **changes):
-    """A prediction with these class probabilities; the experts weigh the same."""
-    best = probabilities.max(dim=1)
-    n = len(probabilities)
-    given_ = {
-        "label": best.indices,
-        "probability": best.values,
-        "expert_weights": torch.full((n, experts), 1 / experts),
-        "confidence": torch.ones(n, experts),
-        "probabilities": probabilities,
-        "expert_labels": best.indices[:, None].expand(n, experts),
-        "mean_label": best.indices,
-        "calibrated_label": best.indices,
-        "ran": torch.ones(n, experts, dtype=torch.bool),
-    }
-    return Prediction(**(given_ | changes))
-
-
-def sure_of(labels, classes=4):
-    return torch.nn.functional.one_hot(torch.tensor(labels), classes).float()
-
-
-def test_score_by_hand():
-    """Labels 0000 1 22 3; said 0001 0 22 0.
-
-    Per class ¾, 0, 1, 0: balanced 7/16. Overall 5 of 8. Many (classes 0, 1): 3 of 5. Medium 1, few 0.
-    """
-    labels, said = [0, 0, 0, 0, 1, 2, 2, 3], [0, 0, 0, 1, 0, 2, 2, 0]
-    report = score(
-        prediction_of(sure_of(said)), torch.tensor(labels), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test"
-    )
-    assert report.images == 8 and report.split == "test"
-    assert report.per_class == [0.75, 0, 1, 0]
-    assert report.balanced == pytest.approx(7 / 16)
-    assert report.overall == pytest.approx(5 / 8)
-    assert (report.many, report.medium, report.few) == pytest.approx((3 / 5, 1, 0))
-    assert report.per_expert == pytest.approx([5 / 8])
-    assert "2 many / 1 medium / 1 few" in report.groups
-    # Sure of everything: the calibration error is the share of wrong images.
-    by_hand = {"overall": 3 / 8, "many": 2 / 5, "medium": 0, "few": 1}
-    assert report.calibration == pytest.approx(by_hand)
-    assert report.detectors == []
-
-
-def test_the_plain_mean_is_scored_beside_the_fused_prediction():
-    prediction = prediction_of(sure_of([0, 2, 3]), mean_label=torch.tensor([0, 1, 3]))
-    report = score(prediction, torch.tensor([0, 2, 3]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test")
-    assert report.overall == 1
-    groups = {name: report.plain_mean[name] for name in ("overall", "many", "medium", "few")}
-    assert groups == pytest.approx({"overall": 2 / 3, "many": 1, "medium": 0, "few": 1})
-
-
-def test_a_group_or_class_without_images_is_none_not_zero():
-    report = score(
-        prediction_of(sure_of([0, 2])), torch.tensor([0, 2]), GROUPS, torch.ones(1, 4, dtype=torch.bool), "test"
-    )
-    assert report.few is None and report.calibration["few"] is None and report.expert_weights["few"] is None
-    assert report.per_class == [1, None, 1, None] and report.balanced == 1
-    empty = score(
-        prediction_of(sure_of([0, 2])),
-        torch.tensor([0, 2]),
-        ShotGroups((0, 1, 2, 3), (), (), "shots"),
-        torch.ones(1, 4, dtype=torch.bool),
-        "test",
-    )
-    assert (empty.many, empty.medium, empty.few) == (1, None, None)
-    assert "–" in str(empty)
-
-
-def test_experts_by_hand():
-    """Two images of class 0 (many) and one of class 3 (few); the experts' weights are averaged by group."""
-    labels = [0, 0, 3]
-    weights = torch.tensor([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]])
-    alone = torch.tensor([[0, 3], [0, 0], [0, 3]])
-    prediction = prediction_of(sure_of(labels), 2, expert_weights=weights, expert_labels=alone)
-    members = torch.tensor([[True] * 4, [False, False, False, True]])
-    report = score(prediction, torch.tensor(labels), GROUPS, members, "test")
-    assert report.per_expert == pytest.approx([2 / 3, 2 / 3])
-    assert report.expert_weights["many"] == pytest.approx([0.7, 0.3])
-    assert report.expert_weights["few"] == pytest.approx([0.1, 0.9])
-    assert report.expert_weights["medium"] is None
-
-
-def test_calibration_by_hand():
-    """15 bins. Confidence 0.95 three times, two right: gap 0.95 - 2/3. Confidence 0.55 once, right: gap 0.45.
-
-    Error: ¾ · 0.28333 + ¼ · 0.45 = 0.325.
-    """
-    probabilities = torch.tensor([[0.95, 0.05]] * 3 + [[0.55, 0.45]])
-    error = calibration_error(probabilities, torch.tensor([0, 0, 1, 0]))
-    assert error == pytest.approx(0.75 * (0.95 - 2 / 3) + 0.25 * 0.45, abs=1e-6)
-
-
-def test_calibration_lets_errors_within_a_bin_cancel_and_not_across_bins():
-    """Within a bin, 0.9 confident and 9 of 10 right: 0. In two bins, each half right: the mean of the gaps."""
-    nine = torch.tensor([[0.9, 0.1]] * 10)
-    assert calibration_error(nine, torch.tensor([0] * 9 + [1])) == pytest.approx(0, abs=1e-6)
-    two = torch.tensor([[0.9, 0.1]] * 2 + [[0.7, 0.3]] * 2)
-    assert calibration_error(two, torch.tensor([0, 1, 0, 1])) == pytest.approx((0.4 + 0.2) / 2, abs=1e-6)
-
-
-def test_calibration_of_nothing_is_none():
-    assert calibration_error(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)) is None
-
-
-@pytest.mark.parametrize("rule", ["probabilities", "restricted"])
-def test_sure_and_right_is_well_calibrated_whatever_the_fusion(rule):
-    """200 images of class 3, three experts all but certain of it: the error is 0."""
-    z = torch.zeros(3, 200, 4)
-    z[:, :, 3] = 60.0
-    log_odds = 3 * torch.randn(3, 200, generator=torch.Generator().manual_seed(0))
-    log_odds[0] = torch.inf
-    members = torch.tensor([[True] * 4, [False, False, True, True], [False, False, False, True]])
-    probabilities = fuse(rule, z, log_odds, members).log_probability.exp()
-    assert calibration_error(probabilities, torch.full((200,), 3)) == pytest.approx(0, abs=1e-5)
-
-
-def test_detectors_by_hand():
-    """Own images score 0.9, 0.8, 0.4, outsiders 0.7, 0.3, 0.2, 0.1.
-
-    Of 12 pairs the own image is ahead in 4 + 4 + 3 = 11. To let in 95 % of 3 own ones, all three: the bar is 0.4,
-    and one outsider of four is let in.
-    """
-    confidence = torch.tensor([0.9, 0.8, 0.4, 0.7, 0.3, 0.2, 0.1])
-    labels = torch.tensor([1, 1, 1, 0, 0, 0, 0])
-    members = torch.tensor([[True, True], [False, True]])
-    (quality,) = detector_quality(torch.stack([torch.ones(7), confidence], dim=1), members, labels)
-    assert quality == pytest.approx({"expert": 2, "classes": 1, "auroc": 11 / 12, "fpr95": 0.25})
-
-
-def test_a_perfect_and_a_reversed_detector():
-    labels, members = torch.tensor([0, 0, 1, 1]), torch.tensor([[False, True]])
-    good = detector_quality(torch.tensor([[0.1], [0.2], [0.8], [0.9]]), members, labels)[0]
-    bad = detector_quality(torch.tensor([[0.9], [0.8], [0.2], [0.1]]), members, labels)[0]
-    assert (good["auroc"], good["fpr95"]) == (1, 0) and (bad["auroc"], bad["fpr95"]) == (0, 1)
-
-
-def test_a_detector_without_outsiders_or_without_own_images_is_left_out():
-    members = torch.tensor([[True, True], [False, True]])
-    assert detector_quality(torch.rand(3, 2), members, torch.tensor([0, 0, 0])) == []
-    assert detector_quality(torch.rand(3, 2), members, torch.tensor([1, 1, 1])) == []
-
-
-def fpr95_by_counting(scores, own):
-    """Over all bars that let in at least 95 % of the own images: the smallest share of outsiders let in."""
-    shares = []
-    for bar in scores.unique():
-        let_in = scores >= bar
-        if let_in[own].double().mean() >= 0.95:
-            shares.append(let_in[~own].double().mean().item())
-    return min(shares)
-
-
-@given(st.integers(0, 10_000), st.integers(5, 40))
-def test_fpr95_is_what_counting_gives(seed, n):
-    generator = torch.Generator().manual_seed(seed)
-    scores, labels = torch.rand(n, generator=generator), torch.arange(n) % 2
-    (quality,) = detector_quality(scores[:, None], torch.tensor([[False, True]]), labels)
-    assert quality["fpr95"] == pytest.approx(fpr95_by_counting(scores, labels == 1))
-
-
-def test_fpr95_with_ties_by_hand():
-    """Twenty scores, an own image and an outsider at each: to let in 19 of 20 own ones, 19 of 20 outsiders."""
-    scores, labels = torch.arange(20).repeat(2) / 20, torch.tensor([0] * 20 + [1] * 20)
-    (quality,) = detector_quality(scores[:, None], torch.tensor([[False, True]]), labels)
-    assert quality["fpr95"] == pytest.approx(0.95)
-
-
-def report_with(per_class):
-    none = {"many": None, "medium": None, "few": None}
-    return Report("test", 4, 0.5, 0.5, 0.5, None, None, "groups", per_class, none, [0.5], none, none, [])
-
-
-def test_a_report_survives_json(trained):
-    for run in trained:
-        report = run.report()
-        assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
-
-
-def test_a_report_of_another_version_says_which_fields_differ():
-    value = report_with([1.0]).to_json()
-    del value["per_expert"]
-    with pytest.raises(ValueError, match=r"\['new', 'per_expert'\]"):
-        Report.from_json(value | {"new": 1})
-
-
-def test_a_report_prints_its_numbers_and_the_rule_of_its_groups(trained):
-    report = trained[0].report()
-    text = str(report)
-    assert f"{100 * report.overall:.1f}" in text and f"few {100 * report.few:.1f}" in text
-    assert "thirds of the classes" in text and "200 images" in text
 
 
 def test_an_evaluation_is_the_models_prediction_scored(trained, tiny):
@@ -313,7 +113,7 @@ def test_at_no_shift_the_curves_are_the_report(run):
 def test_curves_are_computed_once_and_read_without_the_data(run, monkeypatch):
     found = trade_off_of(run, split="val")
     monkeypatch.setattr(module, "trade_off", None)
-    again = trade_off_of(dq.Run(run.folder), split="val")
+    again = trade_off_of(run.folder, split="val")
     assert again == {name: [pytest.approx(point, abs=1e-6) for point in points] for name, points in found.items()}
 
 
@@ -358,37 +158,3 @@ def test_of_processes_that_train_together_one_writes(run, tiny, monkeypatch):
     assert run.report("val") is None
     monkeypatch.setattr(dist, "get_rank", lambda: 0)
     assert dq.evaluate(run, tiny, split="val", device="cpu") == run.report("val") == other
-
-
-def test_measures_by_hand():
-    """Five classes of 4, 4, 4, 2 and 2 images: right 4, 2, 0, 2 and 1 times; who is wrong says class 0."""
-    labels = torch.arange(5).repeat_interleave(torch.tensor([4, 4, 4, 2, 2]))
-    said = torch.tensor([0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 3, 3, 4, 0])
-    found = measures(said, labels, ShotGroups((0, 1), (2,), (3, 4), "thirds"))
-    assert found["overall"] == pytest.approx(9 / 16)
-    assert found["balanced"] == pytest.approx((1 + 0.5 + 0 + 1 + 0.5) / 5)
-    assert found["worst"] == 0
-    # The class that is never right counts as half an image of its four.
-    assert found["harmonic"] == pytest.approx(5 / (1 + 2 + 8 + 1 + 2))
-    # F1 is twice the hits over images and answers: 8/15, 4/6, 0, 1, 2/3.
-    assert found["macro_f1"] == pytest.approx((8 / 15 + 4 / 6 + 0 + 1 + 2 / 3) / 5)
-
-
-def test_an_unbalanced_set_is_called_so_and_the_mean_of_the_classes_comes_first():
-    labels = torch.tensor([0] * 8 + [1] * 2 + [2, 3])
-    p = torch.nn.functional.one_hot(labels, 4).float()
-    p[8] = torch.tensor([1.0, 0, 0, 0])
-    report = score(prediction_of(p), labels, GROUPS, ALL, "test")
-    assert report.imbalance == 8
-    assert "unbalanced: its largest class has 8 times its smallest): mean of the classes 87.5 %, overall 91.7 %" in str(
-        report
-    )
-
-
-def test_a_report_from_before_the_newer_measures_is_read():
-    labels = torch.tensor([0, 1, 2, 3])
-    p = torch.nn.functional.one_hot(labels, 4).float()
-    value = score(prediction_of(p), labels, GROUPS, ALL, "test").to_json()
-    for name in ("worst", "harmonic", "macro_f1", "imbalance", "calibrated", "memorised"):
-        del value[name]
-    assert Report.from_json(value).worst is None and str(Report.from_json(value)).startswith("test, 4 images: overall")

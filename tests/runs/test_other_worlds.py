@@ -32,7 +32,7 @@ def test_a_row_a_world_and_prediction_and_it_is_kept(run):
     balanced = found.query("world == 'balanced' and prediction == 'routed'").iloc[0]
     assert balanced["as it is"] == pytest.approx(100 * dq.evaluate(run).overall, abs=0.01)
     assert balanced["told"] == pytest.approx(balanced["as it is"], abs=1e-6)
-    pd.testing.assert_frame_equal(worlds_of(dq.Run(run.folder), factors=(10,)), found)
+    pd.testing.assert_frame_equal(worlds_of(run.folder, factors=(10,)), found)
     # Other factors are another question.
     assert set(worlds_of(run, factors=(4,))["imbalance"]) == {1, 4}
 

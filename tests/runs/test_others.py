@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
+from training import save_digits
 
 import dqroute as dq
 
@@ -13,19 +13,10 @@ HISTOGRAMS = "gradient-histograms"
 QUIET = {"progress": False, "device": "cpu"}
 
 
-def save(split, digits, place):
-    """Scanned digits as files, by class."""
-    for i in range(len(split)):
-        if (name := str(int(split.labels[i]))) in digits:
-            file = place / f"digit {name}" / f"{i}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(split.images[i, 0].numpy()).save(file)
-
-
 @pytest.fixture
 def pictures(tiny, tmp_path):
     """A folder of digits 0 to 5, and a run on their features."""
-    save(tiny.train, "012345", tmp_path / "own")
+    save_digits(tiny.train, tmp_path / "own", "digit {}", classes=range(6))
     data = dq.load(f"folder:{tmp_path / 'own'}", size=8, stream=True)
     run = dq.fit("cross-entropy", data, backbone=HISTOGRAMS, runs_dir=tmp_path / "runs", epochs=8, **QUIET)
     return tmp_path, run
@@ -34,7 +25,7 @@ def pictures(tiny, tmp_path):
 def test_classes_are_matched_by_name_and_some_may_be_missing(tiny, pictures):
     place, run = pictures
     before = dq.evaluate(run)
-    save(tiny.test, "24", place / "new")
+    save_digits(tiny.test, place / "new", "digit {}", classes=(2, 4))
     for options in ({"stream": True}, {"stream": False}, {"stream": True, "backbone": HISTOGRAMS}):
         other = dq.load(f"folder:{place / 'new'}", size=8, **options)
         with pytest.raises(ValueError, match=r"on purpose: dq.evaluate\(run, data, other=True\)"):
@@ -54,7 +45,7 @@ def test_classes_are_matched_by_name_and_some_may_be_missing(tiny, pictures):
 
 def test_unknown_classes_are_named(tiny, pictures):
     place, run = pictures
-    save(tiny.test, "27", place / "new")
+    save_digits(tiny.test, place / "new", "digit {}", classes=(2, 7))
     other = dq.load(f"folder:{place / 'new'}", size=8, stream=True)
     with pytest.raises(ValueError, match="new has class 'digit 7', which .* was not trained on; it knows 'digit 0'"):
         dq.evaluate(run, other, other=True)
@@ -66,7 +57,7 @@ def test_unknown_classes_are_named(tiny, pictures):
 
 def test_pictures_that_were_trained_on_are_said(tiny, pictures):
     place, run = pictures
-    save(tiny.test, "24", place / "new")
+    save_digits(tiny.test, place / "new", "digit {}", classes=(2, 4))
     learned = run.data.train.pictures.file(0)
     shutil.copy(learned, place / "new" / "digit 2" / "again.png")
     other = dq.load(f"folder:{place / 'new'}", size=8, stream=True)

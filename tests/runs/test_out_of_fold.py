@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from training import make_tiny
+from training import make_tiny, save_digits
 
 import dqroute as dq
 from dqroute.data import features
 from dqroute.runs.audit import suspect_labels
 from dqroute.runs.evaluate import trade_off_of
-from dqroute.runs.out_of_fold import out_of_fold
+from dqroute.runs.judged import out_of_fold
 from dqroute.runs.published import publish
 from dqroute.runs.tables import accuracies
 from dqroute.runs.worlds import worlds_of
@@ -21,14 +21,7 @@ QUIET = {"progress": False, "device": "cpu"}
 @pytest.fixture
 def pictures(tmp_path):
     """Class folders of scanned digits."""
-    from PIL import Image
-
-    split = make_tiny().train
-    for index, (image, label) in enumerate(zip(split.images, split.labels.tolist(), strict=True)):
-        place = tmp_path / "pictures" / f"class {label}" / f"{index:03}.png"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0].numpy()).convert("RGB").resize((32, 32)).save(place)
-    return tmp_path / "pictures"
+    return save_digits(make_tiny().train, tmp_path / "pictures", side=32)
 
 
 def test_a_folder_that_holds_nothing_out_is_reported_out_of_fold(pictures, runs_dir, capsys, tmp_path):
@@ -81,11 +74,11 @@ def test_a_run_with_test_images_has_both(tiny, runs_dir):
 def test_what_is_fitted_on_predictions_never_saw_whom_it_is_asked_of(tiny, runs_dir):
     """Other labels for the images of one fold change nothing of what is said of them; of others it does."""
     run = dq.fit("dqroute", features(tiny, HISTOGRAMS, **QUIET), runs_dir=runs_dir, epochs=4, **QUIET)
-    before, labels, _ = out_of_fold(run, None)
+    before, labels = out_of_fold(run, None)
     first = run.judged["fold"] == 0
     run.judged["labels"] = labels.clone()
     run.judged["labels"][first] = labels[first].flip(0)
-    after, _, _ = out_of_fold(run, None)
+    after, _ = out_of_fold(run, None)
     assert torch.equal(before.probabilities[first], after.probabilities[first])
     assert not torch.allclose(before.probabilities[~first], after.probabilities[~first], atol=1e-3)
     # The run's own model is as it was.

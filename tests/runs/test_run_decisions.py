@@ -5,14 +5,15 @@ import shutil
 import pytest
 import torch
 from PIL import Image
+from training import save_digits
 
 import dqroute as dq
 from dqroute.core.judging import first_of_each
 from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.runs.by_class import by_class, confusions
 from dqroute.runs.decisions import thresholds
+from dqroute.runs.judged import out_of_fold
 from dqroute.runs.label_next import label_next
-from dqroute.runs.out_of_fold import out_of_fold
 from dqroute.runs.run import JUDGED, TYPICAL
 
 QUIET = {"progress": False, "device": "cpu"}
@@ -24,10 +25,7 @@ def place(tmp_path_factory):
     """Scanned digits as PNG files, a folder a class: some hundred to train on, 20 a class to test."""
     place, digits = tmp_path_factory.mktemp("digits"), dq.load("digits", imbalance=10, seed=0)
     for part, split in (("train", digits.train), ("test", digits.test.at(first_of_each(digits.test.labels, 20)))):
-        for i in range(len(split)):
-            file = place / part / f"digit {int(split.labels[i])}" / f"{i}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(split.images[i, 0].numpy()).resize((32, 32)).save(file)
+        save_digits(split, place / part, "digit {}", 32)
     return place
 
 
@@ -169,18 +167,25 @@ def test_the_report_class_by_class_is_that_of_the_run_with_intervals(run):
 
 def test_out_of_fold_the_training_pictures_are_judged_and_bursts_widen_the_interval(place, run, opened, tmp_path):
     own = by_class(opened, split="out-of-fold").set_index("class")
-    prediction, labels, _ = out_of_fold(opened, None)
+    prediction, labels = out_of_fold(opened, None)
     assert own["images"].sum() == len(labels)
     assert (own["accuracy"] * own["images"]).sum() == pytest.approx((prediction.label == labels).sum().item())
     assert list(confusions(opened, split="out-of-fold").columns)[0] == "image"
     assert confusions(run, split="out-of-fold")["file"].str.startswith("train/").all()
-    # Groups of about ten: what matches the first digit of a file's number.
-    data = dq.load(f"folder:{place}", backbone="gradient-histograms", group_by=r"(?:train|test)/.*/\d")
+    # Groups of about ten: what matches the first two of the three digits of a file's number.
+    data = dq.load(f"folder:{place}", backbone="gradient-histograms", group_by=r"(?:train|test)/.*/\d\d")
     grouped = dq.fit("logit-adjustment", data, runs_dir=tmp_path, epochs=3, **QUIET)
     wide, narrow = (by_class(one, split="out-of-fold").set_index("class") for one in (grouped, opened))
     assert (wide["high"] - wide["low"]).loc["digit 0"] > 1.2 * (narrow["high"] - narrow["low"]).loc["digit 0"]
     with pytest.raises(ValueError, match="unknown split 'train'"):
         by_class(run, split="train")
+
+
+def test_a_run_may_be_given_by_its_folder_for_decisions_too(opened, files):
+    for table_of in (by_class, confusions):
+        assert table_of(opened.folder, split="out-of-fold").equals(table_of(opened, split="out-of-fold"))
+    assert thresholds(str(opened.folder), answered=0.5) == thresholds(opened, answered=0.5)
+    assert label_next(opened.folder, files[:4], **ON_CPU).equals(label_next(opened, files[:4], **ON_CPU))
 
 
 def test_what_to_label_next_is_what_rare_classes_are_unsure_of_and_one_of_a_burst(opened, files, tmp_path):

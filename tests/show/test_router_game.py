@@ -7,9 +7,9 @@ import torch
 from bs4 import BeautifulSoup
 
 import dqroute as dq
+from dqroute.data.markup import address, image_of
 from dqroute.show import be_the_router
 from dqroute.show.router_game import FOOLED, HONEST, MEAN, ORACLE, heard, spoken
-from dqroute.show.widgets import png
 
 SETTINGS = {"seed": 0, "progress": False, "device": "cpu", "epochs": 3}
 
@@ -36,7 +36,7 @@ def test_routers_are_the_runs_own(run, data, told):
     seen = run.model.predict(data.test)
     by_image = {}
     for i, image in enumerate(data.test.images):
-        by_image[png(image)] = i
+        by_image[address(image_of(image))] = i
     assert told["routers"] == [MEAN, FOOLED, HONEST, ORACLE] and len(told["pictures"]) == 40
     for picture in told["pictures"]:
         i = by_image[picture["image"]]

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
-from training import QUICK, make_tiny
+from training import QUICK, make_tiny, save_digits
 
 import dqroute as dq
 from dqroute.data import features
@@ -19,20 +18,9 @@ QUIET = {"progress": False, "device": "cpu"}
 SOME = {"epochs": 4} | QUIET
 
 
-def digits_in(folder, classes):
-    """Class folders of scanned digits, ``class 0`` and so on; returns the folder."""
-    split = make_tiny().train
-    for index, (image, label) in enumerate(zip(split.images, split.labels.tolist(), strict=True)):
-        if label in classes:
-            place = folder / f"class {label}"
-            place.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image[0].numpy()).convert("RGB").resize((32, 32)).save(place / f"{index:03}.png")
-    return folder
-
-
 @pytest.fixture
 def pictures(tmp_path):
-    return digits_in(tmp_path / "pictures", range(8))
+    return save_digits(make_tiny().train, tmp_path / "pictures", side=32, classes=range(8))
 
 
 @pytest.fixture
@@ -63,7 +51,7 @@ def encoded(monkeypatch):
 
 
 def test_a_class_more_begins_with_what_is_known_and_is_learned(before, pictures, runs_dir, begun, encoded):
-    digits_in(pictures, [8])
+    save_digits(make_tiny().train, pictures, side=32, classes=[8])
     new = len(list((pictures / "class 8").iterdir()))
     # A class that comes first in the order: rows go by name.
     (pictures / "class 8").rename(pictures / "a new class")

@@ -36,8 +36,7 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bi
     ``[N, 3, size, size]``. ``fit`` is ``"crop"``, or ``"pad"`` or ``"stretch"``, which keep the whole picture.
     ValueError names the files that cannot be read.
     """
-    files = [files] if isinstance(files, (str, os.PathLike)) else checked_files(files)
-    paths = [Path(file).absolute() for file in files]
+    paths = [Path(file).absolute() for file in checked_files(files)]
     if not paths:
         raise ValueError("no files were given to read")
     base = Path(os.path.commonpath([path.parent for path in paths]))
@@ -46,8 +45,10 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bi
     )
 
 
-def checked_files(files: Iterable[PathLike]) -> list[PathLike]:
-    """The files; ValueError for what is none."""
+def checked_files(files: Iterable[PathLike] | PathLike) -> list[PathLike]:
+    """The files, or the one; ValueError for what is none."""
+    if isinstance(files, (str, os.PathLike)):
+        return [files]
     files = list(files) if isinstance(files, Iterable) else [files]
     if others := [file for file in files if not isinstance(file, (str, os.PathLike))]:
         raise ValueError(f"picture files are paths; got {shown(others[0])}; images take run.model.predict(images)")

@@ -1,0 +1,65 @@
+"""A run's own image set: at hand or asked for, refused if it is another, seen as features by the run's axes."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any
+
+from dqroute.core.checks import choose, shown
+from dqroute.core.long_tail import ShotGroups
+from dqroute.data.checking import check_files
+from dqroute.data.feature_set import features
+from dqroute.data.image_set import AnySplit, Encoding, ImageSet
+from dqroute.methods.base import Method
+from dqroute.models.device import resolve_device
+from dqroute.runs.run import OUT_OF_FOLD, SPLITS, Run
+
+
+def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None:
+    """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
+    choose("split", split, SPLITS)
+    if not isinstance(data, (ImageSet, NoneType)):
+        raise ValueError(f"a run is evaluated on an image set from dq.load; got {shown(data)}")
+    if (data := data or run.data) is not None:
+        if data.encoding is None and "features" in run.settings["data"] and not differences(data, run):
+            data = as_features(run, data)
+        parts = ("train",) if split == OUT_OF_FOLD else (split,)
+        if wrong := differences(data, run):
+            check_files(data, parts=parts)  # a damaged file has another size: that is what should be heard of
+            raise ValueError(
+                f"{data.name} as loaded is not the data of {run.folder}: {wrong}; if these are other "
+                "labelled pictures, or changed ones, on purpose: dq.evaluate(run, data, other=True)"
+            )
+        run.warn_of_other_images(data, parts)
+    return data
+
+
+def as_features(run: Run, data: ImageSet, device: str = "auto", progress: bool = True) -> ImageSet:
+    """Pictures as features by the axes of a run on features: worked out anew they are the same to rounding only."""
+    told, model = run.settings["data"]["features"], run.model
+    axes = (each.cpu() for each in (model.centre, model.scale, model.axes))
+    own = Encoding(told["backbone"], told["weights"], told["size"], "", *axes)
+    views = told.get("views", 1)
+    return features(data, told["backbone"], views=views, encoding=own, device=device, progress=progress)
+
+
+def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[Method, AnySplit, ShotGroups]:
+    """The model on its device, the images to evaluate it on, and the groups; ValueError if there are no images."""
+    if data is None:
+        raise ValueError(f"{run!r} was opened without its images; pass the image set too, as in dq.evaluate(run, data)")
+    if choose("split", split, ("test", "val")) not in data.splits:
+        what = {
+            "val": "a validation split",
+            "test": "test images, without which dq.evaluate alone reports, out of fold",
+        }
+        raise ValueError(f"{data.name} was loaded without {what[split]}; load it with {split}=0.2, say")
+    return run.model.to(resolve_device(device)), data.splits[split], data.groups
+
+
+def differences(data: ImageSet, run: Run) -> str:
+    """Which parts of the identity differ, for a message; of pictures those alone that features do not decide."""
+    wanted: dict[str, Any] = run.settings["data"]
+    if data.encoding is None:
+        wanted = {name: value for name, value in wanted.items() if name != "features"}
+    keys = sorted(k for k in wanted.keys() | data.identity.keys() if wanted.get(k) != data.identity.get(k))
+    return ", ".join(f"{k} is {data.identity.get(k)!r}, was {wanted.get(k)!r}" for k in keys)

@@ -1,0 +1,97 @@
+"""A prediction beside the labels: accuracy by shot group and class, calibration, and how well detectors tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.methods.prediction import Prediction
+from dqroute.runs.report import Report
+
+
+def score(
+    prediction: Prediction,
+    labels: Tensor,
+    groups: ShotGroups,
+    class_sets: Tensor,
+    name: str,
+    memorised: float | None = None,
+    counts: Tensor | None = None,
+) -> Report:
+    """Compare the prediction for a split with its labels ``[N]``; class_sets: bool ``[K, C]``; name: of the split.
+
+    With ``counts``, training images ``[C]``, the groups' description tells their ranges.
+    """
+    p = prediction.probabilities
+    group, images = groups.of_class()[labels], labels.bincount(minlength=p.shape[1])
+    hits = labels[prediction.label == labels].bincount(minlength=p.shape[1])
+    inside = {"overall": torch.ones_like(labels, dtype=torch.bool)}
+    inside |= {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
+    return Report(
+        split=name,
+        images=len(labels),
+        **measures(prediction.label, labels, groups),
+        groups=groups.description if counts is None else groups.described(counts),
+        per_class=[hit / n if n else None for hit, n in zip(hits.tolist(), images.tolist(), strict=True)],
+        plain_mean=measures(prediction.mean_label, labels, groups),
+        per_expert=mean(prediction.expert_labels == labels[:, None]),
+        calibration={shot: calibration_error(p[those], labels[those]) for shot, those in inside.items()},
+        expert_weights={shot: mean(prediction.expert_weights[inside[shot]]) for shot in GROUP_NAMES},
+        detectors=detector_quality(prediction.confidence, class_sets, labels),
+        imbalance=(images[images > 0].max() / images[images > 0].min()).item(),
+        calibrated=measures(prediction.calibrated_label, labels, groups),
+        memorised=memorised,
+    )
+
+
+def measures(predicted: Tensor, labels: Tensor, groups: ShotGroups) -> dict[str, Any]:
+    """All measures of accuracy that a :class:`~dqroute.runs.report.Report` has, of classes ``[N]`` said and true."""
+    number, right, group = groups.num_classes, predicted == labels, groups.of_class()[labels]
+    images, said = (of.bincount(minlength=number).double() for of in (labels, predicted))
+    hits, held = labels[right].bincount(minlength=number).double(), images > 0
+    accuracy = (hits / images)[held]
+    fifth = accuracy.sort().values[: max(1, len(accuracy) // 5)]
+    return {
+        "overall": mean(right),
+        "balanced": accuracy.mean().item(),
+        **{shot: mean(right[group == index]) for index, shot in enumerate(GROUP_NAMES)},
+        "worst": fifth.mean().item(),
+        "harmonic": 1 / (images[held] / hits[held].clamp_min(0.5)).mean().item(),
+        "macro_f1": (2 * hits / (images + said))[held].mean().item(),
+    }
+
+
+def mean(rows: Tensor) -> Any:
+    """The mean of rows, or the share of what is true, as plain numbers; None of nothing."""
+    return rows.float().mean(dim=0).tolist() if len(rows) else None
+
+
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float | None:
+    """Expected calibration error ``Σ_m (n_m / N) |accuracy_m - confidence_m|`` over equal bins (Guo et al., 2017).
+
+    Of probabilities ``[N, C]`` and labels ``[N]``; None of no images.
+    """
+    # Here, because it takes a second to import and most of a session never calibrates.
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    if not len(labels):
+        return None
+    return multiclass_calibration_error(probabilities, labels, probabilities.shape[1], bins, "l1").item()
+
+
+def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> list[dict[str, Any]]:
+    """AUROC and FPR95 of each detector that has its own images and outsiders; ``[N, K]``, bool ``[K, C]``, ``[N]``."""
+    # Here, for the same reason.
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    quality: list[dict[str, Any]] = []
+    for k, members in enumerate(class_sets):
+        own, scores = members[labels].numpy(), confidence[:, k].double().numpy()
+        if own.any() and not own.all():
+            let_in, kept, _ = roc_curve(own, scores, drop_intermediate=False)
+            rates = {"auroc": float(roc_auc_score(own, scores)), "fpr95": float(let_in[(kept >= 0.95).argmax()])}
+            quality.append({"expert": k + 1, "classes": int(members.sum())} | rates)
+    return quality
