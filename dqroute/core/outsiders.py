@@ -53,7 +53,8 @@ class Typical(NamedTuple):
         One covariance for all classes, because a handful of images gives none, and lengths left out: Mahalanobis
         distance as it suits a long tail (arXiv 2605.17799).
         """
-        turned, rows = self.means @ self.root, F.normalize(features.float(), dim=1).split(CHUNK)
+        width = len(self.root)  # of as many of the first features as it was made of
+        turned, rows = self.means @ self.root, F.normalize(features[:, :width].float(), dim=1).split(CHUNK)
         return torch.cat([torch.cdist(x @ self.root, turned).amin(dim=1).square() for x in rows])
 
 

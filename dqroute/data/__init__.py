@@ -58,6 +58,9 @@ DATA_SETS: dict[str, Callable[..., ImageSet]] = {
 }
 
 
+TABLES = (".csv", ".tsv", ".parquet")
+
+
 def load(
     name: str | os.PathLike[str],
     *,
@@ -95,6 +98,11 @@ def load(
     if (taken := taken_for(name)) is not None:
         print(f"{name} is taken for {taken!r}")
         name = taken
+    elif "/" in name.partition(":")[0] or os.path.splitext(name)[1].lower() in (*TABLES, ".zip", ".tar"):
+        raise FileNotFoundError(
+            f"{name} is no folder and no table that is there; give a folder of class folders, or a "
+            f"table ({', '.join(TABLES)}) of paths and labels"
+        )
     if ":" in name:
         whole, (name, path) = name, name.split(":", 1)
         if root is not None:
@@ -128,8 +136,7 @@ def taken_for(name: str) -> str | None:
     if name in DATA_SETS:
         return None
     path = os.path.expanduser(name)
-    kinds = {".csv": "table", ".tsv": "table", ".parquet": "table"}
-    kind = "folder" if os.path.isdir(path) else kinds.get(os.path.splitext(path)[1].lower())
+    kind = "folder" if os.path.isdir(path) else "table" if os.path.splitext(path)[1].lower() in TABLES else None
     known = name.partition(":")[0] in DATA_SETS
     return f"{kind}:{path}" if kind and not known and os.path.exists(path) else None
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqroute.core.checks import checked_range, checked_whole
+from dqroute.data.feature_set import features
 from dqroute.data.image_set import FeatureSplit, ImageSet
 
 ROWS = 1024  # pictures that are compared with as many others at a time
@@ -20,7 +21,8 @@ class NearCopies(NamedTuple):
     """What :func:`near_copies` found: print it for the size of the leak."""
 
     table: Any  # a DataFrame, a row a pair, the most alike first
-    leak: str  # how many test and validation pictures have a near copy among the training pictures
+    leak: str  # how many test and validation pictures have a near copy among the training pictures, in words
+    leaking: int  # how many
 
     def __str__(self) -> str:
         return self.leak
@@ -33,7 +35,7 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
     number of pairs: pictures are compared some thousand at a time, and the ``most`` similar pairs are kept.
 
     Args:
-        data: a set of features, as of ``dq.load(..., backbone="efficientnet-lite0")`` or ``dq.data.features(data)``.
+        data: a set of features; of another one the bundled backbone's are computed.
         least: similarity from which two pictures are near copies; most: how many pairs the table has at most.
 
     Returns:
@@ -42,7 +44,7 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
         known), ``part`` and ``class`` of the one picture, and ``other file``, ``other part`` and ``other class``.
 
     Raises:
-        ValueError: for a set without features, or a value out of range.
+        ValueError: for a value out of range.
     """
     import pandas as pd  # here, because it takes its time to import
 
@@ -50,7 +52,7 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
     checked_whole("most", most, 1)
     splits = {part: split for part, split in data.splits.items() if isinstance(split, FeatureSplit)}
     if len(splits) < len(data.splits):
-        raise ValueError(f"{data.name} has no features to compare; load it with backbone=, or use dq.data.features")
+        return near_copies(features(data), least, most)
     rows = F.normalize(torch.cat([split.features for split in splits.values()]), dim=1)
     learned = len(data.train)  # the training pictures come first
     leaking, found = torch.zeros(len(rows), dtype=torch.bool), (torch.empty(0), torch.empty(0, 2, dtype=torch.int64))
@@ -66,7 +68,7 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
     columns = ["similarity", what, "part", "class", f"other {what}", "other part", "other class"]
     both = zip(found[0].tolist(), found[1].tolist(), strict=True)
     table = pd.DataFrame([(round(s, 4), *names[i], *names[j]) for s, (i, j) in both], columns=columns)
-    return NearCopies(table, leak_of(splits, leaking[learned:], least))
+    return NearCopies(table, leak_of(splits, leaking[learned:], least), int(leaking[learned:].sum()))
 
 
 def pairs_of(rows: Tensor, least: float) -> Iterator[tuple[Tensor, Tensor]]:
@@ -89,7 +91,8 @@ def called(part: str, split: FeatureSplit, class_names: tuple[str, ...]) -> Iter
 
 def leak_of(splits: dict[str, FeatureSplit], leaking: Tensor, least: float) -> str:
     """How many pictures of the parts after the first have a near copy in it."""
-    others = list(splits)[1:]
+    if not (others := list(splits)[1:]):
+        return "all pictures are trained on, and none is left for a near copy to be a leak to"
     own = leaking.split([len(splits[part]) for part in others])
     told = " and ".join(f"{int(n.sum()):,} of {len(n):,} {part} pictures" for part, n in zip(others, own, strict=True))
     verdict = "what is measured on them is partly memory" if leaking.any() else "no leak that features show"

@@ -26,7 +26,7 @@ def card(run: Run) -> str:
     names, counts = asked["class_names"], problem["counts"]
     summary = METHODS[run.method].summary if run.method in METHODS else ""
     lines = [
-        f"# {run.method} on {plain(data['name'])}",
+        f"# {run.method} on {plain(run.folder.parent.name)}",
         f"A classifier of pictures into {len(names)} classes. {summary}",
         f"It was trained on {sum(counts):,} pictures, {min(counts):,} to {max(counts):,} a class, by dqroute "
         f"{told.get('dqroute')} with seed {run.seed}, in {run.seconds:.0f} s. {network_of(asked)}",

@@ -155,6 +155,8 @@ def as_seen(model: Method, images: Tensor | Picture | Sequence[Picture]) -> Tens
 def pictures_of(files: Iterable[Picture] | Picture) -> list[Picture]:
     """All pictures in a folder, however deep, sorted; files as they are. ValueError for a folder without pictures."""
     folder = Path(files).expanduser() if isinstance(files, (str, os.PathLike)) else None
+    if folder is not None and not folder.exists():
+        raise FileNotFoundError(f"there is no folder and no picture {folder}; give a folder, a picture, or several")
     if folder is None or not folder.is_dir():
         return checked_files(files)
     left = Counter[str]()

@@ -13,6 +13,8 @@ from dqroute.data.disk import write_tensors
 from dqroute.runs.judged import fused
 from dqroute.runs.run import TYPICAL, Run
 
+LEAST = 8  # axes that are looked along
+IMAGES_AN_AXIS = 16  # training images for each: of 549 pictures 34 axes, of 4,096 or more all 256
 OUTSIDERS = ("mahalanobis", "energy")
 
 
@@ -23,6 +25,8 @@ def keep_typical(run: Run, features: Tensor, labels: Tensor, fold: Tensor) -> No
         features: ``[N, D]``; labels: int64 ``[N]``; fold: int64 ``[N]``, that of each image, -1 for none.
     """
     known, number = fold >= 0, len(run.settings["class_names"])
+    # Axes are those of all training images: along many of them whatever was not among these looks near, strangers too.
+    features = features[:, : max(LEAST, len(features) // IMAGES_AN_AXIS)]
     typical = Typical.of(features, labels, number)._asdict()
     distance = distances_out_of_fold(features, labels, number, fold)
     kept = {"distance": distance[known], "labels": labels[known]}

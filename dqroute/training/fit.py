@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dqroute.core.checks import checked_range, checked_seed, choose, meant, plain, shown, tell_options
+from dqroute.data.alike import near_copies
 from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
 from dqroute.data.files.reading import listed
@@ -127,6 +129,10 @@ def fit(
                         seen = features(data, changes["backbone"], device=device, progress=progress, check=check)
                     else:
                         seen = seen_alike(parent, data, device, progress)
+                # Frames of a burst on both sides of a division are the commonest leak, and cost nothing to see.
+                own_few = seen.identity.get("name") in OWN and len(seen.train) <= FEW
+                if processes.main and parent is None and own_few and (copies := near_copies(seen)).leaking:
+                    print(f"{data.name}: {copies.leak}; if these are bursts, load with group_by=")
             if not tuned:
                 data, changes = seen, {n: v for n, v in changes.items() if n not in ("backbone", "tune")}
             elif parent is None and changes.get("heads_first") is not False:
@@ -315,7 +321,7 @@ def divide_changes(method: str, preset: str, changes: Mapping[str, Any]) -> tupl
     options = {name: value for name, value in changes.items() if name in own}
     unknown = sorted(changes.keys() - training.keys() - options.keys())
     if unknown:
-        hint = meant(unknown[0], [*own, *setting_names()])
+        hint = meant(unknown[0], [*own, *setting_names(), *list(inspect.signature(fit).parameters)])
         raise ValueError(
             f"unknown setting {', '.join(unknown)}{hint}; training takes {', '.join(setting_names())}; "
             f"{method} takes {', '.join(own) or 'no options'}"

@@ -81,8 +81,8 @@ def own_set(
         if len(sizes) > 1 or any(width != height for width, height in sizes):
             options |= {"size": SEEN, "stream": True}
             notes.append(
-                f"pictures are of {len(sizes):,} sizes or no squares: they stay in their files, seen as squares of "
-                f"{SEEN} pixels; size= makes it another, stream=False wants squares of one size"
+                f"pictures are of {len(sizes):,} sizes or no squares: they stay in their files, seen as squares "
+                "as large as the network wants; size= makes it another size, stream=False wants squares of one size"
             )
     lost = sum(1 - min(shape) / max(shape) for shape in shapes) / max(1, len(shapes))
     if options.get("fit") is None:
