@@ -158,7 +158,6 @@ def content_keys(split: Split | FileSplit) -> list[bytes]:
     if isinstance(split, Split):
         shape = f"{list(split.images.shape[1:])}".encode()
         return [key_of(shape + image.contiguous().numpy().tobytes()) for image in split.images]
-
     return [as_seen(key, split.fit) for key in split.keys]
 
 
