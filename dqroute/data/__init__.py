@@ -98,7 +98,7 @@ def load(
     if (taken := taken_for(name)) is not None:
         print(f"{name} is taken for {taken!r}")
         name = taken
-    elif "/" in name.partition(":")[0] or os.path.splitext(name)[1].lower() in (*TABLES, ".zip", ".tar"):
+    elif name.partition(":")[0] not in DATA_SETS and (os.sep in name or name.lower().endswith((*TABLES, ".zip"))):
         raise FileNotFoundError(
             f"{name} is no folder and no table that is there; give a folder of class folders, or a "
             f"table ({', '.join(TABLES)}) of paths and labels"

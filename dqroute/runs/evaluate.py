@@ -34,14 +34,14 @@ def evaluate(
     ``"out-of-fold"`` is of the training images, each as those heads have it that never saw it, and calibration and
     fusion fitted without it; a run without test images is evaluated so. On photographs (five seeds) the mean of the
     classes is then 1.0 point below that on test images, those who judge having trained on four fifths; the worst fifth,
-    of classes with five images, is 8 points below, much of it chance. Of a few hundred pictures it promises too much: 87 %
-    of 549, where 80 % of new ones were right, in part because the features' principal axes are those of all of them.
+    of classes with five images, is 8 points below, much of it chance. Of a few hundred pictures it promises too much:
+    87 % of 549, where 80 % of new ones were right, in part because the features' axes are those of all of them.
 
     Args:
         run: from :func:`dqroute.fit`, or its folder; device: where to compute.
         data: the image set; by default the one the run was trained on in this process.
         other: whether ``data`` are other labelled pictures, on purpose. Their classes are matched by name, some may be
-            missing, and all pictures of the set are taken unless a split is named. Such a report is not kept in the
+            missing; of a set without test images of its own ``"all"`` are taken. Such a report is not kept in the
             run's folder.
 
     Raises:
@@ -52,7 +52,8 @@ def evaluate(
     if other:
         if not isinstance(data, ImageSet):
             raise ValueError("other labelled pictures are a set from dq.load: dq.evaluate(run, data, other=True)")
-        split = split or EVERY
+        # What was merely held out of one pile is no test set of its own.
+        split = split or (EVERY if data.test is None or "test" in data.identity else "test")
         images = other_pictures(run, data, split)
         return report_of(run, predicted(run.model.to(resolve_device(device)), images), images.labels, split)
     data = checked_data(run, data, split := split or "test")

@@ -69,8 +69,6 @@ def test_brighter_frames_of_test_pictures_are_found_in_training(tiny):
     found = near_copies(features(data, "gradient-histograms", progress=False, device="cpu"), least=0.98)
     ours = found.table[(found.table["part"] == "train") & (found.table["image"] >= len(tiny.train))]
     assert set(range(10)) <= set(ours["other image"])
-    with pytest.raises(ValueError, match="has no features to compare"):
-        near_copies(tiny)
 
 
 def test_files_are_named(photo_tree):
