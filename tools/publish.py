@@ -24,6 +24,7 @@ from dqroute.runs.tables import sound, table
 from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
 from dqroute.sweep.worker import find, known_of
+from dqroute.training.settings import Settings
 
 
 @cache
@@ -55,6 +56,11 @@ def finished_runs(grid: Path, runs_dir: Path, without: Sequence[str] = ()) -> li
 def asked_and_right(runs: list[Run], split: str) -> str:
     """Method, options, settings and seeds of runs, as far as they differ, and accuracies in %, as CSV."""
     found = table(runs, split).drop(columns=["minutes", "device", "clean", "finished", "folder"])
+    told = [run.settings["training"] for run in runs]
+    for name in sorted({name for settings in told for name in settings}):
+        # What is as by default is not written down.
+        if not all(name in settings for settings in told):
+            found.insert(3, name, [settings.get(name, getattr(Settings(), name)) for settings in told])
     return found.to_csv(index=False, float_format="%.5g")
 
 
