@@ -49,6 +49,8 @@ def heard(run: Run, data: ImageSet) -> Heard:
     """
     model = run.model
     honest = model.criterion.rings if isinstance(model, DQRoute) else None
+    if data.test is None:
+        raise ValueError(f"the game is played with test pictures, and {data.name} has none")
     if honest is None or honest.experts != 3 or model.judge != "out-of-fold":
         raise ValueError(
             "three experts are heard, and judged out of fold: train with dq.fit('dqroute', data, gaussian=False), the "
