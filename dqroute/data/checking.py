@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from tqdm import tqdm
 
-from dqroute.data.files.reading import Failures, named
+from dqroute.data.files.reading import MEND, Failures, named
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import ImageSet
 
@@ -23,16 +23,19 @@ def check_files(
 
     ValueError names all that are damaged or gone. Their keys are kept, so that no file is read again for them.
     """
-    bad: Failures = []
     splits = [split for part, split in data.splits.items() if part in parts and isinstance(split, FileSplit)]
+    if bad := damaged(data.name, splits, known, progress):
+        raise ValueError(f"cannot read {named(bad, NAMED)}; {MEND} (check=False looks at none beforehand)")
+
+
+def damaged(
+    name: str, splits: Sequence[FileSplit], known: Callable[[bytes], bool] = lambda _: False, progress: bool = True
+) -> Failures:
+    """The files of splits that are damaged or gone, and why; those whose key is ``known`` are not decoded."""
+    bad: Failures = []
     # A bar only where it takes a while.
-    with tqdm(
-        *(None, f"{data.name}: checking files", sum(map(len, splits))), unit="img", delay=2, disable=not progress
-    ) as bar:
+    number = sum(map(len, splits))
+    with tqdm(*(None, f"{name}: checking files", number), unit="img", delay=2, disable=not progress) as bar:
         for split in splits:
             bad += split.look(lambda key: not known(key), bar.update)
-    if bad:
-        raise ValueError(
-            f"cannot read {named(bad, NAMED)}; mend such files, or move them out and load the set again (check=False "
-            "looks at none beforehand)"
-        )
+    return bad

@@ -26,7 +26,7 @@ def test_what_was_cut_off_is_found_whatever_the_kind(tmp_path, kind):
     data = load(tmp_path, size=24, stream=True)
     check_files(data)
     cut(tmp_path / "test" / "b" / f"1.{kind}", 0.9)
-    with pytest.raises(ValueError, match=rf"cannot read test/b/1.{kind} \(.*\); mend such files, or move them out"):
+    with pytest.raises(ValueError, match=rf"cannot read test/b/1.{kind} \(.*\); mend such files, or leave them out"):
         check_files(data)
 
 
@@ -36,7 +36,7 @@ def test_damaged_files_of_all_parts_are_named_before_training(photo_tree, tmp_pa
     data = load(f"folder:{photo_tree}", size=24, stream=True)
     with pytest.raises(ValueError) as error:
         fit(data, tmp_path, quick)
-    assert all(f"{name} (" in str(error.value) for name in whole) and "check=False" in str(error.value)
+    assert all(f"{name} (" in str(error.value) for name in whole) and "skip_damaged=True" in str(error.value)
     assert not list(tmp_path.rglob("epochs.jsonl")) and not list(tmp_path.rglob("provenance.json"))
     for name in whole.keys() - set(names[2:]):
         (photo_tree / name).write_bytes(whole[name])

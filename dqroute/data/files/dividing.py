@@ -12,26 +12,29 @@ import torch
 from torch import Tensor
 
 from dqroute.core.checks import checked_range
+from dqroute.data.checking import NAMED, damaged
 from dqroute.data.draw import Draw
 from dqroute.data.files.copies import leaks
 from dqroute.data.files.decoding import opened
 from dqroute.data.files.depth import is_deep
 from dqroute.data.files.holding_out import held_out
 from dqroute.data.files.listing import Listing, set_of_files
-from dqroute.data.files.reading import listed
+from dqroute.data.files.reading import listed, named
+from dqroute.data.files.split import FileSplit
 from dqroute.data.files.threads import each
 from dqroute.data.files.together import shared
 from dqroute.data.image_set import ImageSet
 
 SEEN = 160  # side in pixels of the squares that pictures of many sizes are seen as
 MUCH = 0.35  # share of its pictures that a set may lose at the edges before they are stretched instead
+Parts = dict[str, dict[str, list[str]]]  # the picture files of each part, by class
 TEST = 0.2  # share of each class that is held out for testing, where there are no test images
 
 
 def own_set(
     name: str,
     base: Path,
-    parts: Mapping[str, Mapping[str, list[str]]],
+    parts: Parts,
     together: Mapping[str, int] | None,
     test: float | None,
     draw: Draw,
@@ -42,7 +45,8 @@ def own_set(
     """The set of some pictures below ``base``; a warning names those that leak from one part into another.
 
     Args:
-        parts: of ``"train"`` and perhaps ``"val"`` and ``"test"``, the pictures of each class of ``train``.
+        parts: of ``"train"`` and perhaps ``"val"`` and ``"test"``, the pictures of each class of ``train``; classes
+            without any are left out.
         together: the number of each picture's group; None where each stands alone.
         test: share of each class that is held out where there is no test part, ``TEST`` if None, nothing at 0.
         draw: with groups its ``val`` is a share of each class, held out by whole groups.
@@ -50,7 +54,12 @@ def own_set(
     """
     if test is not None and "test" in parts:
         raise ValueError(f"{name} has test images of its own; leave test={test} out, or take those away")
-    class_names, listings = tuple(parts["train"]), dict[str, Listing]()
+    there = {of for images in parts.values() for of, files in images.items() if files}
+    class_names, listings = tuple(of for of in parts["train"] if of in there), dict[str, Listing]()
+    if empty := [of for of in dict.fromkeys(of for images in parts.values() for of in images) if of not in there]:
+        notes.append(f"class {listed(empty)} has no picture that can be read, and is left out")
+        if len(class_names) < 2:
+            raise ValueError(f"{name}: {'; '.join(notes)}; add pictures, there must be two classes at least")
     for part, images in parts.items():
         members = [images.get(of, []) for of in class_names]
         labels = torch.arange(len(members)).repeat_interleave(torch.tensor([len(files) for files in members]))
@@ -95,6 +104,16 @@ def own_set(
     for said in leaks(base, listings, class_names):
         warnings.warn(said, stacklevel=4)
     return set_of_files(name, base, listings, class_names, draw, identity, together=groups, notes=notes, **options)
+
+
+def without_damaged(name: str, base: Path, parts: Parts, notes: list[str]) -> Parts:
+    """The pictures of a set, by part and class, less those that cannot be read, which ``notes`` is told."""
+    every = [file for images in parts.values() for files in images.values() for file in files]
+    bad = dict(damaged(name, [FileSplit(base, every, torch.zeros(len(every)), 1)]))
+    if bad:
+        more = ", …" if len(bad) > NAMED else ""
+        notes.append(f"{len(bad):,} damaged files are left out: {named([*bad.items()][:NAMED], NAMED)}{more}")
+    return {part: {of: [f for f in files if f not in bad] for of, files in parts[part].items()} for part in parts}
 
 
 def seen_of(base: Path, names: list[str]) -> list[tuple[tuple[int, int], bool]]:

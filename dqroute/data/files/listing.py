@@ -13,7 +13,7 @@ from torch import Tensor
 from dqroute.core.checks import checked_whole, choose
 from dqroute.data.draw import Draw
 from dqroute.data.files.decoding import FITS, opened
-from dqroute.data.files.reading import decode, listed, named
+from dqroute.data.files.reading import MEND, decode, listed, named
 from dqroute.data.files.split import FileSplit, entries
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 
@@ -88,9 +88,10 @@ def set_of_files(
     # All parts at once, so that damaged files of all of them are named together.
     files = {part: split for part, split in data.splits.items() if isinstance(split, FileSplit)}
     names = [name for split in files.values() for name in split.names]
-    images = decode(names, side, base, exact=size is None, fit=fit).split([len(split) for split in files.values()])
+    images = decode(names, side, base, exact=size is None, fit=fit, remedy=MEND)
+    pieces = images.split([len(split) for split in files.values()])
     held: dict[str, Any] = {
-        part: Split(own, split.labels, split.names) for own, (part, split) in zip(images, files.items(), strict=True)
+        part: Split(own, split.labels, split.names) for own, (part, split) in zip(pieces, files.items(), strict=True)
     }
     return replace(data, augmentation=Augmentation(padding=max(1, side // 8), flip=flip), **held)
 
@@ -122,4 +123,4 @@ def common_side(names: Sequence[str], base: Path) -> int:
                 "have (centred crop, then resized)"
             )
         return width
-    raise ValueError(f"cannot read {named(failures)}; repair or remove such files")
+    raise ValueError(f"cannot read {named(failures)}; {MEND}")

@@ -24,6 +24,7 @@ from dqroute.data.files.decoding import FITS, HEIF, HEIF_ENDINGS, OtherSizeError
 AHEAD = 3  # batches that are decoded beside the one in use
 TOGETHER = 8  # pictures a thread decodes at a time
 CHUNK = 256  # pictures of a set that are decoded at a time
+MEND = "mend such files, or leave them out: of a folder or a table dq.load(..., skip_damaged=True) does, and names them"
 Failures = list[tuple[str, Exception]]
 PathLike = str | os.PathLike[str]
 
@@ -56,7 +57,14 @@ def checked_files(files: Iterable[PathLike] | PathLike) -> list[PathLike]:
 
 
 def decode(
-    names: Sequence[str], side: int, base: Path, *, exact: bool = False, kind: str = "bicubic", fit: str = "crop"
+    names: Sequence[str],
+    side: int,
+    base: Path,
+    *,
+    exact: bool = False,
+    kind: str = "bicubic",
+    fit: str = "crop",
+    remedy: str = "repair or remove such files",
 ) -> Tensor:
     """Images below ``base`` as squares: uint8 ``[N, 3, side, side]``.
 
@@ -71,7 +79,7 @@ def decode(
         for place, batch in zip(images.split(CHUNK), batches, strict=True):
             place.copy_(batch)
     if unreadable := [failure for failure in failures if not isinstance(failure[1], OtherSizeError)]:
-        raise ValueError(f"cannot read {named(unreadable)}; repair or remove such files")
+        raise ValueError(f"cannot read {named(unreadable)}; {remedy}")
     if failures:
         raise ValueError(
             f"images differ in size: {named(failures)}, others {side}x{side}; pass size=, the side in pixels that "

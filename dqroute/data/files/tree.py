@@ -40,7 +40,7 @@ def read_tree(base: Path) -> Tree:
     pictures of kinds that cannot be read here.
 
     Raises:
-        ValueError: if there is no class folder, a class has no picture, or a link leads nowhere.
+        ValueError: if there is no class folder, or a link leads nowhere.
     """
     folders = [entry.name for entry in visible(base, "") if entry.is_dir()]
     named = {PARTS[name.lower()]: name for name in folders if name.lower() in PARTS}

@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 from dqroute.data.draw import Draw
-from dqroute.data.files.dividing import own_set
+from dqroute.data.files.dividing import own_set, without_damaged
 from dqroute.data.files.listing import check_classes
-from dqroute.data.files.reading import listed
 from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import read_tree
 from dqroute.data.image_set import ImageSet
@@ -29,6 +28,7 @@ def folder(
     test: float | None = None,
     group_by: str | float | None = None,
     fit: str | None = None,
+    skip_damaged: bool = False,
 ) -> ImageSet:
     """A tree of images on disk, as it is or thinned to a profile; only the images drawn are decoded.
 
@@ -40,7 +40,8 @@ def folder(
     capitals); or class folders alone, of which a share is held out for testing. Classes are in sorted order, and their
     pictures may lie deeper. Pictures of more than 8 bits are brought to 8 by their own range
     (:func:`dqroute.data.files.depth.to_8_bits`). Pictures that stand in two parts or two classes are named in a
-    warning, by content; what was left out, and what was held out, in the set's ``notes``.
+    warning, by content; what was left out, such as classes without a picture, and what was held out, in the set's
+    ``notes``.
 
     Args:
         imbalance, seed, groups, val, n_max, order: see :class:`dqroute.data.draw.Draw`.
@@ -58,6 +59,8 @@ def folder(
             differ in size and none is given.
             Streamed images that differ in size are resized even without ``size``, and files that cannot be read are
             found when training begins, all together, before its first epoch.
+        skip_damaged: whether to look through all files now, and leave out and name those that cannot be read: the set
+            is then the one that it would be without them.
         flip: whether training may swap left and right; False for writing, and whatever else has a hand.
 
     FileNotFoundError if a part of the tree is missing; ValueError if classes or images do not fit together, an image
@@ -71,14 +74,14 @@ def folder(
     parts, notes = read_tree(base)
     # The folder's own name, not its path: it stands in captions and in the name of the run folders.
     name = base.resolve().name
-    for part in [part for part in ("train", "test") if part in parts]:
-        if empty := [of for of, files in parts[part].items() if not files]:
-            raise ValueError(f"class {listed(empty)} has no image in {part}; add images or remove the class")
     if "test" not in parts and "val" in parts:
         parts["test"] = parts.pop("val")
         notes.append("the val folder is what is tested on: there is no test folder")
     if "test" in parts:
-        check_classes(parts, {part: part for part in parts}, "class")
+        held = {part: [of for of, files in images.items() if files] for part, images in parts.items()}
+        check_classes(held, {part: part for part in parts}, "class")
+    if skip_damaged:
+        parts = without_damaged(name, base, parts, notes)
     together, identity = None, {"name": "folder", "version": 1}
     if group_by is not None:
         names = [file for images in parts.values() for files in images.values() for file in files]

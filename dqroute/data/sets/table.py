@@ -11,7 +11,7 @@ from typing import Any
 
 from dqroute.core.checks import choose, one_line
 from dqroute.data.draw import Draw
-from dqroute.data.files.dividing import own_set
+from dqroute.data.files.dividing import own_set, without_damaged
 from dqroute.data.files.reading import listed
 from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import PARTS
@@ -43,6 +43,7 @@ def table(
     test: float | None = None,
     group_by: str | float | None = None,
     fit: str | None = None,
+    skip_damaged: bool = False,
 ) -> ImageSet:
     """Pictures by a CSV, TSV or Parquet file: a row each, with its path and its label, perhaps its split and its group.
 
@@ -55,8 +56,8 @@ def table(
         root: the table; images: the folder that paths start from, unless it is the table's own.
         columns: which column is the path, the label, the split, the group, where they are called otherwise:
             ``{"path": "Datei", "label": "Art"}``.
-        size, stream, flip, test, group_by, fit: see :func:`dqroute.data.sets.folder.folder`; a column of groups takes
-            the place of ``group_by``.
+        size, stream, flip, test, group_by, fit, skip_damaged: see :func:`dqroute.data.sets.folder.folder`; a column of
+            groups takes the place of ``group_by``.
 
     Raises:
         FileNotFoundError: if there is no such table, or a picture is missing.
@@ -76,6 +77,8 @@ def table(
         notes.append(f"{twice:,} rows say again what others said, and are left out")
     split = told_once(file, names, rows["split"], "split") if "split" in rows else dict.fromkeys(labels, "train")
     parts = by_part(file, labels, split)
+    if skip_damaged:
+        parts = without_damaged(file.stem, base, parts, notes)
     together, identity = None, {"name": "table", "version": 1}
     if "group" in rows:
         if group_by is not None:

@@ -194,7 +194,7 @@ def test_damaged_files_are_named(tree):
     truncated = tree / "train" / "ant" / "0.png"
     Image.fromarray(noise).save(truncated)
     truncated.write_bytes(truncated.read_bytes()[:1500])
-    with pytest.raises(ValueError, match=r"cannot read train/ant/0.png \(.+\); repair or remove such files"):
+    with pytest.raises(ValueError, match=r"cannot read train/ant/0.png \(.+\); mend such files, or leave them out"):
         load(f"folder:{tree}")
     (tree / "train" / "bee" / "1.png").write_bytes(b"no image at all")
     with pytest.raises(
@@ -209,7 +209,7 @@ def test_damaged_files_are_named(tree):
     for file in tree.glob("train/*/*.png"):
         file.write_bytes(b"")
     with pytest.raises(
-        ValueError, match="cannot read 14 images, among them train/ant/0.png .*; repair or remove such files"
+        ValueError, match="cannot read 14 images, among them train/ant/0.png .*; mend such files, or leave"
     ):
         load(f"folder:{tree}")
 
@@ -246,7 +246,7 @@ def test_classes_that_do_not_match(tree):
     with pytest.raises(ValueError, match="train has class 'dog' that test has not"):
         load(f"folder:{tree}")
     (tree / "test" / "dog").mkdir()
-    with pytest.raises(ValueError, match="class 'dog' has no image in test; add images"):
+    with pytest.raises(ValueError, match="train has class 'dog' that test has not; add test images"):
         load(f"folder:{tree}")
 
 

@@ -184,3 +184,54 @@ def test_long_pictures_are_kept_whole_and_classified_as_they_were_learned(tmp_pa
     assert "fit" not in cropped.identity and cropped.identity != data.identity
     with pytest.raises(ValueError, match="unknown fit 'cut'"):
         load(tmp_path / "edge", fit="cut")
+
+
+def test_classes_without_a_picture_are_left_out_and_named(classes, tmp_path, capsys):
+    whole = load(classes, size=8).identity
+    (classes / "later").mkdir()
+    (classes / "notes").mkdir()
+    (classes / "notes" / "todo.txt").write_text("no picture")
+    (classes / "up").symlink_to("..", target_is_directory=True)
+    data = load(classes, size=8)
+    assert data.class_names == ("ant", "bee é", "cat", "dog") and data.identity == whole
+    assert "class 'later', 'notes', 'up' has no picture that can be read, and is left out" in capsys.readouterr().out
+    for part, name in (("train", "ant"), ("train", "bee é"), ("test", "ant"), ("test", "bee é")):
+        save(tmp_path / "split" / part / name / "1.png", hash((part, name)) % 1000)
+    (tmp_path / "split" / "test" / "cat").mkdir()
+    assert load(tmp_path / "split", size=8).class_names == ("ant", "bee é")
+    assert "class 'cat' has no picture" in capsys.readouterr().out
+    for name in ("ant", "bee é", "cat"):
+        shutil.rmtree(classes / name)
+        (classes / name).mkdir()
+    with pytest.raises(ValueError, match=r"class 'ant', .* has no picture .* there must be two classes at least"):
+        load(classes, size=8)
+
+
+@pytest.mark.parametrize("options", [{"size": 8}, {"stream": True, "size": 8}, {"group_by": r"IMG \d"}], ids=str)
+def test_damaged_files_are_left_out_if_asked_and_the_set_is_the_one_without_them(classes, options, capsys):
+    bad = [classes / "ant" / "IMG 3.png", classes / "bee é" / "IMG 0.png", classes / "dog" / "IMG 0.png"]
+    had = load(classes, **options).identity
+    for file in bad:
+        file.write_bytes(file.read_bytes()[:60])
+    capsys.readouterr()
+    data = load(classes, skip_damaged=True, **options)
+    said = capsys.readouterr().out
+    assert "3 damaged files are left out: ant/IMG 3.png (" in said and "dog/IMG 0.png (" in said
+    assert "class 'dog' has no picture that can be read, and is left out" in said
+    assert data.class_names == ("ant", "bee é", "cat") and len(data.train) + len(data.test) == 15
+    for file in bad:
+        file.unlink()
+    assert had != data.identity == load(classes, **options).identity
+    for file in classes.glob("*/*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match="15 damaged files are left out: ant/IMG 0.png .*two classes at least"):
+        load(classes, skip_damaged=True)
+
+
+def test_of_many_damaged_files_fifty_are_named(tmp_path, capsys):
+    for i in range(60):
+        save(tmp_path / "many" / ("ant", "bee")[i % 2] / f"{i}.png", i)
+        (tmp_path / "many" / ("ant", "bee")[i % 2] / f"cut {i}.png").write_bytes(b"")
+    load(tmp_path / "many", size=8, skip_damaged=True)
+    said = capsys.readouterr().out
+    assert "60 damaged files are left out: " in said and said.count("cut ") == 50 and "), …" in said

@@ -124,3 +124,12 @@ def test_no_table(tmp_path):
         load(f"table:{tmp_path / 'gone.csv'}")
     with pytest.raises(ValueError, match="needs a file"):
         load("table:")
+
+
+def test_rows_of_damaged_and_missing_pictures_are_left_out_if_asked(pictures, capsys):
+    file = write(pictures, [*rows(), ("pictures/gone.png", "oak", "cam9"), ("pictures/lost.png", "elm", "cam9")])
+    (pictures / "pictures" / "3.png").write_bytes(b"")
+    data = load(file, size=8, skip_damaged=True)
+    said = capsys.readouterr().out
+    assert "3 damaged files are left out: " in said and "gone.png (No such file" in said and "class 'elm'" in said
+    assert data.class_names == ("ash é", "oak") and len(data.train) + len(data.test) == 9
