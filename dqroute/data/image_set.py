@@ -242,10 +242,17 @@ class ImageSet:
             wrong = f"no training image for class {listed(empty)}"
             raise ValueError(f"{self.name}: {wrong}; add images or remove the class")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}: {self._told()}>"
+
+    def _told(self) -> str:
+        """How many classes, and images of each part."""
+        held = ", ".join(f"{len(split):,} for {part}" for part, split in self.splits.items())
+        return f"{number_of(self.num_classes)}; {held}"
+
     def _repr_html_(self) -> str:
         """For notebooks: how many of what, some pictures of each shot group, and the notes."""
-        held = ", ".join(f"{len(split):,} for {part}" for part, split in self.splits.items())
-        counts, parts = self.counts, [line(f"{number_of(self.num_classes)}; {held}")]
+        counts, parts = self.counts, [line(self._told())]
         for name in GROUP_NAMES:
             members = list(self.groups[name])
             if not members:

@@ -28,6 +28,7 @@ def test_numbers_of_a_set():
     assert data.num_classes == 3 and data.shape == (3, 4, 5)
     assert list(data.splits) == ["train", "test"]
     assert list(image_set(val=split()).splits) == ["train", "test", "val"]
+    assert repr(data) == str(data) == "<ImageSet 'insects': 3 classes; 6 for train, 3 for test>"
 
 
 @pytest.mark.parametrize(
