@@ -15,6 +15,7 @@ from torch import Tensor
 from dqroute.core.checks import checked_whole
 
 GROUP_NAMES = ("many", "medium", "few")
+LEVEL = 2  # where the largest class has at most so many times the images of the smallest, there is no tail to speak of
 MIXED = 20  # a group whose largest class has more than so many times its smallest says little of either
 
 
@@ -90,10 +91,16 @@ class ShotGroups:
         return {name: (int(n[[*self[name]]].min()), int(n[[*self[name]]].max())) for name in GROUP_NAMES if self[name]}
 
     def described(self, counts: Sequence[int] | Tensor) -> str:
-        """:attr:`description`, and how many training images the classes of each group have: ``counts`` ``[C]``."""
+        """:attr:`description`, and how many training images the classes of each group have: ``counts`` ``[C]``.
+
+        And where all classes have about as many, up to ``LEVEL`` times, that the groups tell nothing.
+        """
         spans = {name: f"{a:,}" if a == b else f"{a:,} to {b:,}" for name, (a, b) in self.ranges(counts).items()}
         told = ", ".join(f"{name} {span}" for name, span in spans.items())
-        return f"{self.description}; training images a class: {told}"
+        n = torch.as_tensor(counts)
+        level = len(spans) > 1 and n.max() <= LEVEL * n.min()
+        little = "; no class has many more than another: the groups tell nothing" if level else ""
+        return f"{self.description}; training images a class: {told}{little}"
 
     def mixed(self, counts: Sequence[int] | Tensor) -> str | None:
         """A sentence on groups whose largest class has more than ``MIXED`` times its smallest; None without any."""

@@ -120,3 +120,11 @@ def test_groups_say_how_many_images_their_classes_have_and_whether_they_mix():
     shots = shot_groups(counts, "shots")
     assert shots.mixed(counts) is None and "many 3,000, few 1 to 10" in shots.described(counts)
     assert shot_groups([100, 50, 20, 19, 10, 1]).mixed([100, 50, 20, 19, 10, 1]) is None
+
+
+def test_where_no_class_has_many_more_than_another_the_groups_say_that_they_tell_nothing():
+    told = "the groups tell nothing"
+    assert shot_groups([40, 40, 39, 39, 38, 38]).described([40, 40, 39, 39, 38, 38]).endswith(told)
+    assert told in shot_groups([40, 30, 20]).described([40, 30, 20])
+    assert told not in shot_groups([41, 30, 20]).described([41, 30, 20])
+    assert told not in shot_groups([30, 30, 30], "shots").described([30, 30, 30])  # all are medium, which is so
