@@ -31,6 +31,12 @@ class Opinion(NamedTuple):
     probability: float  # its own, of that class
     confidence: float  # its detector's probability that the image belongs to its classes; 1 without a detector
     weight: float  # its share in the fused prediction; they sum to 1
+    gaussian: bool = False  # whether it is the one that is not trained, see :meth:`dqroute.models.heads.Heads.meet`
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call it."""
+        return "the Gaussian" if self.gaussian else f"expert {self.expert}"
 
 
 class Explanation(NamedTuple):
@@ -45,7 +51,7 @@ class Explanation(NamedTuple):
         """For notebooks: the most probable classes, and what each expert says."""
         ranked = table([(name, percent(p)) for name, p in self.ranking], ("class", "probability"))
         rows = [
-            (e.expert, e.says, percent(e.probability), percent(e.confidence), percent(e.weight)) for e in self.experts
+            (e.name, e.says, percent(e.probability), percent(e.confidence), percent(e.weight)) for e in self.experts
         ]
         return box(self.answer, ranked, table(rows, ("expert", "says", "probability", "confidence", "weight")))
 
@@ -75,7 +81,8 @@ def explain(run: RunOrFolder, image: Tensor | Picture, top: int = 3) -> Explanat
     ranking = [(names[c], p) for c, p in zip(which.tolist(), best.tolist(), strict=True)]
     confidence, weight = prediction.confidence[0].tolist(), prediction.expert_weights[0].tolist()
     says = [names[c] for c in alone.argmax(dim=1)]
-    columns = (sizes.tolist(), says, alone.amax(dim=1).tolist(), confidence, weight)
+    kinds = [False] * (len(says) - 1) + [isinstance(model.network, Heads) and model.network.gaussian]
+    columns = (sizes.tolist(), says, alone.amax(dim=1).tolist(), confidence, weight, kinds)
     experts = [Opinion(k, *told) for k, told in enumerate(zip(*columns, strict=True), start=1)]
     return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
 

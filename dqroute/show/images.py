@@ -60,7 +60,7 @@ def explanation(image: Tensor, told: Explanation) -> Figure:
     for row, opinion in enumerate(told.experts):
         middle.barh(row, 100 * opinion.weight, color=EXPERT_COLOURS[row % len(EXPERT_COLOURS)])
         middle.plot(100 * opinion.confidence, row, "D", color="black", markerfacecolor="white", clip_on=False, zorder=4)
-    says = [f"expert {o.expert}: {o.says}, {100 * o.probability:.0f} %" for o in told.experts]
+    says = [f"{o.name}: {o.says}, {100 * o.probability:.0f} %" for o in told.experts]
     middle.set_yticks(range(len(says)), says, parse_math=False)
     middle.set(xlabel="bar: weight, ◇: confidence; %", xlim=(0, 100))
     names, shares = zip(*told.ranking, strict=True)

@@ -123,3 +123,10 @@ def test_a_picture_file_is_explained_as_its_pixels_are(behind):
 def test_without_the_images_nothing_is_alike(behind):
     with pytest.raises(ValueError, match="was opened without its images; pass the image set too"):
         alike(behind[0].folder, "a.png")
+
+
+def test_the_expert_that_is_none_of_the_nested_is_told_by_name(behind):
+    run, data = behind
+    told = dq.explain(run, data.test.pictures.base / data.test.pictures.names[0])
+    assert [o.name for o in told.experts] == ["expert 1", "expert 2", "expert 3", "the Gaussian"]
+    assert "the Gaussian" in told._repr_html_()

@@ -83,9 +83,11 @@ def test_an_explanation_shows_what_each_expert_says_and_the_fused_answer(trained
 
 def test_class_names_are_text_and_no_formulas(tiny):
     show.image_row(tiny.train.images[:2], [r"x$\foo$", "US$ and A$"]).draw_without_rendering()
-    opinions = [Opinion(1, 10, "a$_$b", 0.6, 0.9, 1.0)]
+    opinions = [Opinion(1, 10, "a$_$b", 0.6, 0.9, 0.5), Opinion(2, 10, "a$_$b", 0.6, 1.0, 0.5, gaussian=True)]
     told = Explanation("price $5_to_$10", 0.9, [("price $5_to_$10", 0.9), (r"x$\foo$", 0.1)], opinions)
-    show.explanation(tiny.train.images[0], told).draw_without_rendering()
+    figure = show.explanation(tiny.train.images[0], told)
+    figure.draw_without_rendering()
+    assert [text.get_text() for text in figure.axes[1].get_yticklabels()][1] == "the Gaussian: a$_$b, 60 %"
 
 
 WEIGHTS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1 / 3, 1 / 3, 1 / 3]])
