@@ -286,14 +286,18 @@ class Run:
                 f"{self!r} has no predictions out of fold; train on features, as in dq.load(..., backbone="
                 "'efficientnet-lite0'), with folds of 2 or more"
             )
-        held = self.own_tensors(path)
+        held = self.own_tensors(path, "logits", "labels", "fold", "images")
         return held | {"logits": held["logits"].float()}
 
-    def own_tensors(self, path: Path) -> dict[str, Tensor]:
-        """The tensors of a file of the run; ValueError if it is damaged, or another run's."""
+    def own_tensors(self, path: Path, *needed: str) -> dict[str, Tensor]:
+        """The tensors of a file of the run; ValueError if it is damaged, another run's, or lacks some ``needed``."""
         tensors, told = read_tensors(path)
         if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
             raise ValueError(f"{path} belongs to another run; put the run's own {path.stem} there")
+        if missing := [name for name in needed if name not in tensors]:
+            raise ValueError(
+                f"{path} has no {', '.join(missing)}, as of an older version; train it in another runs_dir"
+            )
         return tensors
 
     def warn_of_other_images(self, data: ImageSet, parts: Collection[str] = ("train", "val", "test")) -> None:
