@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,11 +81,7 @@ def own_set(
         raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
     seen = seen_of(base, [name for listing in listings.values() for name in listing.names])
     shapes = [shape for shape, _ in seen]
-    if deep := sum(deep for _, deep in seen):
-        notes.append(
-            f"{deep:,} of the pictures have more than 8 bits: each is brought to 8 by its own range, so that nothing "
-            "is dark or cut off, and how bright it is as a whole is lost"
-        )
+    notes += told_of_depth([deep for _, deep in seen])
     if options.get("size") is None and options.get("stream") is not False:
         sizes = set(shapes)
         if len(sizes) > 1 or any(width != height for width, height in sizes):
@@ -120,13 +117,22 @@ def seen_of(base: Path, names: list[str]) -> list[tuple[tuple[int, int], bool]]:
     """Width and height of those pictures that can be read, and whether they have more than 8 bits."""
 
     def look(name: str) -> tuple[tuple[int, int], bool] | None:
-        try:
-            with opened(base / name) as image:
-                return image.size, is_deep(image)
-        except Exception:  # what is wrong with a file is said when it is read
-            return None
+        # What is wrong with a file is said when it is read; a pipe would be waited for.
+        with suppress(Exception):
+            if (base / name).is_file():
+                with opened(base / name) as image:
+                    return image.size, is_deep(image)
+        return None
 
     return [found for found in each(look, names) if found is not None]
+
+
+def told_of_depth(deep: list[bool]) -> list[str]:
+    """What a user should know of pictures of which some have more than 8 bits."""
+    return [
+        f"{sum(deep):,} of the pictures have more than 8 bits: each is brought to 8 by its own range, so that nothing "
+        "is dark or cut off, and how bright it is as a whole is lost"
+    ] * any(deep)
 
 
 def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> Tensor | None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from dqroute.data.draw import Draw
+from dqroute.data.files.dividing import seen_of, told_of_depth
 from dqroute.data.files.listing import Listing, check_classes, set_of_files
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
@@ -148,6 +149,9 @@ def set_of_lists(
     # What decides which images these are, beside their files.
     labels = hashlib.sha256(b"".join(part.encode() + listings[part].labels.numpy().tobytes() for part in sorted(files)))
     identity = {"name": name, "version": 1, "labels": labels.hexdigest()}
+    if name not in PUBLISHED:
+        names = [name for listing in listings.values() for name in listing.names]
+        options["notes"] = told_of_depth([deep for _, deep in seen_of(base, names)])
     return set_of_files(own_name, base, listings, named_classes(class_names, train), draw, identity, **options)
 
 

@@ -6,7 +6,8 @@ import warnings
 
 import pytest
 import torch
-from photos import save_picture
+from photos import picture, save_picture
+from PIL import Image
 
 import dqroute as dq
 from dqroute.data import FileSplit, load
@@ -175,8 +176,8 @@ def test_training_from_lists(own, runs_dir, quick):
 def test_as_many_classes_as_inaturalist_has(tmp_path, runs_dir, quick):
     """8,142 classes of one or two training images and one test image; a picture each of a few, by links."""
     classes, pictures = 8142, [tmp_path / f"{index}.png" for index in range(3)]
-    for index, picture in enumerate(pictures):
-        save_picture(picture, 8, 8, index)
+    for index, file in enumerate(pictures):
+        save_picture(file, 8, 8, index)
     parts = {
         "train": [(f"train/{c}-{i}.png", c) for c in range(classes) for i in range(1 + (c < 1000))],
         "test": [(f"test/{c}-9.png", c) for c in range(classes)],
@@ -191,3 +192,12 @@ def test_as_many_classes_as_inaturalist_has(tmp_path, runs_dir, quick):
     run = dq.fit("dqroute", data, epochs=1, runs_dir=runs_dir, **quick | {"batch_size": 512})
     report = dq.evaluate(run, device="cpu")
     assert report.images == classes == len(report.per_class) and len(report.detectors) == 2
+
+
+def test_deep_pictures_are_said(tmp_path, capsys):
+    for seed, name in enumerate(("a", "b", "c", "d")):
+        pixels = picture(8, 8, seed)[:, :, 0]
+        Image.fromarray(pixels.astype("uint16") * 16 if name in "ab" else pixels).save(tmp_path / f"{name}.png")
+    write_lists(tmp_path, {"train": [("a.png", 0), ("c.png", 1)], "test": [("b.png", 0), ("d.png", 1)]})
+    load(f"list:{tmp_path}")
+    assert "2 of the pictures have more than 8 bits" in capsys.readouterr().out
