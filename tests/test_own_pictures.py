@@ -30,19 +30,41 @@ def folders(tmp_path):
     return tmp_path
 
 
-def test_the_chapter_runs_unattended_on_a_folder_of_ones_own(folders, monkeypatch):
+def said_of(folders, monkeypatch, **asked):
+    """What the chapter says, all of it text."""
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    asked = {"pictures": str(folders / "mine"), "classify": str(folders / "new"), "runs_dir": str(folders / "runs")}
+    asked |= {"runs_dir": str(folders / "runs")}
     papermill.execute_notebook(
         ROOT / "book" / "own_pictures.ipynb", folders / "out.ipynb", asked, cwd=folders, progress_bar=False
     )
     cells = json.loads((folders / "out.ipynb").read_text(encoding="utf-8"))["cells"]
-    said = "".join(
+    return "".join(
         "".join(output.get("text", []) or output.get("data", {}).get("text/plain", []))
         for cell in cells
         for output in cell.get("outputs", [])
     )
+
+
+def test_the_chapter_runs_unattended_on_a_folder_of_ones_own(folders, monkeypatch):
+    said = said_of(folders, monkeypatch, pictures=str(folders / "mine"), classify=str(folders / "new"))
     assert "mine: 11 of 54 pictures are held out as test (seed 0)" in said
     assert "13 pictures, " in said and "most often called" in said and "similarity" in said
     (run,) = [run for run in dq.find_runs(folders / "runs") if run.method == "dqroute"]
     assert run.report().balanced > 0.5 and (run.folder / "card.md").is_file()
+
+
+def test_without_new_pictures_none_are_shown_and_the_table_is_read_as_asked(folders, monkeypatch):
+    files = sorted((folders / "mine").rglob("*.png"))
+    files[0].write_bytes(b"")
+    rows = [f"{file.relative_to(folders)},{file.parent.name}" for file in files]
+    (folders / "mine.csv").write_text("\n".join(["Datei,Art", *rows]))
+    columns = '{"path": "Datei", "label": "Art"}'
+    asked = {"pictures": str(folders / "mine.csv"), "columns": columns, "test": 0, "fit": "pad", "skip_damaged": True}
+    said = said_of(folders, monkeypatch, **asked)
+    assert "1 damaged file is left out" in said and "all 53 pictures are trained on" in said
+    assert "No new pictures were given" in said and "53 out-of-fold pictures" in said
+    assert "answered with" not in said and "similarity" not in said
+    (run,) = [run for run in dq.find_runs(folders / "runs") if run.method == "dqroute"]
+    assert run.settings["data"]["fit"] == "pad" and run.settings["data"]["test"] == 0
+    with pytest.raises(papermill.PapermillExecutionError, match="unknown parameter 'clasify'"):
+        said_of(folders, monkeypatch, pictures=str(folders / "mine"), clasify=str(folders / "new"))

@@ -109,7 +109,8 @@ def without_damaged(name: str, base: Path, parts: Parts, notes: list[str]) -> Pa
     bad = dict(damaged(name, [FileSplit(base, every, torch.zeros(len(every)), 1)]))
     if bad:
         more = ", …" if len(bad) > NAMED else ""
-        notes.append(f"{len(bad):,} damaged files are left out: {named([*bad.items()][:NAMED], NAMED)}{more}")
+        are = "files are" if len(bad) > 1 else "file is"
+        notes.append(f"{len(bad):,} damaged {are} left out: {named([*bad.items()][:NAMED], NAMED)}{more}")
     return {part: {of: [f for f in files if f not in bad] for of, files in parts[part].items()} for part in parts}
 
 
