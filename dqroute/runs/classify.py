@@ -17,8 +17,11 @@ from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
+from dqroute.data.feature_cache import FeatureCache, default_cache
+from dqroute.data.feature_set import cache_of, encoded, projected
 from dqroute.data.files.decoding import extensions
-from dqroute.data.files.reading import checked_files
+from dqroute.data.files.reading import checked_files, named
+from dqroute.data.files.split import FileSplit
 from dqroute.data.files.tree import pictures, warn_of_unread
 from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
@@ -42,6 +45,10 @@ def classify(
     device: str = "auto",
 ) -> pd.DataFrame:
     """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
+
+    Behind a pretrained encoder the features of the pictures are kept in the cache, by content, as those of training
+    pictures are (2.5 kB each of the bundled one): asked again, or of :func:`~dqroute.runs.label_next.label_next`, the
+    answer takes little more than reading the files.
 
     Args:
         run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; or its folder,
@@ -127,9 +134,32 @@ def looked_at(run: Run, files: Sequence[Picture], batch_size: int) -> Iterator[t
     checked_whole("batch_size", batch_size, 1)
     model = run.model
     (side, kind), network = square_of(model), model.network_for_prediction()
+    store = cache_of(model.encoder.to(model.mean.device), default_cache()) if model.needs else None
     for start in range(0, len(files), batch_size):
-        images, wrong = read_what_can_be(files[start : start + batch_size], side, kind, model.fit)
+        some = files[start : start + batch_size]
+        try:
+            images, wrong = features_of(model, store, some) if store else read_what_can_be(some, side, kind, model.fit)
+        except (ValueError, OSError):  # of a cache that cannot be written or read
+            images, wrong = read_what_can_be(some, side, kind, model.fit)
         yield model.outputs(images, network=network) if len(images) else None, wrong
+
+
+def features_of(model: Method, store: FeatureCache, files: Sequence[Picture]) -> tuple[Tensor, list[str]]:
+    """What a model behind an encoder reads of files, kept as of training pictures; and what is wrong with each."""
+    names = [os.path.abspath(file) for file in files]
+    split = FileSplit(Path(), names, torch.zeros(len(names)), 0, model.fit)
+    bad: dict[str, Exception] = {}
+    try:
+        keys = encoded(split, model.encoder, store, "", progress=False)
+    except ValueError:
+        if not (bad := dict(split.look(lambda _: True))):
+            raise
+        split = split.at(torch.tensor([i for i, name in enumerate(names) if name not in bad], dtype=torch.int64))
+        keys = encoded(split, model.encoder, store, "", progress=False)
+    axes = (each.cpu() for each in (model.centre, model.scale, model.axes))
+    return projected(store.read(keys), *axes), [
+        f"cannot read {named([(name, bad[name])])}" if name in bad else "" for name in names
+    ]
 
 
 def square_of(model: Method) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 import shutil
 
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -10,6 +11,7 @@ from training import save_digits
 import dqroute as dq
 from dqroute.core.judging import first_of_each
 from dqroute.data.disk import read_tensors, write_tensors
+from dqroute.models.encoders import Encoder
 from dqroute.runs.by_class import by_class, confusions
 from dqroute.runs.decisions import thresholds
 from dqroute.runs.judged import out_of_fold
@@ -55,6 +57,26 @@ def test_columns_are_added_as_they_are_asked_for(opened, files):
     assert (table["probability 2"] >= table["probability 3"]).all()
     assert (table["class"] != table["class 2"]).all() and (table["class 2"] != table["class 3"]).all()
     assert len(dq.classify(opened, files[:2], top=99, **ON_CPU).columns) == 5 + 2 * 9
+
+
+def test_pictures_seen_before_are_not_encoded_again(opened, files, tmp_path, monkeypatch):
+    seen = []
+    made = Encoder.forward
+    monkeypatch.setattr(Encoder, "forward", lambda self, pictures: seen.append(len(pictures)) or made(self, pictures))
+    (tmp_path / "notes.png").write_text("no picture")
+    asked = [*files[:20], tmp_path / "notes.png", *files[20:40]]
+    first = dq.classify(opened, asked, **ON_CPU)
+    assert sum(seen) == 40 and "notes.png (no picture of a kind" in first["problem"][20]
+    pd.testing.assert_frame_equal(dq.classify(opened, asked, batch_size=7, **ON_CPU), first)
+    with pytest.warns(UserWarning, match="passed over what cannot be read"):
+        label_next(opened, asked, **ON_CPU)
+    assert sum(seen) == 40
+    # A cache that cannot be written costs time alone.
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("DQROUTE_CACHE", str(tmp_path / "file"))
+    pd.testing.assert_frame_equal(
+        dq.classify(opened, files[:40], **ON_CPU)[["class"]], first.drop(20).reset_index()[["class"]]
+    )
 
 
 def test_sets_hold_the_right_class_so_often_and_begin_with_the_answer(opened, files):
