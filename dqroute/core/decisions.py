@@ -11,9 +11,11 @@ from torch import Tensor
 
 from dqroute.core.checks import checked_range
 from dqroute.core.curves import coverage_curve
+from dqroute.core.intervals import wilson
 from dqroute.core.judging import balanced_weights
 
 POOLED = 50.0  # answers of all classes that each class's own are pooled with: of 0, 10, 20, 50 best out of fold
+SURE = 1.0  # standard errors; what it brings: dqroute.runs.decisions.thresholds
 
 
 def set_cuts(probability: Tensor, labels: Tensor, num_classes: int, coverage: float) -> Tensor:
@@ -47,22 +49,28 @@ def precision_cuts(
     precision: float,
     weights: Tensor,
     pooled: float = POOLED,
+    z: float = SURE,
 ) -> Tensor:
     """The lowest probability from which on answers of each class are right so often, ``[C]``; infinite where none is.
 
     ``t_c`` is the least t with ``(R_c(t) + m P(t)) / (A_c(t) + m) ≥ precision``: of the answers c that are at least as
-    sure, ``A_c`` counts all and ``R_c`` the right ones; ``P(t)`` is the share that is right of all classes' answers.
-    Cuts by a class's own answers alone promise what they find by chance among a handful; a class of which nothing is
-    said has the cut of all. Weighted answers of a class count as ``(Σ u)² / Σ u²`` equal ones.
+    sure, ``A_c`` counts all and ``R_c`` the right ones; ``P(t)`` is the lower end of an interval of the share that is
+    right of all classes' answers (:func:`dqroute.core.intervals.wilson`), since the least of many t that reach a share
+    promises more than it keeps. Cuts by a class's own answers alone promise what they find by chance among a handful;
+    a class of which nothing is said has the cut of all. Weighted answers count as ``(Σ u)² / Σ u²`` equal ones.
 
     Args:
         probability: ``[N]``, of the answers ``said``, int64 ``[N]``; labels: int64 ``[N]``.
         weights: u, ``[N]``, how common an image is where the answers will be given, up to a factor.
         pooled: m, how many of all classes' answers are added.
+        z: half the width of that interval, in standard errors.
     """
     checked_range("precision", precision, 0, 1)
     right, cuts = said == labels, torch.full((num_classes,), torch.inf, dtype=torch.float64)
     every = coverage_curve(probability, right, weights)
+    surest, order = probability.double().sort(descending=True)
+    w, last = weights[order].double(), torch.searchsorted(-surest, -every.threshold, right=True) - 1
+    low, _ = wilson(every.accuracy, (w.cumsum(dim=0).square() / w.square().cumsum(dim=0))[last], z)
     for c in range(num_classes):
         own = said == c
         u = weights[own].double()
@@ -72,7 +80,7 @@ def precision_cuts(
         answers, hits = (
             torch.cat([u.new_zeros(1), counted[order].cumsum(dim=0)])[given] for counted in (u, u * right[own])
         )
-        reached = ((hits + pooled * every.accuracy) / (answers + pooled) >= precision).nonzero().flatten()
+        reached = ((hits + pooled * low) / (answers + pooled) >= precision).nonzero().flatten()
         if len(reached):
             cuts[c] = every.threshold[reached[-1]]
     return cuts

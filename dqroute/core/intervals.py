@@ -17,6 +17,15 @@ def wilson(share: Tensor, number: Tensor, z: float = 1.959964) -> tuple[Tensor, 
     return ((middle - spread) / (n + z**2)).clamp_min(0), ((middle + spread) / (n + z**2)).clamp_max(1)
 
 
+def alike(number: Tensor) -> Tensor:
+    """As how many images those of all classes count, ``[C]`` of each, for a mean in which classes count alike.
+
+    ``C² / Σ_c 1/n_c`` over the C classes that have an image, by the variance of that mean (Kish, 1965).
+    """
+    held = number[number > 0].double()
+    return len(held) ** 2 / held.reciprocal().sum()
+
+
 def independent(labels: Tensor, num_classes: int, groups: Tensor | None = None) -> Tensor:
     """As how many independent images those of each class count, ``[C]``, where groups of them stand or fall together.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -194,6 +194,7 @@ class ImageSet:
         encoding: how a picture becomes features, in a set of features.
         together: int64 ``[N]`` or None: a number for each training image, the same for those that belong together, as
             the frames of a burst do; they are never on both sides of a fold.
+        held_together: the same of the other splits, by name: a burst that is tested on is not as many tests as frames.
         notes: what a user should know of how the set came about, in sentences.
     """
 
@@ -208,6 +209,7 @@ class ImageSet:
     true_difficulty: Tensor | None = field(default=None, repr=False)
     encoding: Encoding | None = None
     together: Tensor | None = field(default=None, repr=False)
+    held_together: Mapping[str, Tensor] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -274,6 +276,11 @@ class ImageSet:
         """The splits there are, by name."""
         parts = {"train": self.train, "test": self.test, "val": self.val}
         return {part: split for part, split in parts.items() if split is not None}
+
+    def together_in(self, *parts: str) -> Tensor | None:
+        """The group of each image of these splits, one after the other; None where each image stands alone."""
+        known = dict(self.held_together or {}) | ({} if self.together is None else {"train": self.together})
+        return torch.cat([known[part] for part in parts]) if all(part in known for part in parts) else None
 
     @property
     def num_classes(self) -> int:

@@ -13,7 +13,7 @@ from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.runs.audit import beside_labels
 from dqroute.runs.evaluate import predicted
 from dqroute.runs.judged import out_of_fold
-from dqroute.runs.own_data import at_work, checked_data
+from dqroute.runs.own_data import at_work, checked_data, groups_in
 from dqroute.runs.run import OUT_OF_FOLD, Run, RunOrFolder, opened
 
 
@@ -39,8 +39,8 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
         A table with a row a class. Its columns are ``class``; ``training images``; ``images``, of the split;
         ``accuracy``, the share that is recognised, and ``low`` and ``high``, 0 to 1
         (:func:`dqroute.core.intervals.wilson`); ``most often called``, the class that most of its other pictures are
-        taken for, and ``so often``, how many. Where training pictures come in groups, out of fold, an interval is that
-        of as many pictures as there are groups, about (:func:`dqroute.core.intervals.independent`).
+        taken for, and ``so often``, how many. Where pictures come in groups, an interval is that of as many pictures as
+        there are groups, about (:func:`dqroute.core.intervals.independent`).
 
     Raises:
         ValueError: if the run has nothing out of fold, the data are not its own, or have no such split.
@@ -99,7 +99,8 @@ def said_of(run: Run, data: ImageSet | None, split: str, device: str) -> Said:
     if split == OUT_OF_FOLD:
         prediction, labels = out_of_fold(run, data)
         places = run.judged["images"]
-        together = None if data is None or data.together is None else data.together[places]
-        return Said(prediction.probabilities, labels, places, None if data is None else data.train, together)
+        train = None if data is None else data.train
+        return Said(prediction.probabilities, labels, places, train, groups_in(run, data, split))
     model, images, _ = at_work(run, data, split, device)
-    return Said(predicted(model, images).probabilities, images.labels, torch.arange(len(images)), images, None)
+    said, places = predicted(model, images).probabilities, torch.arange(len(images))
+    return Said(said, images.labels, places, images, groups_in(run, data, split))

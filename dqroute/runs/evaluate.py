@@ -15,7 +15,7 @@ from dqroute.models.device import resolve_device
 from dqroute.runs.card import write_card
 from dqroute.runs.judged import out_of_fold
 from dqroute.runs.others import EVERY, other_pictures
-from dqroute.runs.own_data import at_work, checked_data
+from dqroute.runs.own_data import at_work, checked_data, groups_in
 from dqroute.runs.report import Report
 from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, RunOrFolder, opened
 from dqroute.runs.score import score
@@ -56,7 +56,10 @@ def evaluate(
         # What was merely held out of one pile is no test set of its own.
         split = split or (EVERY if data.test is None or "test" in data.identity else "test")
         images = other_pictures(run, data, split)
-        return report_of(run, predicted(run.model.to(resolve_device(device)), images), images.labels, split)
+        said = predicted(run.model.to(resolve_device(device)), images)
+        return report_of(
+            run, said, images.labels, split, data.together_in(*(data.splits if split == EVERY else [split]))
+        )
     data = checked_data(run, data, split := split or "test")
     if split != (split := run.split_for(split)):
         print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")
@@ -67,7 +70,7 @@ def evaluate(
     else:
         model, images, _ = at_work(run, data, split, device)
         prediction, labels = predicted(model, images), images.labels
-    report = report_of(run, prediction, labels, split)
+    report = report_of(run, prediction, labels, split, groups_in(run, data, split))
     run.keep(REPORT.format(split=split), report.to_json())
     write_card(run)
     return report
@@ -79,11 +82,12 @@ def predicted(model: Method, images: AnySplit) -> Prediction:
         return model.predict(images)
 
 
-def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str) -> Report:
-    """The report of a run on images of which it said this."""
+def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str, together: Tensor | None) -> Report:
+    """The report of a run on images of which it said this, ``together`` their groups, if any."""
     known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
     memorised, model = None if honest is None else known - honest, run.model
-    report = score(prediction, labels, run.groups, model.class_sets().cpu(), split, memorised, model.counts.cpu())
+    sets, counts = model.class_sets().cpu(), model.counts.cpu()
+    report = score(prediction, labels, run.groups, sets, split, memorised, counts, together)
     return run.named(report)
 
 

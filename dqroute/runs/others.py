@@ -69,5 +69,6 @@ def together(parts: list[AnySplit]) -> AnySplit:
         names = [name for part in parts if isinstance(part, FileSplit) for name in part.names]
         return replace(first, names=names, labels=labels)
     if isinstance(first, Split):
-        return Split(torch.cat([part.images for part in parts]), labels)
+        names = [name for part in parts for name in part.names or ()]
+        return Split(torch.cat([part.images for part in parts]), labels, names or None)
     return FeatureSplit(torch.cat([part.features for part in parts if isinstance(part, FeatureSplit)]), labels)

@@ -10,16 +10,23 @@ from torch import Tensor
 
 from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.data.feature_cache import KEY
+from dqroute.data.feature_set import content_keys
 from dqroute.data.files.split import FileSplit
-from dqroute.data.image_set import AnySplit, FeatureSplit, ImageSet
+from dqroute.data.image_set import AnySplit, FeatureSplit, ImageSet, Split
 
-PICTURES = "pictures.safetensors"  # of each part whose pictures are files the files' keys, uint8 [N, 16], in order
+PICTURES = "pictures.safetensors"  # of each part whose pictures are files their keys, uint8 [N, 16], in order
+BEFORE = "before"  # beside the parts: the keys of what the run's start was trained on
 
 
-def files_of(split: AnySplit) -> FileSplit | None:
-    """The files of a split's pictures; None where they are not at hand as files."""
+def files_of(split: AnySplit) -> FileSplit | Split | None:
+    """A split's pictures, in files or read from such; None where they are not at hand, or never were files."""
     pictures = split.pictures if isinstance(split, FeatureSplit) else split
-    return pictures if isinstance(pictures, FileSplit) else None
+    return None if pictures is None or pictures.names is None else pictures
+
+
+def keys_of(pictures: FileSplit | Split) -> list[bytes]:
+    """What tells pictures from others: their files' bytes, or where they were read into memory their pixels."""
+    return pictures.keys if isinstance(pictures, FileSplit) else content_keys(pictures)
 
 
 def table_of(keys: Collection[bytes]) -> Tensor:
@@ -35,11 +42,13 @@ def known_keys(folder: Path, part: str) -> list[bytes] | None:
     return None if held is None else [row.tobytes() for row in held.numpy()]
 
 
-def keep_keys(folder: Path, data: ImageSet) -> None:
-    """Note what a run's picture files hold; nothing where they are not at hand."""
-    files = {part: found for part, split in data.splits.items() if (found := files_of(split)) is not None}
-    if files:
-        write_tensors(folder / PICTURES, {part: table_of(split.keys) for part, split in files.items()}, {})
+def keep_keys(folder: Path, data: ImageSet, start_from: Path | None) -> None:
+    """Note what a run's picture files hold, and what the run that it starts from has learned; nothing without files."""
+    keys = {part: keys_of(found) for part, split in data.splits.items() if (found := files_of(split)) is not None}
+    if start_from is not None and (before := learned_by(start_from)):
+        keys[BEFORE] = sorted(before)
+    if keys:
+        write_tensors(folder / PICTURES, {part: table_of(found) for part, found in keys.items()}, {})
 
 
 def changed_files(folder: Path, data: ImageSet, parts: Collection[str]) -> list[str]:
@@ -47,15 +56,20 @@ def changed_files(folder: Path, data: ImageSet, parts: Collection[str]) -> list[
     changed: list[str] = []
     for part in parts:
         then, now = known_keys(folder, part), files_of(data.splits[part]) if part in data.splits else None
-        if then is not None and now is not None and len(then) == len(now):
+        # Pixels two machines may decode a little differently.
+        if then is not None and isinstance(now, FileSplit) and len(then) == len(now):
             changed += [name for name, old, new in zip(now.names, then, now.keys, strict=True) if old != new]
     return changed
 
 
+def learned_by(folder: Path) -> set[bytes]:
+    """The keys of all pictures that a run was trained on, or one that it started from, as far as they are known."""
+    return {key for part in ("train", BEFORE) for key in known_keys(folder, part) or ()}
+
+
 def learned_from(folder: Path, split: AnySplit) -> list[str]:
-    """Those files of a split that a run was trained on, by content."""
-    then, now = known_keys(folder, "train"), files_of(split)
-    if then is None or now is None:
+    """Those files of a split that a run was trained on, or one that it started from, by content."""
+    now = files_of(split)
+    if now is None or now.names is None or not (learned := learned_by(folder)):
         return []
-    learned = set(then)
-    return [name for name, key in zip(now.names, now.keys, strict=True) if key in learned]
+    return [name for name, key in zip(now.names, keys_of(now), strict=True) if key in learned]

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, NamedTuple
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 
+from dqroute.core.intervals import wilson
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.markup import box, line, number_of, percent, table
 
@@ -47,6 +49,9 @@ class Report:
         calibration: expected calibration error (15 equal bins), overall and by shot group.
         expert_weights: by shot group, the experts' mean weights, ``[K]``, for its images.
         classes: those it speaks of, where it comes from a run; neither compared nor kept.
+        pictures: images of each class of the split, ``[C]``; independent: as how many they count where groups of them
+            stand or fall together (:func:`dqroute.core.intervals.independent`), None where each stands alone.
+        intervals: of 95 %, low and high, of ``"balanced"`` and ``"overall"``; :meth:`sure` has those of the classes.
         detectors: for each expert that has outsiders: ``expert`` (from 1), ``classes`` (size of its class set),
             ``auroc``, ``fpr95`` (share of outsiders let in when 95 % of its own are).
     """
@@ -72,6 +77,9 @@ class Report:
     imbalance: float | None = None
     calibrated: dict[str, float | None] | None = None
     memorised: float | None = None
+    pictures: list[int] | None = None
+    independent: list[float] | None = None
+    intervals: dict[str, tuple[float, float]] | None = None
     classes: Classes | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -93,9 +101,31 @@ class Report:
             first = error.errors(include_url=False)[0]
             raise ValueError(f"not a report of this version; {first['loc'][0]}: {first['msg'][:200]}") from None
 
+    def said(self, name: str) -> str:
+        """A measure in per cent, with its 95 % interval where there is one."""
+        within = (self.intervals or {}).get(name)
+        return percent(getattr(self, name)) + (f" ({between(*within)})" if within else "")
+
+    def sure(self, c: int) -> str:
+        """The accuracy of a class in per cent, its 95 % interval, and how many pictures, or groups, that rests on."""
+        share, number = self.per_class[c], 0 if self.pictures is None else self.pictures[c]
+        if share is None or not number:
+            return percent(share)
+        alone = number if self.independent is None else self.independent[c]
+        low, high = wilson(torch.tensor(share), torch.tensor(alone))
+        groups = "" if self.independent is None else f" in about {alone:.0f} group{'s' * (round(alone) != 1)}"
+        return f"{percent(share)} ({between(low.item(), high.item())}; {number:,} image{'s' * (number != 1)}{groups})"
+
+    def worst_classes(self, most: int) -> str:
+        """The classes that do worst, in words."""
+        worst = sorted((share, c) for c, share in enumerate(self.per_class) if share is not None)[:most]
+        names = self.classes.names if self.classes else [f"class {c}" for c in range(len(self.per_class))]
+        return "worst: " + ", ".join(f"{names[c]} {self.sure(c)}" for _, c in worst)
+
     def _repr_html_(self) -> str:
         """For notebooks: the measures, and the classes that do worst."""
-        rows = [("overall", percent(self.overall), f"of {self.images:,} images")]
+        rows = [("mean of the classes", self.said("balanced"), "each counting alike, however many images it has")]
+        rows += [("overall", self.said("overall"), f"of {self.images:,} images")]
         for name in GROUP_NAMES:
             of = self.classes.range_of(name) if self.classes else ""
             rows.append((name, percent(getattr(self, name)), of))
@@ -107,24 +137,33 @@ class Report:
         ]
         if self.memorised is not None:
             rows.append(("memorised", percent(self.memorised), "right on training images beyond out of fold"))
-        worst = sorted((share, c) for c, share in enumerate(self.per_class) if share is not None)[:5]
-        names = self.classes.names if self.classes else [f"class {c}" for c in range(len(self.per_class))]
-        said = line("worst: " + ", ".join(f"{names[c]} ({percent(share)})" for share, c in worst))
-        return box(f"accuracy, {self.split}", table(rows), said, line(f"groups: {self.groups}"))
+        said = map(line, (*self.brackets(), self.worst_classes(5), f"groups: {self.groups}"))
+        return box(f"accuracy, {self.split}", table(rows), *said)
+
+    def brackets(self) -> list[str]:
+        """What the intervals are, in words."""
+        kind = "images" if self.independent is None else "groups of images that belong together (group_by)"
+        return [f"in brackets: 95 % intervals over {kind}"] * (self.intervals is not None)
 
     def __str__(self) -> str:
         unbalanced = self.imbalance is not None and self.imbalance > UNBALANCED
-        names = ["overall", "many", "medium", "few"] + ["worst"] * (self.worst is not None)
-        shares = {name: getattr(self, name) for name in ["balanced"] * unbalanced + names}
+        # Where all classes have as many images it is the same as overall.
+        names = ["balanced"] * (self.imbalance not in (None, 1)) + ["overall", "many", "medium", "few"]
         called = {"worst": "worst fifth of the classes", "balanced": "mean of the classes"}
-        said = ", ".join(f"{called.get(name, name)} {percent(share)}" for name, share in shares.items())
+        said = ", ".join(f"{called.get(n, n)} {self.said(n)}" for n in names + ["worst"] * (self.worst is not None))
         set_is = f" (unbalanced: its largest class has {self.imbalance:.0f} times its smallest)" if unbalanced else ""
-        lines = [f"{self.split}, {self.images} images{set_is}: {said}", f"groups: {self.groups}"]
+        lines = [f"{self.split}, {self.images} images{set_is}: {said}", *self.brackets(), f"groups: {self.groups}"]
+        lines += [self.worst_classes(3)] * (self.intervals is not None)
         if self.memorised is not None:
             lines.append(
                 f"memorised: {100 * self.memorised:.0f} points more are right on training images than out of fold"
             )
         return "\n".join(lines)
+
+
+def between(low: float, high: float) -> str:
+    """An interval of shares, in per cent."""
+    return f"{100 * low:.0f} to {100 * high:.0f}"
 
 
 CHECK = TypeAdapter(Report)

@@ -26,7 +26,7 @@ from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.disk import AGAIN, folder_name, keep, read_json, read_json_lines, read_tensors, write_json
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
-from dqroute.data.markup import box, percent, table
+from dqroute.data.markup import box, table
 from dqroute.methods.base import METHODS, EncoderNeeds, Method, Problem
 from dqroute.runs.asked import checked_asked, weights_asked
 from dqroute.runs.locking import only_process
@@ -238,10 +238,8 @@ class Run:
             ("trained", f"{len(self.epochs)} epochs, {self.seconds:.0f} s" + ", unfinished" * (not self.finished)),
         ]
         if report:
-            shares = ", ".join(
-                f"{name} {percent(getattr(report, name))}" for name in ("overall", *GROUP_NAMES, "worst")
-            )
-            rows.append((report.split, shares))
+            names = ("balanced", "overall", *GROUP_NAMES, "worst")
+            rows.append((report.split, ", ".join(f"{name} {report.said(name)}" for name in names)))
         return box("run", table([*rows, ("folder", self.folder.name)]))
 
     def new_model(self) -> Method:

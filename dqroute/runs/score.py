@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dqroute.core.intervals import alike, independent, wilson
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.methods.prediction import Prediction
 from dqroute.runs.report import Report
@@ -20,20 +21,26 @@ def score(
     name: str,
     memorised: float | None = None,
     counts: Tensor | None = None,
+    together: Tensor | None = None,
 ) -> Report:
     """Compare the prediction for a split with its labels ``[N]``; class_sets: bool ``[K, C]``; name: of the split.
 
-    With ``counts``, training images ``[C]``, the groups' description tells their ranges.
+    With ``counts``, training images ``[C]``, the groups' description tells their ranges; ``together`` ``[N]`` are the
+    groups whose images stand or fall together, as the frames of a burst do.
     """
     p = prediction.probabilities
     group, images = groups.of_class()[labels], labels.bincount(minlength=p.shape[1])
     hits = labels[prediction.label == labels].bincount(minlength=p.shape[1])
     inside = {"overall": torch.ones_like(labels, dtype=torch.bool)}
+    number, found = p.shape[1], measures(prediction.label, labels, groups)
+    each, every = independent(labels, number, together), independent(torch.zeros_like(labels), 1, together)
+    sure = {"balanced": alike(each), "overall": every[0]}
+    ends = {of: wilson(torch.tensor(found[of]), counted) for of, counted in sure.items()}
     inside |= {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
     return Report(
         split=name,
         images=len(labels),
-        **measures(prediction.label, labels, groups),
+        **found,
         groups=groups.description if counts is None else groups.described(counts),
         per_class=[hit / n if n else None for hit, n in zip(hits.tolist(), images.tolist(), strict=True)],
         plain_mean=measures(prediction.mean_label, labels, groups),
@@ -44,6 +51,9 @@ def score(
         imbalance=(images[images > 0].max() / images[images > 0].min()).item(),
         calibrated=measures(prediction.calibrated_label, labels, groups),
         memorised=memorised,
+        pictures=images.tolist(),
+        independent=None if together is None else each.tolist(),
+        intervals={of: (low.item(), high.item()) for of, (low, high) in ends.items()},
     )
 
 

@@ -27,7 +27,7 @@ from dqroute.runs.pictures import changed_files, keep_keys
 from dqroute.runs.run import SETTINGS, Run, RunOrFolder, build, default_runs_dir, folder_of
 from dqroute.training import going_on
 from dqroute.training.distribution import joined
-from dqroute.training.going_on import go_on, inherited, parent_of, seen_alike
+from dqroute.training.going_on import go_on, inherited, parent_of, say_what_is_kept, seen_alike
 from dqroute.training.loop import Training
 from dqroute.training.settings import Settings, fitting_size, setting_names, setting_parameters, training_settings
 from dqroute.training.tuning import start_from_encoder
@@ -143,6 +143,8 @@ def fit(
                 # What the heads say hangs on their scale, which depends on how many pictures there are.
                 if changes.get("cosine_scale") is None:
                     changes |= {"cosine_scale": (vars(Settings()) | heads.settings["training"])["cosine_scale"]}
+        if parent is not None and processes.main:
+            say_what_is_kept(parent, data, check)
         checked_range("checkpoint_minutes", checkpoint_minutes, 0)
         if compile not in (None, True, False):
             raise ValueError(f"compile is True, False or None; got {compile!r}")
@@ -189,7 +191,7 @@ def fit(
             if not processes.as_main_says(lambda: run.finished):
                 with processes.main_first():
                     if check and processes.main:
-                        note_pictures(run, data)
+                        note_pictures(run, data, parent)
                 training = Training(run, model, data, settings, where, compile, processes)
                 training.to_the_end(progress, checkpoint_minutes)
     if processes.main:
@@ -202,14 +204,14 @@ def fit(
 tell_options(fit, [*setting_parameters(), *(p for method in METHODS for p in option_parameters(method))])
 
 
-def note_pictures(run: Run, data: ImageSet) -> None:
+def note_pictures(run: Run, data: ImageSet, parent: Run | None) -> None:
     """Note what the files of a run's pictures hold; ValueError names those changed since it was begun."""
     if changed := changed_files(run.folder, data, data.splits):
         raise ValueError(
             f"{listed(changed)}: other content than when {run.folder} was begun; restore such files, or remove the "
             "folder to train it again"
         )
-    keep_keys(run.folder, data)
+    keep_keys(run.folder, data, None if parent is None else parent.folder)
 
 
 def starts_pretrained(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> bool:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from dqroute.core.checks import one_line
+from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import Method
 from dqroute.models.encoders import loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.heads import Heads
 from dqroute.runs.own_data import as_features
+from dqroute.runs.pictures import learned_from
 from dqroute.runs.run import Run, RunOrFolder, opened
 from dqroute.training.settings import Settings
 
@@ -74,6 +77,26 @@ def seen_alike(run: Run, data: ImageSet, device: str, progress: bool) -> ImageSe
             "without backbone, which start_from knows"
         )
     return data
+
+
+def say_what_is_kept(run: Run, data: ImageSet, check: bool) -> None:
+    """Print which classes are known, new and gone; a warning says how many held-out pictures the run has learned from.
+
+    With ``check`` alone, since picture files are read for it.
+    """
+    old, new = run.settings["class_names"], data.class_names
+    come, gone = ([name for name in one if name not in other] for one, other in ((new, old), (old, new)))
+    changes = [f"; {what}: {listed(names)}" for what, names in (("new", come), ("gone", gone)) if names]
+    print(f"{data.name} goes on from {run.folder.name}: {len(new) - len(come)} classes are kept{''.join(changes)}")
+    for part, split in data.splits.items():
+        if check and part != "train" and (learned := learned_from(run.folder, split)):
+            warnings.warn(
+                f"{len(learned):,} of {len(split):,} {part} pictures are ones that {run.folder} was trained on, by "
+                f"content: {listed(learned)}; what is measured on them is memory. Divide as it was divided, by a test "
+                "folder or a column split (seed= does it where no picture has come or gone), or judge the run on other "
+                "pictures: dq.evaluate(run, OTHERS, other=True)",
+                stacklevel=3,
+            )
 
 
 def identity_of(run: Run) -> dict[str, str]:

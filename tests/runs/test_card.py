@@ -15,9 +15,11 @@ def test_the_card_names_each_class_with_its_count_and_the_reports_numbers(traine
     text, report = (run.folder / "card.md").read_text(), run.report()
     for c, name in enumerate(tiny.class_names):
         group = next(group for group in ("many", "medium", "few") if c in tiny.groups[group])
-        assert f"| {name} | {tiny.counts[c]} | {group} | {100 * report.per_class[c]:.1f} % |" in text
-    measures = (report.overall, report.many, report.medium, report.few, report.worst, report.harmonic)
-    shares = [f"{100 * share:.1f} %" for share in (*measures, report.calibration["overall"])]
+        assert f"| {name} | {tiny.counts[c]} | {group} | {report.sure(c)} |" in text
+        assert report.sure(c).startswith(f"{100 * report.per_class[c]:.1f} % (") and "; 20 images)" in report.sure(c)
+    shares = [report.said("balanced"), report.said("overall")]
+    measures = (report.many, report.medium, report.few, report.worst, report.harmonic)
+    shares += [f"{100 * share:.1f} %" for share in (*measures, report.calibration["overall"])]
     assert f"| test | {report.images} | {' | '.join(shares)} |" in text
     for said in (
         "dqroute on tiny",

@@ -1,16 +1,19 @@
 """An exported run says of pixels what the run says, in torch and in onnxruntime, without this package."""
 
 import json
+import re
 
 import onnxruntime
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
 from torch import nn
+from training import save_digits
 
 import dqroute as dq
 from dqroute.core.long_tail import exponential_counts, shot_groups
 from dqroute.data import features
+from dqroute.data.feature_set import as_wanted
 from dqroute.data.image_set import Augmentation, ImageSet, Split
 from dqroute.models import encoders
 from dqroute.models.encoders import ENCODERS, Preprocessing, encoder
@@ -20,7 +23,12 @@ from dqroute.runs import export as exporting
 @pytest.fixture(autouse=True)
 def in_float32(monkeypatch):
     """Prediction computes in bfloat16 where the hardware does; what is exported does not."""
-    for module in ("dqroute.models.encoders", "dqroute.methods.base", "dqroute.data.feature_set"):
+    for module in (
+        "dqroute.models.encoders",
+        "dqroute.methods.base",
+        "dqroute.data.feature_set",
+        "dqroute.runs.export",
+    ):
         monkeypatch.setattr(f"{module}.uses_bf16", lambda *_: False)
 
 
@@ -95,6 +103,39 @@ def test_heads_behind_the_bundled_network_take_photographs(runs_dir, tmp_path, e
 def test_other_ways_to_fuse(tiny, runs_dir, tmp_path, quick, changes):
     run = dq.fit("dqroute", tiny, epochs=1, runs_dir=runs_dir, **changes, **quick)
     assert_exported(run, tmp_path / "model.onnx", tiny.test.images[:5])
+
+
+def test_where_prediction_is_in_bfloat16_the_line_says_how_far_apart_they_are(
+    tiny, runs_dir, tmp_path, capsys, monkeypatch
+):
+    data = features(tiny, "gradient-histograms", progress=False)
+    run = dq.fit("cross-entropy", data, epochs=1, runs_dir=runs_dir, progress=False, device="cpu")
+    dq.export(run, tmp_path / "model.pt2")
+    assert capsys.readouterr().out == ""  # float32 everywhere
+    for module in ("dqroute.models.encoders", "dqroute.runs.export"):
+        monkeypatch.setattr(f"{module}.uses_bf16", lambda *_: True)
+    dq.export(run, tmp_path / "model.pt2")
+    said = capsys.readouterr().out
+    told = re.search(r"of 64 pictures of tiny probabilities are apart by (\S+) in the median and (\S+) at most", said)
+    chosen = tiny.test.at(torch.linspace(0, 199, 64).long()).images
+    pixels = as_wanted(chosen, run.model.needs.size, run.model.needs.interpolation)
+    apart = (said_by(tmp_path / "model.pt2", pixels) - run.model.predict(chosen).probabilities).abs().amax(dim=1)
+    assert float(told[2]) == pytest.approx(apart.max().item(), rel=0.1) and float(told[2]) > 1e-5
+    dq.export(dq.Run(run.folder), tmp_path / "model.pt2")  # without its pictures
+    assert capsys.readouterr().out == "model.pt2 computes in float32, dq.classify here in bfloat16\n"
+
+
+def test_in_float32_it_says_of_files_what_classify_says(tiny, runs_dir, tmp_path):
+    data = features(tiny, "gradient-histograms", progress=False)
+    run = dq.fit("dqroute", data, runs_dir=runs_dir, progress=False, device="cpu")
+    files = sorted(save_digits(tiny.test, tmp_path / "new", side=20).glob("*/*.png"))[:9]
+    path = dq.export(run, tmp_path / "model.pt2")
+    told = metadata_of(path)
+    pixels = dq.read_images(files, json.loads(told["size"])[0], told["interpolation"], told["fit"])
+    best = said_by(path, pixels).max(dim=1)
+    table = dq.classify(run, files, device="cpu")
+    assert table["class"].tolist() == [json.loads(told["class_names"])[c] for c in best.indices.tolist()]
+    assert table["probability"].tolist() == pytest.approx(best.values.tolist(), abs=1e-4)
 
 
 def test_what_was_adapted_is_in_it(trained, tiny, tmp_path):

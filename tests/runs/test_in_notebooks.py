@@ -70,7 +70,9 @@ def test_a_report_shows_every_measure_and_the_worst_classes_by_name(odd):
     assert f"calibration {100 * report.calibration['overall']:.1f} %" in page.text
     assert "4 classes, 18 to 40 training images each" in page.text
     worst = min(range(10), key=lambda c: report.per_class[c])
-    assert f"worst: {odd[0].class_names[worst]} ({100 * report.per_class[worst]:.1f} %)" in page.text
+    assert f"worst: {odd[0].class_names[worst]} {report.sure(worst)}" in page.text
+    assert report.sure(worst).startswith(f"{100 * report.per_class[worst]:.1f} % (") and "; 20 images)" in page.text
+    assert f"mean of the classes {report.said('balanced')}" in page.text and "95 % intervals over images" in page.text
     assert run.report()._repr_html_() == report._repr_html_()
 
 

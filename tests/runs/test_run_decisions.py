@@ -9,6 +9,7 @@ from PIL import Image
 from training import save_digits
 
 import dqroute as dq
+from dqroute.core.intervals import wilson
 from dqroute.core.judging import first_of_each
 from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.models.encoders import Encoder
@@ -215,6 +216,17 @@ def test_out_of_fold_the_training_pictures_are_judged_and_bursts_widen_the_inter
     data = dq.load(f"folder:{place}", backbone="gradient-histograms", group_by=r"(?:train|test)/.*/\d\d")
     grouped = dq.fit("logit-adjustment", data, runs_dir=tmp_path, epochs=3, **QUIET)
     wide, narrow = (by_class(one, split="out-of-fold").set_index("class") for one in (grouped, opened))
+    # Of test pictures too, there and in the report and the card.
+    bursts, frames = (by_class(one, split="test", **ON_CPU).set_index("class").loc["digit 0"] for one in (grouped, run))
+    assert bursts["images"] == frames["images"] and bursts["high"] - bursts["low"] > frames["high"] - frames["low"]
+    report, card = dq.evaluate(grouped, **ON_CPU), (grouped.folder / "card.md").read_text()
+    number = len({path.name[:2] for path in (place / "test" / "digit 0").iterdir()})
+    assert 1 < report.independent[0] <= number and f"20 images in about {report.independent[0]:.0f} groups)" in card
+    assert "over groups of images that belong together" in str(report) and report.said("balanced") in card
+    alone = dq.evaluate(run, **ON_CPU)
+    assert alone.independent is None and alone.pictures == [20] * 10 and "20 images)" in alone.sure(0)
+    low, high = wilson(torch.tensor(report.overall), torch.tensor(report.images))
+    assert report.intervals["overall"][0] < low < high < report.intervals["overall"][1]
     assert (wide["high"] - wide["low"]).loc["digit 0"] > 1.2 * (narrow["high"] - narrow["low"]).loc["digit 0"]
     with pytest.raises(ValueError, match="unknown split 'train'"):
         by_class(run, split="train")

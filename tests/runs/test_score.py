@@ -230,15 +230,14 @@ def test_an_unbalanced_set_is_called_so_and_the_mean_of_the_classes_comes_first(
     p[8] = torch.tensor([1.0, 0, 0, 0])
     report = score(prediction_of(p), labels, GROUPS, ALL, "test")
     assert report.imbalance == 8
-    assert "unbalanced: its largest class has 8 times its smallest): mean of the classes 87.5 %, overall 91.7 %" in str(
-        report
-    )
+    assert "unbalanced: its largest class has 8 times its smallest): mean of the classes 87.5 % (" in str(report)
 
 
 def test_a_report_from_before_the_newer_measures_is_read():
     labels = torch.tensor([0, 1, 2, 3])
     p = torch.nn.functional.one_hot(labels, 4).float()
     value = score(prediction_of(p), labels, GROUPS, ALL, "test").to_json()
-    for name in ("worst", "harmonic", "macro_f1", "imbalance", "calibrated", "memorised"):
+    older = ("worst", "harmonic", "macro_f1", "imbalance", "calibrated", "memorised")
+    for name in (*older, "pictures", "independent", "intervals"):
         del value[name]
     assert Report.from_json(value).worst is None and str(Report.from_json(value)).startswith("test, 4 images: overall")

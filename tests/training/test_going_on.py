@@ -83,6 +83,37 @@ def test_going_on_is_a_run_of_its_own_and_is_found_again(before, pictures, runs_
     assert dq.evaluate(dq.Run(run.folder), data).images == len(data.train)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_set_divided_anew_says_how_many_test_pictures_were_learned_from(pictures, runs_dir, capsys, recwarn, stream):
+    def learned(run, data):
+        return set(run.data.train.names) & set(data.test.names)
+
+    first, again, third = (dq.load(pictures, seed=seed, stream=stream) for seed in (0, 1, 2))
+    run = dq.fit(METHOD, first, backbone=HISTOGRAMS, runs_dir=runs_dir, **SOME)
+    capsys.readouterr()
+    same = dq.fit(METHOD, first, start_from=run, runs_dir=runs_dir, **SOME)
+    assert "goes on from" in (said := capsys.readouterr().out) and "8 classes are kept\n" in said
+    assert not [each for each in recwarn if "trained on" in str(each.message)]
+    number, held = len(learned(run, again)), len(again.test)
+    assert 0 < number < held
+    told = rf"{number} of {held} test pictures are ones that .* was trained on.* what is measured on them is memory"
+    with pytest.warns(UserWarning, match=told):
+        dq.fit(METHOD, again, start_from=same, runs_dir=runs_dir, **SOME)
+    # What a run began with it has learned from, too.
+    with pytest.warns(UserWarning, match="test pictures are ones"):
+        second = dq.fit(METHOD, again, start_from=run, runs_dir=runs_dir, **SOME)
+    number = len(learned(run, third) | learned(second, third))
+    assert number > max(len(learned(run, third)), len(learned(second, third)))
+    with pytest.warns(UserWarning, match=rf"{number} of {len(third.test)} test pictures are ones"):
+        dq.fit(METHOD, third, start_from=second, runs_dir=runs_dir, **SOME)
+
+
+def test_classes_that_are_new_and_gone_are_named(before, pictures, runs_dir, capsys):
+    (pictures / "class 0").rename(pictures / "class x")
+    dq.fit(METHOD, dq.load(pictures, test=0), start_from=before, runs_dir=runs_dir, **SOME)
+    assert "7 classes are kept; new: 'class x'; gone: 'class 0'" in capsys.readouterr().out
+
+
 def test_a_corrected_label_costs_no_picture(before, pictures, runs_dir, encoded):
     wrong = sorted((pictures / "class 0").iterdir())[0]
     shutil.move(wrong, pictures / "class 7" / wrong.name)

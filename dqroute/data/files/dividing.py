@@ -72,10 +72,10 @@ def own_set(
         notes.append(f"all {len(listings['train'].names):,} pictures are trained on, and judged out of fold (test=0)")
     elif "test" not in listings:
         identity["test"] = checked_range("test", TEST if test is None else test, 0.01, 0.9)
-        groups = hold_out("test", identity["test"], listings, groups, class_names, draw.seed, notes)
+        hold_out("test", identity["test"], listings, groups, class_names, draw.seed, notes)
     if groups is not None and isinstance(draw.val, float):
         identity["held_out"] = draw.val
-        groups = hold_out("val", draw.val, listings, groups, class_names, draw.seed, notes)
+        hold_out("val", draw.val, listings, groups, class_names, draw.seed, notes)
         draw = replace(draw, val=None)
     elif groups is not None and draw.val is not None:
         raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
@@ -136,33 +136,35 @@ def told_of_depth(deep: list[bool]) -> list[str]:
     ] * any(deep)
 
 
-def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> Tensor | None:
-    """The group of each training picture, int64 ``[N]``; a warning says which parts share groups."""
+def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> dict[str, Tensor] | None:
+    """The group of each picture of each part, int64 ``[N]``; a warning says which parts share groups."""
     if together is None:
         return None
     by_part = {part: [together[name] for name in listing.names] for part, listing in listings.items()}
     for (one, other), number in shared(by_part).items():
         leak = f"{number:,} groups of pictures (group_by) are in {one} and in {other}"
         warnings.warn(f"{leak}: what is measured there is partly memory", stacklevel=5)
-    return torch.tensor(by_part["train"])
+    return {part: torch.tensor(ids) for part, ids in by_part.items()}
 
 
 def hold_out(
     part: str,
     share: float,
     listings: dict[str, Listing],
-    together: Tensor | None,
+    together: dict[str, Tensor] | None,
     class_names: tuple[str, ...],
     seed: int,
     notes: list[str],
-) -> Tensor | None:
-    """Move a share of the training pictures into a part of its own; returns the groups of those that stay."""
+) -> None:
+    """Move a share of the training pictures, and of their groups, into a part of its own."""
     names, labels = listings["train"]
-    out = held_out(labels, share, together, seed)
+    group = None if together is None else together["train"]
+    out = held_out(labels, share, group, seed)
     for of, mask in (("train", ~out), (part, out)):
+        if together is not None and group is not None:
+            together[of] = group[mask]
         listings[of] = Listing([names[i] for i in mask.nonzero().flatten().tolist()], labels[mask])
     whole = ", whole groups" if together is not None else ""
     notes.append(f"{int(out.sum()):,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
     if none := [name for c, name in enumerate(class_names) if not (labels[out] == c).any()]:
         notes.append(f"no picture of {listed(none)} is among them: there is one alone, or all belong together")
-    return None if together is None else together[~out]

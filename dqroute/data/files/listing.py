@@ -39,7 +39,7 @@ def set_of_files(
     stream: bool | None,
     flip: bool = True,
     fit: str = "crop",
-    together: Tensor | None = None,
+    together: Mapping[str, Tensor] | None = None,
     notes: Sequence[str] = (),
 ) -> ImageSet:
     """Draw the training split and read its images, or leave them in their files.
@@ -48,7 +48,7 @@ def set_of_files(
         base: the folder that the listings' names are relative to.
         listings: ``train`` is the pool that is drawn from; ``test`` and ``val``, where there are such, are taken whole.
         identity: what kind of set this is, and what decides its images beside the other arguments and the files.
-        together: int64, of each image of ``train`` the number of its group; notes: on how the listings came about.
+        together: of each part int64, the number of each image's group; notes: on how the listings came about.
 
     Other arguments and errors as for :func:`dqroute.data.sets.folder.folder`; also FileNotFoundError naming files that
     are missing.
@@ -70,7 +70,8 @@ def set_of_files(
         class_names=class_names,
         augmentation=ResizedCrop(flip=flip),
         identity=identity | draw.identity | {"files": digest.hexdigest(), "size": side} | told,
-        together=together,
+        together=together and together["train"],
+        held_together=together and {part: group for part, group in together.items() if part != "train"},
         notes=tuple(notes),
         test=parts.pop("test", None),
         **parts,

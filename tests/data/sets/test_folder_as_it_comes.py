@@ -108,6 +108,12 @@ def test_bursts_stay_together(tmp_path):
     assert all(len(labels) == 1 for labels in by_group)
     seen = dq.data.features(data, "gradient-histograms", progress=False)
     assert seen.together.equal(data.together)
+    # What is held out knows its bursts too, by the same numbers.
+    for part in ("train", "test", "val"):
+        ids = seen.together_in(part).tolist()
+        names = [name.split("_")[0] for name in data.splits[part].names]
+        assert len(set(zip(ids, names, strict=True))) == len(set(ids)) == len(set(names))
+    assert len(seen.together_in("train", "test", "val").unique()) == 12
     # A camera that both classes have stays on one side too.
     cameras = load(f"folder:{tmp_path / 'b'}", stream=True, size=8, group_by=r"cam\d+")
     sides = [{name.split("/")[1].split("_")[0] for name in split.names} for split in (cameras.train, cameras.test)]

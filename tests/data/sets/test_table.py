@@ -49,6 +49,9 @@ def test_groups_of_a_column_stay_together(pictures):
     data = load(f"table:{file}", size=8, stream=True, test=0.4)
     sides = [{int(name.split("/")[-1].removesuffix(".png")) // 2 for name in s.names} for s in (data.train, data.test)]
     assert not sides[0] & sides[1] and sides[1] and len(data.together) == len(data.train)
+    assert [int(name.split("/")[-1].removesuffix(".png")) // 2 for name in data.test.names] == [
+        int(group) for group in data.together_in("test")
+    ]
     with pytest.raises(ValueError, match="has a column of groups; leave group_by="):
         load(f"table:{file}", group_by="cam")
 
