@@ -14,6 +14,7 @@ from build_book import ROOT
 from scipy.stats import spearmanr
 
 import dqroute as dq
+from dqroute.data.sets.glyphs import true_difficulty
 from dqroute.runs import tables
 from dqroute.runs.published import read_published
 from dqroute.runs.worlds import worlds_of
@@ -171,6 +172,15 @@ def test_what_the_chapters_on_the_problem_say_in_words_is_so():
     assert round(max(few["routed"]) - min(few["routed"])) == 24
     assert round(max(few["calibrated"]) - min(few["calibrated"])) == 8
     assert max(few["calibrated"]) - sorted(few["calibrated"])[1] < 1
+    assert round(max(few["routed"]) - sorted(few["routed"])[1]) == 3
+    worst = {
+        of: sorted(tables.measured(runs[name], of).mean()["worst fifth"] for name in six)
+        for of in ("routed", "calibrated")
+    }
+    assert [round(found[-1] - found[0]) for found in worst.values()] == [18, 9]
+    assert [f"{found[-1] - found[1]:.1f}" for found in worst.values()] == ["2.0", "2.5"]
+    calibrated = {name: tables.measured(runs[name], "calibrated").mean()["worst fifth"] for name in six[1:]}
+    assert min(calibrated, key=calibrated.get) == "ldam, start=0.5"
     gap = after["ldam, start=0.5"] - after["logit-adjustment"]
     assert (gap["overall"] > 0).sum() == 5
     assert round(own["logit-adjustment"]["few"].max() - own["logit-adjustment"]["few"].min()) == 3
@@ -193,6 +203,14 @@ def test_what_the_chapters_on_the_judge_say_in_words_is_so():
     mean, plain = (tables.measured(runs["dqroute"], of).mean() for of in ("calibrated", "plain mean"))
     assert 0.3 < ours["overall"] - mean["overall"] < 0.6 and round(mean["few"] - ours["few"]) == 2
     assert round(mean["few"] - plain["few"]) == 7
+    misjudged = tables.measured(runs["dqroute, judge=training"], "plain mean").mean()
+    assert 1.4 < plain["few"] - misjudged["few"] < 1.6
+
+
+def test_what_goes_wrong_on_training_images_is_what_is_fitted():
+    """The introduction and the chapter on the judge: without difficulty in the weights the two numbers are the same."""
+    for judge, few in (({}, 44), ({"judge": "training"}, 25)):
+        assert [round(changed(**asked, **judge).mean()["few"]) for asked in ({}, {"alpha": 0.0})] == [few, few]
 
 
 def test_what_rare_is_not_hard_says_of_three_worlds_is_so():
@@ -206,16 +224,35 @@ def test_what_rare_is_not_hard_says_of_three_worlds_is_so():
     assert [round(found[-1][name]) for name in ("few", "many")] == [48, 74]
     assert [round(found[1][name]) for name in ("few", "many")] == [38, 93]
     assert [round(found[world]["many"] - found[world]["few"]) for world in (-1, 1)] == [26, 55]
+    of = {"#": [], "I": []}
+    for run in (run for some in dealt.values() for run in some):
+        for name, told in of.items():
+            c = run.settings["class_names"].index(name)
+            told.append((run.settings["problem"]["counts"][c], 1 - run.report().per_class[c]))
+    error = {name: pd.DataFrame(told, columns=["images", "error"]) for name, told in of.items()}
+    assert round(10 * error["#"].query("images == 2")["error"].mean()) == 6
+    assert round(100 * error["#"].query("images >= 25")["error"].mean()) == 1
+    assert 0.5 < error["I"].query("images == 200")["error"].mean() < 0.6
+    for world, some in dealt.items():
+        errors = [[1 - share for share in run.report().per_class] for run in some]
+        counts = [run.settings["problem"]["counts"] for run in some]
+        rarity = -pd.Series([spearmanr(*pair).statistic for pair in zip(errors, counts, strict=True)]).mean()
+        difficulty = pd.Series([spearmanr(error, true_difficulty()).statistic for error in errors]).mean()
+        assert rarity > 0.65 and (difficulty > 0.85 if world == 1 else difficulty < 0.3)
 
 
 def part(**changes: object) -> pd.DataFrame:
     """DQRoute with some options changed less DQRoute as it is, on photographs, a draw a line."""
+    return changed(**changes) - changed()
+
+
+def changed(**changes: object) -> pd.DataFrame:
+    """DQRoute with some options changed, on photographs, a draw a line."""
     runs = {
         frozenset(key.split(", ")): some
         for key, some in tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.gz")).items()
     }
-    asked = frozenset(["dqroute", *(f"{name}={value}" for name, value in changes.items())])
-    return tables.measured(runs[asked]) - tables.measured(runs[frozenset(["dqroute"])])
+    return tables.measured(runs[frozenset(["dqroute", *(f"{name}={value}" for name, value in changes.items())])])
 
 
 COSTS = {

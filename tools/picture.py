@@ -35,8 +35,8 @@ MOVING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 330" role="
 .p { animation: judge 12s ease-in-out infinite }
 .a { animation: first 12s infinite } .b { animation: then 12s infinite }
 @keyframes judge { 0%, 35% { transform: none } 50%, 90% { transform: translate(var(--x), var(--y)) } }
-@keyframes first { 0%, 35% { opacity: 1 } 42%, 98% { opacity: 0 } }
-@keyframes then { 0%, 42% { opacity: 0 } 50%, 90% { opacity: 1 } 98% { opacity: 0 } }
+@keyframes first { 0%, 40% { opacity: 1 } 41%, 94% { opacity: 0 } 95% { opacity: 1 } }
+@keyframes then { 0%, 40% { opacity: 0 } 41%, 94% { opacity: 1 } 95% { opacity: 0 } }
 @media (prefers-reduced-motion: reduce) {
   .p { animation: none; transform: translate(var(--x), var(--y)) } .a { display: none } .b { animation: none }
 }

@@ -86,17 +86,24 @@ def accuracy_by_group(runs: Runs, split: str = "test") -> Figure:
     return figure
 
 
-def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]]) -> Figure:
+def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]], marks: Sequence[float] = ()) -> Figure:
     """Overall against few-shot accuracy, a line a method: the mean over its runs, as far as all of them reach.
 
-    A dot marks where the method stands by itself, without a further correction for the prior.
+    A dot marks where the method stands by itself, without a further correction for the prior; ``marks`` names values of
+    τ on the line.
     """
     figure, (ax,) = new_figure(height=3.6)
     for method, style in method_styles(curves).items():
         heights = torch.stack([curve(points) for points in curves[method]]).mean(dim=0)
         ax.plot(100 * GRID, 100 * heights, label=method, **style)
-        own = [(point.few, point.overall) for points in curves[method] for point in points if point.shift == 0]
-        ax.plot(*(100 * np.mean(own, axis=0)), "o", color=style["color"])
+        for shift in {0.0, *marks}:
+            own = [(point.few, point.overall) for points in curves[method] for point in points if point.shift == shift]
+            at = 100 * np.mean(own, axis=0)
+            ax.plot(*at, "o", color=style["color"], markerfacecolor=None if shift == 0 else "white")
+            if shift in marks:  # below the line, on either side of its top
+                side = 1 if at[0] < 100 * GRID[heights.nan_to_num().argmax()] else -1
+                look: dict[str, Any] = {"textcoords": "offset points", "ha": "left" if side > 0 else "right"}
+                ax.annotate(f"τ = {shift:g}", at, (8 * side, -6), **look)
     ax.set(xlabel="few-shot accuracy, %", ylabel="overall accuracy, %")
     legend_above(figure, most=3)
     return figure

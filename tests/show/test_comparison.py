@@ -118,6 +118,11 @@ def test_trade_offs_end_where_a_run_ends_and_mark_where_the_method_stands():
     assert (reached.min(), reached.max()) == pytest.approx((10, 20))
     assert (dot.get_xdata()[0], dot.get_ydata()[0]) == pytest.approx((5, 42))
     assert "few-shot" in ax.get_xlabel() and "overall" in ax.get_ylabel()
+    (ax,) = show.trade_offs({"one": [first, second]}, marks=(0.0, 1.0)).axes
+    assert {text.get_text(): text.xy for text in ax.texts} == {
+        "τ = 0": pytest.approx((5, 42)),
+        "τ = 1": pytest.approx((30, 30)),
+    }
 
 
 def test_differences_are_a_row_a_name_with_its_mean_and_interval():

@@ -171,7 +171,7 @@ def test_worlds_are_dealt_as_python_deals_them_and_a_tracker_judges_as_there(wor
         assert (dealt(page) != counts).sum() <= 2
     train = page.get_by_role("button", name="train")
     assert train.is_disabled(), "a reader guesses first"
-    page.get_by_role("radio", name="easiest").press("Space")
+    page.get_by_role("slider", name="your guess").press("ArrowRight")
     train.press("Enter")
     page.get_by_role("button", name="train", exact=True).wait_for()
     found = [number(page)]
@@ -181,13 +181,16 @@ def test_worlds_are_dealt_as_python_deals_them_and_a_tracker_judges_as_there(wor
     assert found == pytest.approx(expected, abs=0.12)
     assert found[0] < -0.2 and found[1] > 0.5
     said = page.locator(".dq-status").inner_text()
-    assert "guess was right" in said and page.locator(".deal-now output").inner_text() in said
+    assert "you said 11" in said and page.locator(".deal-now output").inner_text() in said
+    turn = int(re.search(r"turned round at epoch (\d+)", said)[1])
     # The epochs can be gone back to, and a new world has none.
-    epoch = page.get_by_role("slider", name="epoch")
+    epoch = page.get_by_role("slider", name="epoch", exact=True)
     epoch.press("Home")
     assert page.locator(".deal-now output").inner_text() == "?"
-    epoch.press("ArrowRight")
-    assert number(page) > found[0]
+    page.get_by_role("radio", name="on training images").press("Space")
+    for k in range(1, turn + 1):
+        epoch.press("ArrowRight")
+        assert (number(page) < 0) == (k == turn)
     slider.press("ArrowLeft")
     epoch.press("End")
     assert epoch.input_value() == "0"

@@ -118,7 +118,7 @@ def test_by_keys_a_mark_is_set_and_the_detectors_find_the_world_and_follow_it(op
     assert "You marked τ = 1.05" in page.locator(".dq-knob-ask").inner_text()
     assert "backward 50×" in status(page) and "best τ" in status(page)
     few = page.get_by_label("few classes")
-    page.get_by_role("button", name="detectors").focus()
+    page.get_by_role("button", name="guess the world").focus()
     page.keyboard.press("Enter")
     assert "none of their labels, sure finds" in status(page)
     assert float(few.input_value()) > 0.3 > -0.3 > float(page.get_by_label("many classes").input_value())
@@ -152,7 +152,7 @@ def test_by_finger_on_a_phone_everyone_can_read_it(opened):
     page = opened(PHONE, has_touch=True, is_mobile=True)
     assert serious_faults(page) == []
     page.get_by_role("button", name="Set the mark").tap()
-    page.get_by_role("button", name="detectors").tap()
+    page.get_by_role("button", name="guess the world").tap()
     assert "none of their labels" in status(page)
     chart = page.locator(".dq-knob-two canvas")
     chart.scroll_into_view_if_needed()

@@ -4,10 +4,10 @@ dqMoving.deal = (root, data) => {
   const { names, counts, hardness, chance, epochs } = data;
   const classes = names.length;
   const JUDGES = ["on training images", "out of fold"];
-  const GUESSES = ["hardest", "neither", "easiest"];
   const dims = data.pool.shape[1];
+  const TILE = 0.055; // its side, of the field's
   // Epochs that were trained on the world as it is dealt now, and whether more are to come.
-  let [told, shownAt, stop] = [[], 0, null];
+  let [told, guessed, stop] = [[], null, null];
 
   const signed = (r) => `${r < 0 ? "−" : "+"}${Math.abs(r).toFixed(2)}`;
   const order = (values) => values.map((_, c) => c).sort((a, b) => values[a] - values[b]);
@@ -31,9 +31,10 @@ dqMoving.deal = (root, data) => {
     label: "correlation of rarity and difficulty", min: -1, max: 1, step: 0.01, value: 0, input: deal,
     format: (r) => (r ? signed(r) : "0"),
   });
-  const guess = dq.toggle(controls, {
-    label: "Your guess: after training, a tracker that watches training images takes the classes that fail most for the",
-    options: GUESSES, value: -1, input: () => (play.disabled = false),
+  const guess = dq.slider(controls, {
+    label: "your guess: it turns round at epoch",
+    min: 1, max: epochs, step: 1, value: Math.ceil(epochs / 2), format: (epoch) => (guessed === null ? "?" : epoch),
+    input: (epoch) => ((guess.value = guessed = epoch), (play.disabled = false)),
   });
   const judge = dq.toggle(controls, { label: "difficulty judged", options: JUDGES, input: () => (choose(), move(500)) });
   const when = dq.slider(controls, {
@@ -73,8 +74,7 @@ dqMoving.deal = (root, data) => {
     options.forEach((option, c) => (option.textContent = `${names[c]}, ${count[c]} training images`));
     choose();
     move(250);
-    if (play.disabled) say("Guess, then train.");
-    else say("");
+    say(play.disabled ? "Judged on training images, at which epoch will the ranking turn round? Guess, then train." : "");
   }
 
   const at = () => told[when.value - 1];
@@ -85,13 +85,31 @@ dqMoving.deal = (root, data) => {
     const hard = epoch ? epoch.judged[judge.value] : hardness;
     error = epoch ? epoch.error : null;
     const [up, dark] = [ranks(hard), ranks(epoch ? epoch.error : hardness)];
-    goals = names.map((_, c) => [rarity[c], up[c], dark[c]].map((v) => v / (classes - 1)));
+    goals = apart(names.map((_, c) => [rarity[c], up[c], dark[c]].map((v) => v / (classes - 1))));
     number.textContent = epoch ? signed(correlation(hard, epoch.error)) : "?";
     const shown = epoch
       ? `after epoch ${epoch.epoch} by what is tracked as difficult, ${JUDGES[judge.value]}, in a stronger colour where more test pictures fail: rank correlation ${number.textContent}`
       : "by how difficult they are where nothing is rare";
     field.describe(`A hundred characters, from left to right the rarer, upwards ${shown}.`);
     one();
+  }
+
+  // Tiles that would lie on each other, moved apart a little, along the way that is shorter.
+  function apart(places) {
+    for (let round = 0; round < 40; round++) {
+      places.forEach((one, c) =>
+        places.slice(c + 1).forEach((other) => {
+          const away = [0, 1].map((k) => other[k] - one[k]);
+          const k = Math.abs(away[0]) > Math.abs(away[1]) ? 0 : 1;
+          const lacks = (TILE - Math.abs(away[k])) / 4;
+          if (lacks <= 0) return;
+          const way = away[k] < 0 ? -lacks : lacks;
+          one[k] = Math.min(1, Math.max(0, one[k] - way));
+          other[k] = Math.min(1, Math.max(0, other[k] + way));
+        }),
+      );
+    }
+    return places;
   }
 
   function move(milliseconds) {
@@ -140,12 +158,13 @@ dqMoving.deal = (root, data) => {
     const [learned, honest] = judged.map((hard) => correlation(hard, wrong));
     const percent = (share) => `${Math.round(100 * share)} %`;
     const tested = 1 - wrong.reduce((sum, share) => sum + share, 0) / classes;
-    const truth = learned > 0.2 ? 0 : learned < -0.2 ? 2 : 1;
-    const looks = ["hardest", "neither hard nor easy", "easiest"][truth];
+    const turned = told.find((epoch) => correlation(epoch.judged[0], epoch.error) < 0);
+    const turn = turned
+      ? `turned round at epoch ${turned.epoch}, with ${percent(turned.right[0])} of these images right; you said ${guessed}`
+      : "never turned round";
     return (
-      `Your guess was ${guess.value === truth ? "right" : "wrong"}. The classifier now knows ${percent(hits[0])} of its ` +
-      `training images and ${percent(tested)} of test pictures. Judged on training images the classes that fail most ` +
-      `look ${looks}, ${signed(learned)}; judged out of fold the correlation is ${signed(honest)}.`
+      `Judged on training images the ranking ${turn}. In the end ${percent(hits[0])} of them are right and ` +
+      `${percent(tested)} of test pictures, and the correlation is ${signed(learned)}; out of fold ${signed(honest)}.`
     );
   }
 
@@ -176,7 +195,8 @@ dqMoving.deal = (root, data) => {
     context.strokeStyle = colours.grid;
     context.strokeRect(left - 11.5, top - 5.5, end - left + 23, bottom - top + 15);
     context.fillStyle = colours.quiet;
-    context.fillText(at() ? "↑ tracked as harder; stronger colour: more test errors" : "↑ harder where nothing is rare", left - 12, top - 12);
+    const [high, colour] = at() ? ["tracked", "test errors"] : ["true", "the same"];
+    context.fillText(`height: ${high} difficulty; colour: ${colour}`, left - 12, top - 12);
     context.textAlign = "right";
     context.fillText("rarer →", end + 12, bottom + 26);
     context.textAlign = "center";

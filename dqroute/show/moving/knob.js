@@ -83,7 +83,7 @@ dqMoving.knob = (root, data) => {
     const was = dq.add(bar, "div", { class: "dq-knob-was" });
     return { fill, was, number: dq.add(bars, "span", { class: "dq-knob-number" }) };
   });
-  dq.add(bars, "small", { style: "grid-column: 1 / -1" }, "The line in each bar is τ = 1, no knob turned.");
+  dq.add(bars, "small", { style: "grid-column: 1 / -1" }, "The line in each bar is τ = 1, as trained.");
 
   const controls = dq.controls(box);
   const who = dq.toggle(controls, {
@@ -118,7 +118,7 @@ dqMoving.knob = (root, data) => {
     }),
   );
   const press = dq.add(box, "div", { class: "dq-knob-press" });
-  const detect = dq.button(press, "Let the detectors find it", () => {
+  const detect = dq.button(press, "Let it guess the world from the pictures", () => {
     const from = [state.tau, ...knobs.map(({ value }) => value)];
     const to = [1, ...knob.ringShares(heads[state.head], there.drawn).shift];
     stop();

@@ -70,7 +70,7 @@ dqMoving.train = (root, data) => {
   function drawBars(context, box, colours) {
     const at = [0, 25, 50, 75, 100];
     const counts = profile(data.starts[1], data.classes, factor());
-    const label = `classes, from ${counts[0]} training images (grey) to ${counts.at(-1)}`;
+    const label = `grey: training images, ${counts[0]} to ${counts.at(-1)}, not to scale`;
     const scale = dq.axes(
       context,
       box,
