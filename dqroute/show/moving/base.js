@@ -11,6 +11,8 @@ const dq = {
       if (typeof value === "function") made.addEventListener(name, value);
       else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
     }
+    // Else JupyterLab takes the arrow keys from what has the focus, for its cells.
+    if (["input", "button"].includes(tag)) made.setAttribute("data-lm-suppress-shortcuts", "true");
     made.append(...children);
     parent.append(made);
     return made;
