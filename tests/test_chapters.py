@@ -14,8 +14,10 @@ from build_book import ROOT
 from scipy.stats import spearmanr
 
 import dqroute as dq
+from dqroute.core.curves import overall_at
 from dqroute.data.sets.glyphs import true_difficulty
 from dqroute.runs import tables
+from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published
 from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
@@ -415,3 +417,32 @@ def test_what_the_page_on_photographs_says_of_other_places_is_so():
     assert abs(lead[(100, 10, "0")]["overall"]) < 0.15 and 1.4 < lead[(100, 10, "0")]["worst fifth"] < 1.7
     assert abs(lead[(10, 100, "0")]["overall"]) < 0.15 and -1.4 < lead[(10, 100, "0")]["worst fifth"] < -0.6
     assert all(1 < points < 4.5 for points in harm.values())
+
+
+def test_what_the_page_on_networks_from_scratch_says_is_so():
+    small, large = ({}, {})
+    for name, by in (("cifar-100", small), ("cifar-100-paper", large)):
+        for run in read_published(ROOT / "book" / "results" / f"{name}.jsonl"):
+            by.setdefault(run.method, []).append(run)
+    asked = {(task.method, task.fit.get("start")) for task in read_grid(ROOT / "book" / "scratch.yaml")}
+    assert {method for method, _ in asked} == set(small) and all(len(some) == 3 for some in small.values())
+    assert all(run.settings["options"]["start"] == 0.5 for name in ("ldam", "class-balanced") for run in small[name])
+    assert {round(100 * run.epochs[-1]["accuracy"]) for run in small["dqroute"]} == {39}
+    gaps = tables.trade_off_differences(tables.curves_by_method(small), "dqroute", at=(0.2, 0.25))
+    lead = {
+        name: [float(cell.split()[0]) for cell in row[:2]] for name, row in zip(gaps.index, gaps.values, strict=True)
+    }
+    assert all(1 <= value <= 3 for name in ("ride", "sade") for value in lead[f"dqroute − {name}"])
+    assert all(1.8 <= value <= 4 for value in lead["dqroute − focused"])
+    assert all(0.7 <= value <= 0.9 for value in lead["dqroute − dqroute, plain mean"])
+
+    def ranks(runs):
+        """Of the last ranking with the error on test images."""
+        errors = [[-share for share in run.report().per_class] for run in runs]
+        return [spearmanr(r.epochs[-1]["difficulty"], e).statistic for r, e in zip(runs, errors, strict=True)]
+
+    assert all(0.68 < rank < 0.74 for rank in ranks(small["dqroute"]))
+    assert [round(rank, 2) for rank in ranks(large["dqroute"])] == [-0.69]
+    one, ours = (trade_off_of(large[name][0])["routed"] for name in ("logit-adjustment", "dqroute"))
+    assert abs(overall_at(ours, 0.2) - overall_at(one, 0.2)) < 0.003
+    assert overall_at(one, 0.3) - overall_at(ours, 0.3) > 0.01
