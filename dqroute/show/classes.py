@@ -17,8 +17,17 @@ from dqroute.show.style import GROUP_COLOURS, legend_above, new_figure, new_pane
 
 
 def class_counts(data: ImageSet) -> Figure:
-    """Training images per class, most frequent first, coloured by shot group; the vertical axis is logarithmic."""
-    return profile(data.counts, data.groups)
+    """Training images per class, most frequent first, coloured by shot group; the vertical axis is logarithmic.
+
+    Up to twenty classes are named.
+    """
+    figure, order = profile(data.counts, data.groups), torch.argsort(data.counts, descending=True, stable=True)
+    if len(order) <= 20:
+        names = [data.class_names[c] for c in order]
+        turned = 90 if sum(map(len, names)) > 60 else 0
+        figure.axes[0].set_xticks(range(len(names)), names, rotation=turned, parse_math=False)
+        figure.axes[0].set(xlabel="class")
+    return figure
 
 
 def profile(counts: Tensor, groups: ShotGroups, top: float | None = None) -> Figure:

@@ -109,20 +109,25 @@ def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]], marks: Sequence[
     return figure
 
 
-def differences(rows: Mapping[str, Sequence[float] | pd.DataFrame], xlabel: str) -> Figure:
+def differences(rows: Mapping[str, Sequence[float] | pd.DataFrame], xlabel: str, least: float | None = None) -> Figure:
     """Differences paired by seed, a row a name: each seed's as a small dot, their mean with its 95 % interval.
 
     Of several quantities, in the columns of frames with a seed a line, each has a panel, and ``xlabel`` is their unit.
+    Where one row would squash all others, ``least`` is where the axes, then of one scale, begin: a mean below it is an
+    arrow at the edge with its number, and of the other rows the dots below it are not drawn.
     """
     frames = {
         name: values if isinstance(values, pd.DataFrame) else pd.DataFrame({"": values})
         for name, values in rows.items()
     }
     columns = list(next(iter(frames.values())))
-    figure, axes = new_figure(len(columns), 0.6 + 0.27 * len(rows), sharey=True)
+    figure, axes = new_figure(len(columns), 0.6 + 0.27 * len(rows), sharey=True, sharex=least is not None)
     for ax, column in zip(axes, columns, strict=True):
         for place, frame in enumerate(frames.values()):
             values = frame[column].astype(float)
+            if least is not None and values.mean() < least:
+                ax.annotate(f"← {values.mean():.1f}".replace("-", "−"), (least, place), va="center", color="#1b3a6b")
+                continue
             ax.plot(values, [place + 0.25] * len(values), ".", color="0.5", markersize=4)
             ax.errorbar(values.mean(), place, xerr=half_interval(values), fmt="o", color="#1b3a6b", markersize=5)
         ax.axvline(0, color="0.3", linewidth=1)
@@ -130,6 +135,8 @@ def differences(rows: Mapping[str, Sequence[float] | pd.DataFrame], xlabel: str)
         ax.set(xlabel=xlabel)
         ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
         ax.grid(axis="y", visible=False)
+    if least is not None:
+        axes[0].set_xlim(left=least)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -24,13 +25,16 @@ def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) 
     generator = torch.Generator().manual_seed(seed)
     # Of features the set has another shape than its pictures.
     shape, panels = data.train.take([0]).shape[1:], []
+    # No more room than the largest group fills.
+    most = min(per_group, max(len(data.groups[name]) for name in GROUP_NAMES))
+    wide = min(most, -(-per_group // rows))
     for name in GROUP_NAMES:
         classes = torch.tensor(data.groups[name], dtype=torch.int64)
         classes = classes[torch.randperm(len(classes), generator=generator)][:per_group]
-        first = torch.full((-(-per_group // rows) * rows, *shape), 255, dtype=torch.uint8)
+        first = torch.full((-(-most // wide) * wide, *shape), 255, dtype=torch.uint8)
         if len(classes):
             first[: len(classes)] = data.train.take([int((data.train.labels == c).nonzero()[0, 0]) for c in classes])
-        panels.append(torch.cat([torch.cat(list(row), dim=2) for row in first.chunk(rows)], dim=1))
+        panels.append(torch.cat([torch.cat(list(row), dim=2) for row in first.split(wide)], dim=1))
     return image_row(torch.stack(panels), GROUP_NAMES, list(GROUP_COLOURS.values()))
 
 
@@ -42,7 +46,8 @@ def image_row(images: Tensor, captions: Sequence[str], colours: Sequence[str] | 
         show_image(ax, image)
         ax.set_xlabel(caption, parse_math=False)
         for spine in ax.spines.values():
-            spine.set(visible=True, color=colour, linewidth=3)
+            # Around the image, of which it would hide three pixels.
+            spine.set(visible=True, color=colour, linewidth=3, position=("outward", 1.5), capstyle="projecting")
     return figure
 
 
@@ -109,10 +114,12 @@ def simplex(
             pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
             picture = OffsetImage(pixels, zoom=20 / image.shape[-1], cmap="gray", norm=Normalize(0, 255))
             edge = {"edgecolor": GROUP_COLOURS[GROUP_NAMES[group]], "linewidth": 2}
-            ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge))
-    points_by_group(ax, places[:, 0], places[:, 1], groups, markersize=4, alpha=0.6)
+            # Above its point, and below all points: no image hides one.
+            above: dict[str, Any] = {"xybox": (0, 15), "boxcoords": "offset points"}
+            ax.add_artist(AnnotationBbox(picture, place.tolist(), pad=0.1, bboxprops=edge, **above))
+    points_by_group(ax, places[:, 0], places[:, 1], groups, markersize=4, alpha=0.6, zorder=4)
     for k, corner in enumerate(CORNERS.tolist()):
-        ax.annotate(corners[k], corner, (0, 18 if k == 2 else -24), textcoords="offset points", ha="center")
+        ax.annotate(corners[k], corner, (0, 34 if k == 2 else -24), textcoords="offset points", ha="center")
     ax.set(xlim=(-0.1, 1.1), ylim=(-0.12, 1), aspect="equal")
     ax.axis("off")
     ax.legend(frameon=False, loc="upper left")

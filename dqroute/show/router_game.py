@@ -20,7 +20,7 @@ from dqroute.show.live import Live, embed
 from dqroute.show.style import new_figure
 
 MEAN, FOOLED, HONEST = "plain mean", "rings, judged on training images", "rings, judged out of fold"
-ORACLE = "some expert"
+ORACLE = "best expert (oracle)"
 
 
 class Heard(NamedTuple):
@@ -120,7 +120,7 @@ def be_the_router(run: Run, data: ImageSet, held: int = 100, seed: int = 0) -> L
     alt = (
         f"On the {len(divided):,} of {len(truth):,} test pictures on which three experts disagree, their plain mean is "
         f"right on {shares[MEAN]:.0f} %, rings judged on training images on {shares[FOOLED]:.0f} %, rings judged out "
-        f"of fold on {shares[HONEST]:.0f} %; some expert is right on {shares[ORACLE]:.0f} %."
+        f"of fold on {shares[HONEST]:.0f} %; some expert is right, so that an oracle is, on {shares[ORACLE]:.0f} %."
     )
     return embed("router", shown, figure, alt)
 

@@ -11,6 +11,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from torch import Tensor
 
 from dqroute.core.long_tail import GROUP_NAMES
@@ -80,8 +81,16 @@ def legend_above(figure: Figure, most: int = 4) -> None:
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False)
 
 
+class _Plain(LogFormatter):
+    """Numbers between the powers of ten, where the axis is short enough to name them."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:,g}" if super().__call__(x, pos) else ""
+
+
 def plain_numbers(ax: Axes) -> None:
     """Write 10,000 instead of a power of ten where an axis is logarithmic."""
     for axis in (ax.xaxis, ax.yaxis):
         if axis.get_scale() == "log":
             axis.set_major_formatter("{x:,g}")
+            axis.set_minor_formatter(_Plain())

@@ -23,6 +23,12 @@ def test_class_counts_are_a_bar_a_class_in_the_groups_colours(tiny):
     assert legend_texts(ax.get_legend()) == ["many (4 classes)", "medium (3 classes)", "few (3 classes)"]
 
 
+def test_few_classes_are_named_below_their_bars(tiny):
+    (ax,) = show.class_counts(tiny).axes
+    order = tiny.counts.argsort(descending=True, stable=True)
+    assert [label.get_text() for label in ax.get_xticklabels()] == [tiny.class_names[c] for c in order]
+
+
 def test_profiles_of_different_sets_can_share_an_axis(tiny):
     low, high = (show.profile(counts, tiny.groups, top=500).axes[0] for counts in (tiny.counts, tiny.counts * 10))
     assert low.get_ylim() == high.get_ylim() == (1, 500)

@@ -141,6 +141,16 @@ def test_differences_are_a_row_a_name_with_its_mean_and_interval():
     assert list(few.lines[0].get_xdata()) == [5, 5, 5] and list(overall.lines[1].get_xdata()) == [2]
 
 
+def test_a_difference_that_would_squash_the_others_is_an_arrow_with_its_number():
+    frames = {
+        "a": pd.DataFrame({"few": [0.5, 1.5], "all": [0.0, 1]}),
+        "b": pd.DataFrame({"few": [-19, -18.0], "all": [1.0, 1]}),
+    }
+    few, every = show.differences(frames, "points", least=-4).axes
+    assert [(text.get_text(), text.xy) for text in few.texts] == [("← −18.5", (-4, 1))] and not every.texts
+    assert few.get_xlim() == every.get_xlim() and few.get_xlim()[0] == -4
+
+
 def test_before_and_after_are_a_row_a_name_and_a_panel_a_column():
     before = {n: pd.DataFrame({"overall": [50.0, 52, 54], "few": [30.0, 31, 32]}) for n in ("dqroute", "ride")}
     after = {n: frame + 5 for n, frame in before.items()}

@@ -57,6 +57,11 @@ def test_examples_in_an_odd_number(tiny):
     assert [image.get_array().shape for ax in figure.axes for image in ax.images] == [(16, 24)] * 3
 
 
+def test_examples_take_no_more_room_than_there_are_classes(tiny):
+    """Four classes of many, three of the others: a row of four each, not two of six."""
+    assert [image.get_array().shape for ax in show.examples(tiny).axes for image in ax.images] == [(8, 32)] * 3
+
+
 @pytest.mark.parametrize("number", [1, 3])
 def test_a_row_of_images_has_captions_and_frames(tiny, number):
     figure = show.image_row(tiny.train.images[:number], list("abc")[:number], ["red", "blue", "red"][:number])

@@ -6,6 +6,7 @@ import torch
 
 from dqroute import show
 from dqroute.core.curves import coverage_curve
+from dqroute.show import style
 
 
 def luminance(colour):
@@ -48,3 +49,13 @@ def test_every_figure_is_as_wide_as_the_page():
         show.differences({"a": [1.0, 2.0]}, "points"),
     ]
     assert [figure.get_figwidth() for figure in drawn] == [7] * len(drawn)
+
+
+def test_numbers_on_a_logarithmic_axis_are_written_out():
+    figure, (ax,) = style.new_figure()
+    ax.plot([4, 80], [0, 1])
+    ax.set_xscale("log")
+    style.plain_numbers(ax)
+    figure.canvas.draw()
+    said = {label.get_text() for label in ax.get_xticklabels(which="both")}
+    assert {"4", "10", "20"} <= said and not any("$" in text or "e" in text for text in said)

@@ -74,6 +74,31 @@ def visit(chromium, address, request):
         page.close()
 
 
+@pytest.fixture
+def opened(chromium):
+    """Open a figure in a page of its own, without motion; nothing may go wrong there, and nobody be asked."""
+    pages = []
+
+    def open_page(figure: str, width: int = 900, **context):
+        page = chromium.new_page(viewport={"width": width, "height": 900}, reduced_motion="reduce", **context)
+        pages.append(page)
+        page.set_default_timeout(600_000)
+        page.problems = []
+        page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("request", lambda r: page.problems.append(r.url) if r.url.startswith("http") else None)
+        ground = "background: #14181e; color: #dde1e8" if context.get("color_scheme") == "dark" else ""
+        head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Figure</title>'
+        body = f'<body style="{ground}"><main><h1>Figure</h1>{figure}</main></body>'
+        page.set_content(f'<!doctype html><html lang="en"><head>{head}</head>{body}</html>')
+        return page
+
+    yield open_page
+    for page in pages:
+        assert page.problems == []
+        page.close()
+
+
 def note_stranger(strangers: set[str], url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme in {"http", "https", "ws", "wss"} and parts.hostname != "localhost":

@@ -33,29 +33,6 @@ def knob(data, said):
     return show.knob(said, data).page
 
 
-@pytest.fixture
-def opened(chromium, knob):
-    """Open the page of the knob, for a reader who wants nothing to glide; gather what goes wrong."""
-    pages = []
-
-    def open_page(width=900, **context):
-        page = chromium.new_page(viewport={"width": width, "height": 900}, reduced_motion="reduce", **context)
-        pages.append(page)
-        page.problems = []
-        page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        dark = "background: #14181e; color: #dde1e8" if context.get("color_scheme") == "dark" else ""
-        head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Knob</title>'
-        body = f'<body style="{dark}"><main><h1>Knob</h1>{knob}</main></body>'
-        page.set_content(f'<!doctype html><html lang="en"><head>{head}</head>{body}</html>')
-        return page
-
-    yield open_page
-    for page in pages:
-        assert page.problems == []
-        page.close()
-
-
 def status(page):
     return page.locator(".dq-status").inner_text().replace("\N{NO-BREAK SPACE}", " ")
 
@@ -108,8 +85,8 @@ def test_the_page_computes_what_the_package_does(chromium, data, said, knob):
     assert weights(labels, place, 50.0).sum(dim=0).tolist() == pytest.approx([1, 1, 1])
 
 
-def test_by_keys_a_mark_is_set_and_the_detectors_find_the_world_and_follow_it(opened):
-    page = opened()
+def test_by_keys_a_mark_is_set_and_the_detectors_find_the_world_and_follow_it(opened, knob):
+    page = opened(knob)
     assert page.get_by_label("test world").is_disabled() and "Set your mark" in status(page)
     page.get_by_label("your mark").focus()
     page.keyboard.press("ArrowRight")
@@ -133,8 +110,8 @@ def test_by_keys_a_mark_is_set_and_the_detectors_find_the_world_and_follow_it(op
     assert tau(page) > 1 and "labels" not in status(page)
 
 
-def test_by_mouse_the_point_is_drawn_along_the_curve(opened):
-    page = opened()
+def test_by_mouse_the_point_is_drawn_along_the_curve(opened, knob):
+    page = opened(knob)
     chart = page.locator(".dq-knob-two canvas")
     box = chart.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
@@ -148,8 +125,8 @@ def test_by_mouse_the_point_is_drawn_along_the_curve(opened):
     assert "at τ = 3.00" in chart.get_attribute("aria-label")
 
 
-def test_by_finger_on_a_phone_everyone_can_read_it(opened):
-    page = opened(PHONE, has_touch=True, is_mobile=True)
+def test_by_finger_on_a_phone_everyone_can_read_it(opened, knob):
+    page = opened(knob, PHONE, has_touch=True, is_mobile=True)
     assert serious_faults(page) == []
     page.get_by_role("button", name="Set the mark").tap()
     page.get_by_role("button", name="guess the world").tap()
@@ -165,16 +142,16 @@ def test_by_finger_on_a_phone_everyone_can_read_it(opened):
     assert serious_faults(page) == []
 
 
-def test_in_the_dark_everyone_can_read_it(opened):
-    page = opened(color_scheme="dark")
+def test_in_the_dark_everyone_can_read_it(opened, knob):
+    page = opened(knob, color_scheme="dark")
     page.get_by_role("button", name="Set the mark").click()
     assert serious_faults(page) == []
 
 
-def test_in_print_and_without_script_a_still_picture_stands_for_it(opened):
-    page = opened()
+def test_in_print_and_without_script_a_still_picture_stands_for_it(opened, knob):
+    page = opened(knob)
     still = page.locator(".dq-still svg")
     assert not still.is_visible()
     page.emulate_media(media="print")
     assert still.is_visible() and not page.locator(".dq-knob").is_visible()
-    assert opened(java_script_enabled=False).locator(".dq-still svg").is_visible()
+    assert opened(knob, java_script_enabled=False).locator(".dq-still svg").is_visible()

@@ -28,33 +28,6 @@ def small(pool):
     return train_it_yourself(pool, STILL, ALT, components=8, test_images=2, epochs=2).page
 
 
-@pytest.fixture
-def opened(chromium):
-    """Open a figure in a page of its own, without motion; gather what goes wrong, and ask that nobody is asked."""
-    pages = []
-
-    def open_page(figure, width=900, dark=False, **context):
-        scheme = "dark" if dark else "light"
-        size = {"width": width, "height": 900}
-        page = chromium.new_page(viewport=size, color_scheme=scheme, reduced_motion="reduce", **context)
-        page.set_default_timeout(600_000)
-        page.problems = []
-        page.on("console", lambda m: page.problems.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.on("request", lambda r: page.problems.append(r.url) if r.url.startswith("http") else None)
-        ground = "background: #14181e; color: #dde1e8" if dark else ""
-        head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Train</title>'
-        body = f'<body style="{ground}"><main><h1>Train</h1>{figure}</main></body>'
-        page.set_content(f'<!doctype html><html lang="en"><head>{head}</head>{body}</html>')
-        pages.append(page)
-        return page
-
-    yield open_page
-    for page in pages:
-        assert page.problems == []
-        page.close()
-
-
 def status(page):
     return page.locator(".dq-status").inner_text()
 
@@ -110,7 +83,7 @@ def test_by_keys_every_setting_counts_and_is_listed(opened, small):
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_by_finger_on_a_phone(opened, small, dark):
-    page = opened(small, PHONE, dark, has_touch=True, is_mobile=True)
+    page = opened(small, PHONE, color_scheme="dark" if dark else "light", has_touch=True, is_mobile=True)
     page.get_by_label("Logit adjustment τ").tap()
     assert page.get_by_label("Logit adjustment τ").input_value() == "1"
     page.get_by_role("button", name="Train").tap()

@@ -11,9 +11,10 @@ from build_book import ROOT
 PAGES = [f"{page}.html" for page in build_book.pages()]
 WIDE, PHONE = 1280, 390
 SERIOUS = {"serious", "critical"}
-# Lines of code that are longer than their box.
-CLIPPED = """[...document.querySelectorAll("article .cell_input pre")]
-    .filter(pre => pre.scrollWidth > pre.clientWidth + 1).map(pre => pre.innerText.slice(0, 60))"""
+# Code, reports and formulas that are longer than their box, in closed folds, too.
+CLIPPED = """document.querySelectorAll("article details").forEach(fold => fold.open = true) ||
+    [...document.querySelectorAll("article :is(pre, mjx-container[display])")]
+    .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent.slice(0, 60))"""
 # docutils writes the literature as a list whose entries have a more exact role than a list's: no setting changes that.
 NOT_OURS = {("aria-required-children", ".citation-list")}
 

@@ -6,7 +6,7 @@ dqMoving.router = (root, data) => {
   // Whose judgement lays a picture into the triangle; places are in the same order.
   const JUDGES = ["out of fold", "on training images"];
   let [round, turn, chosen] = [0, 0, null];
-  // Of this round: the picture, the expert who was believed, and who was right: the reader, then the routers.
+  // Of this round: the picture, and who was right: the reader, then the routers.
   let played = [];
   const current = () => pictures[(round * ROUND + turn) % pictures.length];
 
@@ -34,8 +34,8 @@ dqMoving.router = (root, data) => {
   next.classList.add("router-next");
 
   const thumbs = pictures.map((picture) => Object.assign(new Image(), { src: picture.image, onload: () => triangle.redraw() }));
-  const triangle = dq.surface(right, { label: "", height: (width) => 0.87 * (width - 56) + 64, draw });
-  dq.add(right, "p", { class: "router-small" }, "A line leads to the expert whom you believed, broken where that was wrong.");
+  const triangle = dq.surface(right, { label: "", height: (width) => 0.87 * (width - 56) + 92, draw });
+  dq.add(right, "p", { class: "router-small" }, "A picture stands above its point, framed by its shot group. A full point: you were right; a ring: wrong.");
   const judge = dq.toggle(right, { label: "placed by rings judged", options: JUDGES, input: () => moved(450) });
   const scores = dq.add(dq.add(root, "table", { class: "router-scores" }), "tbody");
   const lines = ["you", ...routers].map((name, k) => {
@@ -83,7 +83,7 @@ dqMoving.router = (root, data) => {
     const { says, truth, answers } = picture;
     const hits = [says[k], ...answers].map((answer) => answer === truth);
     hits.push(says.includes(truth));
-    played.push({ at: pictures.indexOf(picture), expert: k, hits });
+    played.push({ at: pictures.indexOf(picture), hits });
     experts.forEach((button, j) => {
       button.disabled = true;
       button.classList.toggle("believed", j === k);
@@ -114,7 +114,7 @@ dqMoving.router = (root, data) => {
     const shares = data.shares.map((share) => Math.round(share));
     return (
       `You are right on ${you} of ${ROUND}, ${how}: the plain mean on ${mean}, rings judged on training images on ` +
-      `${fooled}, out of fold on ${honest}; some expert is on ${any}. Twenty pictures are few: on all ` +
+      `${fooled}, out of fold on ${honest}; the best expert of each picture, known to an oracle, on ${any}. Twenty pictures are few: on all ` +
       `${data.divided.toLocaleString("en")} on which the experts disagree these four are right on ${shares.slice(0, 3).join(", ")} and ${shares[3]} %.`
     );
   }
@@ -135,8 +135,8 @@ dqMoving.router = (root, data) => {
     });
     const where = JUDGES[judge.value];
     triangle.describe(
-      `${played.length} pictures in a triangle, placed by what rings judged ${where} take each for: many-shot, expert 1's ` +
-        "corner, medium-shot, expert 2's, few-shot, expert 3's; a line leads to the corner of the expert whom you believed.",
+      `${played.length} pictures in a triangle, placed by what rings judged ${where} take each for: a corner each for many-, ` +
+        "medium- and few-shot classes; a point is full where you were right, a ring where you were wrong.",
     );
   }
 
@@ -144,9 +144,9 @@ dqMoving.router = (root, data) => {
   let [way, stop, from] = [1, () => {}, []];
   function moved(milliseconds, dropped) {
     stop();
-    // What is under way stays where it is seen; a new picture comes from the corner of the expert who was believed.
-    from = played.map(({ expert, at }, k) => {
-      if (k === dropped) return [0, 1, 2].map((j) => Number(j === expert));
+    // What is under way stays where it is seen; a new picture comes from the middle.
+    from = played.map(({ at }, k) => {
+      if (k === dropped) return [1 / 3, 1 / 3, 1 / 3];
       return from[k] && way < 1 ? from[k] : pictures[at].places[dropped === undefined ? 1 - judge.value : judge.value];
     });
     tally();
@@ -154,9 +154,9 @@ dqMoving.router = (root, data) => {
   }
 
   function draw(context, { width, height, colours }) {
-    const [side, top] = [width - 56, 26];
+    const [side, top] = [width - 56, 54];
     const tall = 0.866 * side;
-    // Expert 3 above, as in the still pictures of the book.
+    // The few above, as in the still pictures of the book.
     const corners = [[28, top + tall], [28 + side, top + tall], [28 + side / 2, top]];
     const at = (weights) => [0, 1].map((axis) => weights.reduce((total, w, k) => total + w * corners[k][axis], 0));
     context.strokeStyle = colours.line;
@@ -168,12 +168,11 @@ dqMoving.router = (root, data) => {
     context.fillStyle = colours.quiet;
     groups.forEach((name, k) => {
       const [x, y] = corners[k];
-      const line = y + (k === 2 ? -10 : 24);
-      const words = `expert ${k + 1}: ${name}`;
-      const long = context.measureText(words).width;
+      const line = k === 2 ? 14 : y + 24;
+      const long = context.measureText(name).width;
       const start = [x - 12, x + 28 - long, x - long / 2][k];
       context.textAlign = "left";
-      context.fillText(words, start, line);
+      context.fillText(name, start, line);
       // What the frames of pictures mean.
       context.strokeStyle = colours[name];
       context.lineWidth = 2.5;
@@ -185,25 +184,20 @@ dqMoving.router = (root, data) => {
       const goal = pictures[index].places[judge.value];
       return at(goal.map((w, j) => (from[k] || goal)[j] * (1 - way) + w * way));
     });
-    played.forEach(({ expert, hits }, k) => {
-      // Lines end in a row of dots at the corner, a dot a picture.
-      const [x, y] = corners[expert];
-      context.globalAlpha = k === played.length - 1 ? 1 : 0.35;
-      context.strokeStyle = context.fillStyle = colours.accent;
-      context.beginPath();
-      context.moveTo(...spots[k]);
-      context.lineTo(x, y);
-      if (!hits[0]) context.setLineDash([3, 4]);
-      context.stroke();
-      context.setLineDash([]);
-      context.globalAlpha = 1;
-    });
     played.forEach(({ at: index }, k) => {
-      const picture = pictures[index];
-      const [x, y] = spots[k].map((v) => v - size / 2);
-      context.fillStyle = colours[groups[group[picture.truth]]];
+      const [x, y] = [spots[k][0] - size / 2, spots[k][1] - size - 7];
+      context.fillStyle = colours[groups[group[pictures[index].truth]]];
       context.fillRect(x - 2.5, y - 2.5, size + 5, size + 5);
       if (thumbs[index].complete) context.drawImage(thumbs[index], x, y, size, size);
+    });
+    // Above all pictures, so that none hides a point.
+    played.forEach(({ at: index, hits }, k) => {
+      context.fillStyle = hits[0] ? colours[groups[group[pictures[index].truth]]] : colours.paper;
+      context.strokeStyle = colours.ink;
+      context.beginPath();
+      context.arc(...spots[k], 4, 0, 2 * Math.PI);
+      context.fill();
+      context.stroke();
     });
   }
 
