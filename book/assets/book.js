@@ -18,4 +18,6 @@ addEventListener("load", () => {
     });
   reach();
   addEventListener("resize", reach);
+  // Of folds that open, too.
+  addEventListener("toggle", reach, true);
 });
