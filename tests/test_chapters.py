@@ -116,6 +116,21 @@ def test_what_the_page_on_photographs_says_in_words_is_so():
     )
     of_mean = (ours - tables.measured(runs["dqroute"], "calibrated")).mean()
     assert of_mean["many"] > 2 and -2.5 < of_mean["few"] < -2 and 0.3 < of_mean["overall"] < 0.6
+    # Curves at equal few-shot accuracy: beside the calibrated mean of its own experts, their plain mean, rivals.
+    ours_there = [trade_off_of(run) for run in runs["dqroute"]]
+    curves = {of: [found[of] for found in ours_there] for of in ("routed", "calibrated", "plain mean")}
+    curves |= {
+        row: [trade_off_of(run)["calibrated"] for run in runs[row]] for row in ("logit-adjustment", "sade, tau=1.0")
+    }
+
+    def ahead_at(of, few):
+        pairs = zip(curves["routed"], curves[of], strict=True)
+        return 100 * pd.Series([overall_at(one, few) - overall_at(other, few) for one, other in pairs]).mean()
+
+    assert all(0.15 < ahead_at("calibrated", few) < 0.6 for few in (0.25, 0.3, 0.35, 0.4))
+    assert abs(ahead_at("calibrated", 0.45)) < 0.15 and ahead_at("plain mean", 0.3) < -0.4
+    for few in (0.25, 0.3, 0.35, 0.4, 0.45):
+        assert all(0.24 < ahead_at(row, few) < 0.6 for row in ("logit-adjustment", "sade, tau=1.0")), few
     published = tables.measured(runs["dqroute-published"]).mean()
     assert round(published["few"]) == 43 and round(ours.mean()["overall"] - published["overall"]) == 2
     assert abs(published["worst fifth"] - ours.mean()["worst fifth"]) < 1 and published["overall"] < 52
