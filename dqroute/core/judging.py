@@ -30,12 +30,15 @@ class Judged(NamedTuple):
 
 
 def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int = 0) -> Tensor:
-    """The fold of each image, int64 ``[N]``: 0 to ``folds - 1``, or -1 for an image that no fold can judge.
+    """The fold of each image, int64 ``[N]``: 0 to ``folds - 1``, or below 0 for an image that nobody judges.
 
     Each class is spread over the folds as evenly as it goes, its images in an order that the seed decides; the folds
     end up of equal size to one image. A class with fewer images than folds lies in as many folds as it has images.
     Where all of a class lies together, as a class of one image does, nobody without its images would know it: they are
-    left out of the judging, and all heads train on them.
+    left out of the judging, and all heads train on them, -1. But whoever trains on a part of a group knows the rest of
+    it: where their group holds images that fold f judges, its heads do without them too, ``-2 - f``. They do not know
+    that class then, and cannot take others for it, which makes what they say a little too good; see
+    :func:`kept_from`.
 
     Args:
         labels: int64 ``[N]``; folds: from 2.
@@ -59,17 +62,15 @@ def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int 
         fold[dealt] = torch.arange(len(labels)) % folds
     else:
         fold = dealt_together(labels, groups, shuffled, folds)
-    num_classes = int(labels.max()) + 1
-    while True:
-        known = fold >= 0
-        spread = torch.zeros(num_classes, folds).index_put_((labels[known], fold[known]), torch.ones(())).sum(dim=1)
-        out = (spread[labels] < 2) | ~known
-        if groups is not None:
-            # Whoever trains on a part of a group knows the rest of it.
-            out |= torch.isin(groups, groups[out].unique())
-        if out.equal(~known):
-            return fold
-        fold = fold.masked_fill(out, -1)
+    spread = torch.zeros(int(labels.max()) + 1, folds).index_put_((labels, fold), torch.ones(())).sum(dim=1)
+    out = spread[labels] < 2
+    mixed = out & torch.isin(groups, groups[~out]) if groups is not None else torch.zeros_like(out)
+    return torch.where(out, torch.where(mixed, -2 - fold, -1), fold)
+
+
+def kept_from(fold: Tensor) -> Tensor:
+    """The fold whose heads never see each image, judged or not, int64 ``[N]``; -1 where all see it."""
+    return fold.where(fold >= -1, -2 - fold)
 
 
 def dealt_together(labels: Tensor, groups: Tensor, shuffled: Tensor, folds: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqroute.core.judging import balanced_weights
+from dqroute.core.judging import balanced_weights, kept_from
 
 RIDGE = 0.1
 CHUNK = 4096  # images whose distances are in memory at a time
@@ -33,7 +33,7 @@ class Typical(NamedTuple):
     """What images of the known classes look like.
 
     Attributes:
-        means: ``[C, D]``, of the classes; root: ``[D, D]``, ``L⁻ᵀ`` of the pooled covariance ``L Lᵀ``.
+        means: ``[C, D]``, of the classes that have images; root: ``[D, D]``, ``L⁻ᵀ`` of the pooled covariance ``L Lᵀ``.
     """
 
     means: Tensor
@@ -45,7 +45,7 @@ class Typical(NamedTuple):
         means, covariance = class_gaussians(F.normalize(features.double(), dim=1), labels, num_classes, ridge)
         eye = torch.eye(len(covariance), dtype=covariance.dtype)
         root = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), eye, upper=False).T
-        return cls(means.float(), root.float())
+        return cls(means[labels.unique()].float(), root.float())
 
     def distance(self, features: Tensor) -> Tensor:
         """How strange images are, ``[N]``: ``min_c (x̂ - μ_c)ᵀ Σ⁻¹ (x̂ - μ_c)``, x̂ the features at length 1.
@@ -62,8 +62,8 @@ def distances_out_of_fold(features: Tensor, labels: Tensor, num_classes: int, fo
     """How strange training images are to what the other folds' images look like, ``[N]``; NaN where no fold judges."""
     found = features.new_full((len(features),), torch.nan, dtype=torch.float32)
     for index in fold[fold >= 0].unique().tolist():
-        seen = fold != index
-        found[~seen] = Typical.of(features[seen], labels[seen], num_classes).distance(features[~seen])
+        seen, own = kept_from(fold) != index, fold == index
+        found[own] = Typical.of(features[seen], labels[seen], num_classes).distance(features[own])
     return found
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute.core.checks import checked_range, checked_whole, choose
+from dqroute.core.judging import kept_from
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.outsiders import class_gaussians
 from dqroute.models.experts import COSINE_SCALE
@@ -27,6 +28,7 @@ class Heads(nn.Module):
     """
 
     weight: nn.Parameter
+    unknown: Tensor
     gaussian_weight: Tensor
     gaussian_bias: Tensor
 
@@ -49,6 +51,7 @@ class Heads(nn.Module):
         # As long as a class vector is at the end of training, so that the rate is a share of it.
         self.weight = nn.Parameter(torch.randn(folds + 1, experts * num_classes, features) / features**0.5)
         self.bias = nn.Parameter(torch.zeros(folds + 1, experts, num_classes)) if classifier == "linear" else None
+        self.register_buffer("unknown", torch.zeros(folds + 1, num_classes, dtype=torch.bool), persistent=False)
         if self.gaussian:
             self.register_buffer("gaussian_weight", torch.zeros(folds + 1, num_classes, features))
             self.register_buffer("gaussian_bias", torch.zeros(folds + 1, num_classes))
@@ -84,33 +87,40 @@ class Heads(nn.Module):
 
         Args:
             logits: of all sets, ``[B, F + 1, K, C]``; features: ``[B, D]``; labels: ``[B]``.
-            fold: int64 ``[B]``, that of each image, -1 where all sets may see it.
+            fold: int64 ``[B]``, as of :func:`dqroute.core.judging.fold_of`.
         """
         sets = torch.arange(self.folds + 1, device=fold.device)
-        image, which = (fold[:, None] != sets).nonzero(as_tuple=True)
+        image, which = (kept_from(fold)[:, None] != sets).nonzero(as_tuple=True)
         return ExpertOutputs(logits[image, which].movedim(1, 0), self.read(features[image])), labels[image]
 
     def out_of_fold(self, logits: Tensor, fold: Tensor) -> Tensor:
-        """What those say who never saw an image, ``[K, B, C]``, of all sets' logits; the last set where all have."""
+        """What those say who never saw an image, ``[K, B, C]``, of all sets' logits; the last set where all have.
+
+        Classes that a set does not know, of which its word is noise, are as improbable as the last of the others.
+        """
         own = fold.where(fold >= 0, self.folds)
-        return logits[torch.arange(len(fold), device=fold.device), own].movedim(1, 0)
+        said, unknown = (
+            logits[torch.arange(len(fold), device=fold.device), own],
+            self.unknown.to(fold.device)[own, None],
+        )
+        return said.where(~unknown, said.amin(dim=2, keepdim=True)).movedim(1, 0)
 
     @torch.no_grad()
     def meet(self, features: Tensor, labels: Tensor, fold: Tensor) -> None:
-        """Shown all training features ``[N, D]`` before the first step: each set's Gaussian expert is made of them.
+        """Shown all training features ``[N, D]`` before a training: each set's Gaussian expert is made of them.
 
         Every class is a Gaussian of its own mean ``μ_c``, all of one covariance ``Σ``, pooled within the classes and
         drawn towards its mean variance by the ridge: ``z_c(x) = μ_c Σ⁻¹ x̂ - ½ μ_c Σ⁻¹ μ_c``, x̂ of length 1 (linear
         discriminant analysis; at a ridge of 1 the nearest mean), times a number that gives these logits the spread of
         a cosine expert's.
         """
-        ridge = self.ridge
-        if not self.gaussian:
-            return
         for index in range(self.folds + 1):
-            seen = fold != index
+            seen = kept_from(fold) != index
+            self.unknown[index] = labels[seen].bincount(minlength=self.num_classes) == 0
+            if not self.gaussian:
+                continue
             x, y = F.normalize(features[seen].double(), dim=1), labels[seen]
-            means, covariance = class_gaussians(x, y, self.num_classes, ridge)
+            means, covariance = class_gaussians(x, y, self.num_classes, self.ridge)
             weight = torch.linalg.solve(covariance, means.T).T
             bias = -0.5 * (weight * means).sum(dim=1)
             spread = (x @ weight.T + bias).std(dim=1).mean().clamp_min(1e-6) / (SPREAD * self.scale)

@@ -280,10 +280,15 @@ class Run:
         """
         path = self.folder / JUDGED
         if not path.is_file():
-            raise ValueError(
-                f"{self!r} has no predictions out of fold; train on features, as in dq.load(..., backbone="
-                "'efficientnet-lite0'), with folds of 2 or more"
-            )
+            told = self.provenance
+            remedy = "train on features, as in dq.load(..., backbone='efficientnet-lite0'), with folds of 2 or more"
+            if "not_judged" in told:  # it is so already
+                remedy = "it was judged on the images that it trains on; train it with judge='auto', or another method"
+                if "out_of_fold_accuracy" not in told:
+                    remedy = "all of each class lies in one group or one fold; load with smaller groups, bursts, say"
+                elif told["judge"] == "out-of-fold":
+                    remedy = "they were too many to be kept"
+            raise ValueError(f"{self!r} has no predictions out of fold; {remedy}")
         held = self.own_tensors(path, "logits", "labels", "fold", "images")
         return held | {"logits": held["logits"].float()}
 

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqroute.core.judging import Judged, first_of_each, fold_of
+from dqroute.core.judging import Judged, first_of_each, fold_of, kept_from
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.rings import ENOUGH
 from dqroute.data.batches import batches_of
 from dqroute.data.disk import write_atomically, write_json, write_tensors
+from dqroute.data.files.together import told_unjudged
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.base import Method
 from dqroute.models.cost import operations
@@ -81,10 +82,11 @@ class Training:
         if isinstance(heads, Heads):
             if heads.folds:
                 self.fold = fold_of(data.train.labels, heads.folds, data.together, run.seed)
-            if not run.checkpoint_file.is_file():
-                assert isinstance(data.train, FeatureSplit)
-                fold = self.fold_of_each(data.train.labels).to(device)
-                heads.meet(data.train.features.to(device), data.train.labels.to(device), fold)
+                if processes.main and (said := told_unjudged(data.train.labels, self.fold, data.class_names)):
+                    print(f"{data.name}: {said}")
+            assert isinstance(data.train, FeatureSplit)
+            fold = self.fold_of_each(data.train.labels).to(device)
+            heads.meet(data.train.features.to(device), data.train.labels.to(device), fold)
         # Whose accuracy is counted along the way: out of fold, only images that somebody may judge.
         judged = 0 if self.fold is None or model.judge != "out-of-fold" else int((self.fold >= 0).sum())
         self.counted = judged or len(data.train)
@@ -208,8 +210,10 @@ class Training:
             "judge": model.judge if honest else "training",
             "training_accuracy": right[0].float().mean().item(),
         }
+        if self.fold is not None:
+            told["not_judged"] = int((~known).sum())
         if known.any():
-            told |= {"out_of_fold_accuracy": right[1, known].float().mean().item(), "not_judged": int((~known).sum())}
+            told["out_of_fold_accuracy"] = right[1, known].float().mean().item()
             if honest and taken.logits.numel() <= KEPT:
                 kept = {"logits": taken.logits, "labels": taken.labels, "fold": fold[known]}
                 kept["images"] = known.nonzero().flatten()
@@ -218,7 +222,7 @@ class Training:
         return told
 
     def fold_of_each(self, labels: Tensor) -> Tensor:
-        """The fold of each training image, -1 for none."""
+        """The fold of each training image, below 0 where nobody judges it."""
         return torch.full_like(labels, -1) if self.fold is None else self.fold
 
     def epoch(self, epoch: int) -> dict[str, Any]:
@@ -325,7 +329,7 @@ class Training:
             return self.model.loss(rows, theirs) * (len(theirs) / len(labels))
         total = logits.new_zeros(())
         for index in range(heads.folds + 1):
-            seen = fold != index
+            seen = kept_from(fold) != index
             if seen.any():
                 outputs = ExpertOutputs(logits[seen, index].movedim(1, 0), heads.read(features[seen]))
                 total = total + self.model.loss(outputs, labels[seen])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from dqroute.core.judging import Calibration, balanced_weights, first_of_each, fold_of, minimised
+from dqroute.core.judging import Calibration, balanced_weights, first_of_each, fold_of, kept_from, minimised
 
 LONG_TAILED = torch.arange(4).repeat_interleave(torch.tensor([50, 12, 3, 1]))
 
@@ -116,8 +116,18 @@ def test_a_ring_that_nobody_may_judge_stays_where_it_was():
     assert calibration.shifts[2] == 0 and calibration.shifts.abs().max() < 0.5
 
 
-def test_of_a_group_that_somebody_knows_nobody_judges_the_rest():
-    """A burst holds all of class 0, which is left out of the judging, and two images of class 1."""
+def test_who_judges_a_part_of_a_group_never_sees_the_rest():
+    """A burst holds all of class 0, which nobody can judge, and two images of class 1, which the others judge."""
     labels, groups = torch.tensor([0, 0, 1, 1] + [1] * 8 + [2] * 8), torch.tensor([0] * 4 + list(range(1, 17)))
     fold = fold_of(labels, 3, groups)
-    assert fold[:4].tolist() == [-1] * 4 and (fold[4:] >= 0).all()
+    own = int(fold[2])
+    assert fold[:4].tolist() == [-2 - own] * 2 + [own] * 2 and (fold[2:] >= 0).all()
+    assert kept_from(fold).tolist() == [own] * 4 + fold[4:].tolist()
+    assert kept_from(torch.tensor([-1, -2, -4, 0, 2])).tolist() == [-1, 0, 2, 0, 2]
+
+
+def test_six_cameras_with_classes_of_their_own_leave_the_others_judged():
+    """Classes 0 to 2 are seen by all cameras, 3 to 8 by one each: it is those alone that nobody judges."""
+    labels = torch.cat([torch.tensor([0, 1, 2, 0, 1, 3 + camera, 3 + camera]) for camera in range(6)])
+    fold = fold_of(labels, 5, torch.arange(6).repeat_interleave(7))
+    assert ((fold >= 0) == (labels < 3)).all() and (fold >= -6).all() and (fold != -1).all()

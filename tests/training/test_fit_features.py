@@ -13,6 +13,8 @@ from dqroute.core.judging import fold_of
 from dqroute.data import FeatureSplit, features
 from dqroute.methods.base import METHODS
 from dqroute.models.heads import Heads
+from dqroute.runs.by_class import by_class
+from dqroute.runs.decisions import thresholds
 from dqroute.runs.run import JUDGED
 from dqroute.training.loop import Training
 from dqroute.training.settings import Settings
@@ -282,3 +284,36 @@ def test_pictures_of_ones_own_start_from_the_bundled_network(seen, tmp_path, run
         dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, **QUIET)
     scratch = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, backbone="resnet8", **QUIET)
     assert not isinstance(scratch.model.network, Heads)
+
+
+def test_cameras_with_classes_of_their_own_leave_the_others_judged(seen, runs_dir, capsys):
+    """Class 8 is seen by one of six cameras alone: it is not judged, and all else is, by heads without that camera."""
+    camera, labels = torch.arange(len(seen.train)) % 6, seen.train.labels
+    camera[labels == 8] = 0
+    data = replace(seen, together=camera, identity=seen.identity | {"group_by": "cam"})
+    run = dq.fit("dqroute", data, runs_dir=runs_dir, epochs=8, **QUIET)
+    said = capsys.readouterr().out
+    number = int((labels != 8).sum())
+    assert f"tiny: {number} of {len(labels)} training pictures are judged out of fold: all of class '8' lies" in said
+    assert "by burst, say, not by camera, as in group_by=r'cam\\d+_burst\\d+'" in said
+    assert run.judged["images"].tolist() == (labels != 8).nonzero().flatten().tolist()
+    fold = torch.full_like(labels, -1).index_copy_(0, run.judged["images"], run.judged["fold"])
+    own = int(fold[(camera == 0) & (labels != 8)][0])
+    # Nor does any expert of those heads say that class, of which they know nothing.
+    assert (run.judged["logits"][:, run.judged["fold"] == own].argmax(dim=2) != 8).all()
+    table = by_class(run, split="out-of-fold").set_index("class")
+    assert table["images"].sum() == number and table["accuracy"].drop("8").mean() > 0.5
+    assert 0 < thresholds(run, answered=0.5)["0"] < 1
+
+
+def test_where_nothing_can_be_judged_the_reason_is_told(seen, runs_dir, capsys):
+    data = replace(seen, together=seen.train.labels, identity=seen.identity | {"group_by": "cam"})
+    run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=2, **QUIET)
+    assert f"0 of {len(seen.train)} training pictures are judged out of fold: all of class '0', '1'" in (
+        capsys.readouterr().out
+    )
+    with pytest.raises(ValueError, match="no predictions out of fold; all of each class lies in one group or one fold"):
+        by_class(run, split="out-of-fold")
+    run = dq.fit("dqroute-published", seen, runs_dir=runs_dir, epochs=2, **QUIET)
+    with pytest.raises(ValueError, match="no predictions out of fold; it was judged on the images that it trains on"):
+        by_class(run, split="out-of-fold")

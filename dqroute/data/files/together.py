@@ -12,6 +12,7 @@ from PIL import ExifTags
 from torch import Tensor
 
 from dqroute.data.files.decoding import opened
+from dqroute.data.files.reading import listed
 from dqroute.data.files.threads import each
 
 
@@ -47,6 +48,18 @@ def together_by(group_by: str | float, base: Path, names: Sequence[str]) -> Tens
             number += 1
         ids[index], before = number, time
     return ids.unique(return_inverse=True)[1]
+
+
+def told_unjudged(labels: Tensor, fold: Tensor, class_names: Sequence[str]) -> str:
+    """What to say of classes that nobody judges because they lie together, by folds; ``""`` where there are none."""
+    lost = [class_names[c] for c, n in enumerate(labels[fold < 0].bincount().tolist()) if n > 1]
+    if not lost:
+        return "no class has two training pictures, and nothing is judged out of fold" * bool((fold < 0).all())
+    return (
+        f"{int((fold >= 0).sum()):,} of {len(fold):,} training pictures are judged out of fold: all of class "
+        f"{listed(lost)} lies in one group or one fold; smaller groups mend it: by burst, say, not by camera, as in "
+        r"group_by=r'cam\d+_burst\d+'"
+    )
 
 
 def taken(file: Path) -> datetime | None:
