@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from dqroute.data.files.threads import each
@@ -57,22 +58,39 @@ def content(file: Path) -> bytes:
         return hashlib.file_digest(opened, "sha256").digest()
 
 
-def leaks(base: Path, listings: Mapping[str, tuple[Sequence[str], Tensor]], class_names: Sequence[str]) -> list[str]:
+def with_copies(group: Tensor, same: Sequence[Sequence[int]]) -> Tensor:
+    """Groups, int64 ``[N]``, made one where they hold the same picture, of the numbers of each set of copies."""
+    leader, ids = dict[int, int](), group.tolist()
+
+    def first(of: int) -> int:
+        while of in leader:
+            of = leader[of]
+        return of
+
+    for those in same:
+        for number in those[1:]:
+            if (other := first(ids[number])) != (one := first(ids[those[0]])):
+                leader[other] = one
+    return torch.tensor([first(of) for of in ids])
+
+
+def leaks(
+    alike: Sequence[Sequence[str]], listings: Mapping[str, tuple[Sequence[str], Tensor]], class_names: Sequence[str]
+) -> list[str]:
     """What copies of files mean for an image set, in sentences: of parts, their files and labels."""
-    names = [name for files, _ in listings.values() for name in files]
-    part = [of for of, (files, _) in listings.items() for _ in files]
-    label = [k for _, labels in listings.values() for k in labels.tolist()]
-    across: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
-    classes: list[list[int]] = []
-    for same in copies(base, names):
+    part = {name: of for of, (files, _) in listings.items() for name in files}
+    label = {name: k for files, labels in listings.values() for name, k in zip(files, labels.tolist(), strict=True)}
+    across: dict[tuple[str, ...], list[Sequence[str]]] = defaultdict(list)
+    classes: list[Sequence[str]] = []
+    for same in alike:
         where = tuple(sorted({part[n] for n in same}, key=list(listings).index))
         if len(where) > 1:
             across[where].append(same)
         if len({label[n] for n in same}) > 1:
             classes.append(same)
 
-    def told(sets: list[list[int]]) -> str:
-        shown = "; ".join(" = ".join(names[n] for n in same[:3]) for same in sets[:3])
+    def told(sets: list[Sequence[str]]) -> str:
+        shown = "; ".join(" = ".join(same[:3]) for same in sets[:3])
         return shown + (f"; and {len(sets) - 3:,} more" if len(sets) > 3 else "")
 
     said = [

@@ -15,11 +15,11 @@ from torch import Tensor
 from dqroute.core.checks import checked_range
 from dqroute.data.checking import NAMED, damaged
 from dqroute.data.draw import Draw
-from dqroute.data.files.copies import leaks
+from dqroute.data.files.copies import copies, leaks, with_copies
 from dqroute.data.files.decoding import opened
 from dqroute.data.files.depth import is_deep
 from dqroute.data.files.holding_out import held_out
-from dqroute.data.files.listing import Listing, set_of_files
+from dqroute.data.files.listing import Listing, look_of, set_of_files
 from dqroute.data.files.reading import listed, named
 from dqroute.data.files.split import FileSplit
 from dqroute.data.files.threads import each
@@ -67,7 +67,23 @@ def own_set(
         listings[part] = Listing([file for files in members for file in files], labels)
     if draw.val is not None and "val" in listings:
         raise ValueError(f"{name} has validation images of its own; leave val={draw.val} out, or take those away")
-    groups = groups_of(together, listings)
+    by_look = dict[str, list[str]]()
+    for of in class_names:
+        by_look.setdefault(look_of(of), []).append(of)
+    if alike := [" and ".join(map(repr, those)) for those in by_look.values() if len(those) > 1]:
+        told = f"{', '.join(alike)} are classes of their own and differ in capitals, blanks or Unicode forms alone"
+        warnings.warn(f"{name}: {told}; if they are the same, give them one name", stacklevel=4)
+    groups, every = groups_of(together, listings), [file for listing in listings.values() for file in listing.names]
+    same, number = copies(base, every), len(listings["train"].names)  # which come first
+    if again := [own for those in same if len(own := [n for n in those if n < number]) > 1]:
+        if groups is None:
+            ids = torch.arange(len(every)).split([len(listing.names) for listing in listings.values()])
+            groups = dict(zip(listings, ids, strict=True))
+        groups["train"] = with_copies(groups["train"], again)
+        identity["copies"] = "together"
+        notes.append(f"{len(again):,} training pictures are there twice or more: such copies stay together")
+    if together is not None and isinstance(draw.val, int):
+        raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
     if test == 0 and not isinstance(test, bool):
         notes.append(f"all {len(listings['train'].names):,} pictures are trained on, and judged out of fold (test=0)")
     elif "test" not in listings:
@@ -77,19 +93,13 @@ def own_set(
         identity["held_out"] = draw.val
         hold_out("val", draw.val, listings, groups, class_names, draw.seed, notes)
         draw = replace(draw, val=None)
-    elif groups is not None and draw.val is not None:
-        raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
     seen = seen_of(base, [name for listing in listings.values() for name in listing.names])
     shapes = [shape for shape, _ in seen]
     notes += told_of_depth([deep for _, deep in seen])
-    if options.get("size") is None and options.get("stream") is not False:
-        sizes = set(shapes)
-        if len(sizes) > 1 or any(width != height for width, height in sizes):
-            options |= {"size": SEEN, "stream": True}
-            notes.append(
-                f"pictures are of {len(sizes):,} sizes or no squares: they stay in their files, seen as squares "
-                "as large as the network wants; size= makes it another size, stream=False wants squares of one size"
-            )
+    sizes = set(shapes)
+    many = len(sizes) > 1 or any(width != height for width, height in sizes)
+    if many and options.get("size") is None and options.get("stream") is not False:
+        options |= {"size": SEEN, "stream": True}
     lost = sum(1 - min(shape) / max(shape) for shape in shapes) / max(1, len(shapes))
     if options.get("fit") is None:
         options["fit"] = "stretch" if lost > MUCH else "crop"
@@ -98,7 +108,10 @@ def own_set(
             f"a centred square would lose {100 * lost:.0f} % of the pictures on average: fit={options['fit']!r}; "
             "'crop' takes the middle, 'pad' and 'stretch' keep all"
         )
-    for said in leaks(base, listings, class_names):
+    elif lost and options["fit"] == "crop":
+        of = "{}×{}".format(*shapes[0]) if len(sizes) == 1 else f"of {len(sizes):,} sizes"
+        notes.append(f"pictures are {of}: the middle square of each is looked at (fit='pad' keeps all)")
+    for said in leaks([[every[n] for n in those] for those in same], listings, class_names):
         warnings.warn(said, stacklevel=4)
     return set_of_files(name, base, listings, class_names, draw, identity, together=groups, notes=notes, **options)
 
@@ -164,6 +177,11 @@ def hold_out(
         if together is not None and group is not None:
             together[of] = group[mask]
         listings[of] = Listing([names[i] for i in mask.nonzero().flatten().tolist()], labels[mask])
+    if not out.any():
+        raise ValueError(
+            f"no picture can be held out as {part}: each class has one alone, or all of it belongs together; "
+            + ("test=0 trains on all of them" if part == "test" else "leave val out")
+        )
     whole = ", whole groups" if together is not None else ""
     notes.append(f"{int(out.sum()):,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
     if none := [name for c, name in enumerate(class_names) if not (labels[out] == c).any()]:

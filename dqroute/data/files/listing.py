@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def set_of_files(
     """
     if "val" in listings and draw.val is not None:
         raise ValueError(f"{name} has validation images of its own; leave val={draw.val} out, or take those away")
-    remedy = "restore what is missing, or give root= the folder that these paths start from"
+    remedy = "restore what is missing, or give root= (of a table images=) the folder that these paths start from"
     digest = hashlib.sha256()
     for entry in entries(base, [n for part in sorted(listings) for n in listings[part].names], remedy):
         digest.update(entry)
@@ -103,9 +104,21 @@ def check_classes(parts: Mapping[str, Collection[Any]], places: Mapping[str, obj
         there = set(parts[other])
         if unknown := [name for name in parts[part] if name not in there]:
             raise ValueError(
-                f"{places[part]} has {kind} {listed(unknown)} that {places[other]} has not; add {images} images or "
-                "remove the class"
+                f"{places[part]} has {kind} {listed(unknown)} that {places[other]} has not{spelled(unknown, there)}; "
+                f"add {images} images or remove the class"
             )
+
+
+def look_of(name: object) -> str:
+    """A class's name as people see it: without capitals, blanks and the forms of Unicode."""
+    return "".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
+
+
+def spelled(names: Collection[Any], others: Collection[Any]) -> str:
+    """`` (did you mean …?)``, for a message, where the first name that looks like another is spelled otherwise."""
+    by_look = {look_of(other): other for other in others}
+    near = [by_look[look_of(name)] for name in names if by_look.get(look_of(name), name) != name]
+    return f" (did you mean {near[0]!r}? capitals, blanks or Unicode forms differ)" if near else ""
 
 
 def common_side(names: Sequence[str], base: Path) -> int:

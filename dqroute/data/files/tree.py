@@ -83,13 +83,17 @@ def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dic
         raise ValueError(f"{base / part} has no class folder; expected {part or base.name}/<class>/*")
     if part:
         left.update(ending(entry.name) for entry in visible(base, part) if entry.is_file())
-    images, deeper = dict[str, list[str]](), 0
+    images, deeper, inside = dict[str, list[str]](), 0, Counter[str]()
     for name in folders:
         place = f"{part}/{name}" if part else name
         images[name] = sorted(pictures(base, place, left))
-        deeper += sum(image.count("/") > place.count("/") + 1 for image in images[name])
+        below = [image.removeprefix(f"{place}/").partition("/") for image in images[name]]
+        deeper += sum(bool(slash) for _, slash, _ in below)
+        inside.update([*dict.fromkeys(folder for folder, slash, _ in below if slash)])
     if deeper:
-        notes.append(f"{deeper:,} pictures lie deeper in their class's folder and are taken in")
+        of = f"{listed([*inside])}; are those the classes? then move them up, or load a table of paths and labels"
+        own = len(inside) > len(folders) and max(inside.values()) == 1  # no name stands in two classes
+        notes.append(f"{deeper:,} pictures lie deeper in their class's folder and are taken in" + own * f", from {of}")
     return images
 
 

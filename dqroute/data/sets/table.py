@@ -6,12 +6,13 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from dqroute.core.checks import choose, one_line
 from dqroute.data.draw import Draw
 from dqroute.data.files.dividing import own_set, without_damaged
+from dqroute.data.files.listing import spelled
 from dqroute.data.files.reading import listed
 from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import PARTS
@@ -47,17 +48,18 @@ def table(
 ) -> ImageSet:
     """Pictures by a CSV, TSV or Parquet file: a row each, with its path and its label, perhaps its split and its group.
 
-    Paths are absolute, or start from the table's folder; either slash will do, and so will UTF-8, UTF-16 and Windows'
-    Latin alphabet. Labels are text or numbers. Where no column says ``train``, ``val`` or ``test``, a share of each
-    class is held out for testing.
+    Paths are absolute, or start from the table's folder; those of another machine, such as ``C:/Data/traps/1.jpg``,
+    lose as many folders as it takes to find the first there. Either slash will do, and so will UTF-8, UTF-16 and
+    Windows' Latin alphabet. Labels are text or numbers. Where no column says ``train``, ``val`` or ``test``, a share
+    of each class is held out for testing.
 
     Args:
         imbalance, seed, groups, val, n_max, order: see :class:`dqroute.data.draw.Draw`.
         root: the table; images: the folder that paths start from, unless it is the table's own.
         columns: which column is the path, the label, the split, the group, where they are called otherwise:
             ``{"path": "Datei", "label": "Art"}``.
-        size, stream, flip, test, group_by, fit, skip_damaged: see :func:`dqroute.data.sets.folder.folder`; a column of
-            groups takes the place of ``group_by``.
+        size, stream, flip, test, group_by, fit, skip_damaged: see :func:`dqroute.data.sets.folder.folder`; ``group_by``
+            may name a column, too, and unless it is given one called group, camera, location or the like is taken.
 
     Raises:
         FileNotFoundError: if there is no such table, or a picture is missing.
@@ -67,11 +69,16 @@ def table(
     if root is None:
         raise ValueError('the table set needs a file: load("table:FILE") or load("table", root=FILE)')
     file = Path(root).expanduser()
-    rows = columns_of(file, read_rows(file), columns or {})
+    table, columns = read_rows(file), dict(columns or {})
+    if group_by is not None and "group" in columns:
+        raise ValueError(f"columns={columns!r} and group_by={group_by!r} both say what belongs together; leave one out")
+    if group_by in {str(name).strip() for name in table.columns}:
+        columns["group"], group_by = str(group_by), None
+    rows, names_of = columns_of(file, table, columns)
     place = Path(images).expanduser() if images is not None else file.parent
-    paths = [os.path.normpath(os.path.join(place.absolute(), path)) for path in rows["path"]]
+    paths = [os.path.normpath(place.absolute() / path) for path in found_below(place, rows["path"])]
     base = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
-    names = [Path(path).relative_to(base).as_posix() for path in paths]
+    names = [os.path.relpath(path, base).replace(os.sep, "/") for path in paths]
     labels, notes = told_once(file, names, rows["label"], "label"), list[str]()
     if (twice := len(names) - len(labels)) > 0:
         notes.append(f"{twice:,} rows say again what others said, and are left out")
@@ -80,17 +87,14 @@ def table(
     if skip_damaged:
         parts = without_damaged(file.stem, base, parts, notes)
     together, identity = None, {"name": "table", "version": 1}
-    if "group" in rows:
-        if group_by is not None:
-            raise ValueError(
-                f"{file.name} has a column of groups; leave group_by={group_by!r} out, or rename the column"
-            )
+    if group_by is not None:
+        together = dict(zip(labels, together_by(group_by, base, list(labels)).tolist(), strict=True))
+    elif "group" in rows:
+        notes.append(f"the column {names_of['group']!r} says which pictures belong together; group_by= names another")
         group = told_once(file, names, rows["group"], "group")
         # A picture without a group stands alone.
         number = {key: index for index, key in enumerate(dict.fromkeys(key or name for name, key in group.items()))}
         together = {name: number[key or name] for name, key in group.items()}
-    elif group_by is not None:
-        together = dict(zip(labels, together_by(group_by, base, list(labels)).tolist(), strict=True))
     told = repr([sorted(labels.items()), sorted(split.items()), together and sorted(together.items())])
     identity |= {"rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
     draw = Draw(imbalance, seed, groups, val, n_max, order)
@@ -127,12 +131,20 @@ def read_rows(file: Path) -> Any:
     raise ValueError(f"{file} is neither UTF-8 nor UTF-16 nor Windows' Latin alphabet; write it anew as UTF-8")
 
 
-def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> dict[str, list[str]]:
-    """The columns that are asked for, by what they are; ValueError without a path and a label in each row."""
+def found_below(place: Path, paths: list[str]) -> list[str]:
+    """Paths, of which another machine's absolute ones lose as many folders as it takes to find one below a folder."""
+    lost = (path for path in paths if PureWindowsPath(path).root and not os.path.exists(path))
+    parts = next(lost, "").split("/")
+    gone = next((n for n in range(1, len(parts)) if (place / "/".join(parts[n:])).is_file()), None)
+    return [path.split("/", gone)[-1] if gone and PureWindowsPath(path).root else path for path in paths]
+
+
+def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The columns that are asked for, by what they are, and their names; ValueError without path or label in a row."""
     for what in given:
         choose("kind of column", what, COLUMNS)
     there = {str(name).strip(): name for name in rows.columns}
-    found: dict[str, list[str]] = {}
+    found, names = dict[str, list[str]](), dict[str, str]()
     for what, usual in COLUMNS.items():
         name = given.get(what)
         if name is not None:
@@ -141,7 +153,7 @@ def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> dict[str, lis
             fitting = [real for real in there if real.lower() in usual]
             name = min(fitting, key=lambda real: usual.index(real.lower())) if fitting else None
         if name is not None:
-            found[what] = [str(value).strip() for value in rows[there[name]].fillna("")]
+            names[what], found[what] = name, [str(value).strip() for value in rows[there[name]].fillna("")]
         elif what in ("path", "label"):
             raise ValueError(
                 f"{file.name} has no column {what!r}; it has {listed(list(there))}: name the one that is it, "
@@ -153,7 +165,7 @@ def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> dict[str, lis
     if not found["path"]:
         raise ValueError(f"{file.name} has no row below its head")
     found["path"] = [path.replace("\\", "/") for path in found["path"]]
-    return found
+    return found, names
 
 
 def told_once(file: Path, names: list[str], values: list[str], kind: str) -> dict[str, str]:
@@ -181,7 +193,9 @@ def by_part(file: Path, labels: dict[str, str], split: dict[str, str]) -> dict[s
         parts[where[name]][label].append(name)
     counts = Counter({of: len(files) for of, files in parts["train"].items()})
     if empty := [of for of in classes if not counts[of]]:
-        raise ValueError(f"{file.name} has no training picture of class {listed(empty)}; add some, or remove the class")
+        hint = spelled(empty, [of for of in classes if counts[of]])
+        told = f"{file.name} has no training picture of class {listed(empty)}{hint}"
+        raise ValueError(f"{told}; add some, or remove the class")
     if "test" not in parts and "val" in parts:
         parts["test"] = parts.pop("val")
     return parts

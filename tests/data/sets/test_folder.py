@@ -69,6 +69,8 @@ def test_only_images_that_are_drawn_are_decoded(tree):
 
 
 def test_validation_from_training_images_and_from_a_folder(tree):
+    for file in tree.glob("train/*/*.png"):  # of other content, or they would all stay together
+        file.write_bytes(file.read_bytes() + file.name.encode())
     held = load(f"folder:{tree}", val=0.5)
     assert (held.counts.tolist(), torch.bincount(held.val.labels).tolist()) == ([4, 2, 1], [4, 2, 1])
     save(tree / "val" / "bee" / "x.png", GREEN)

@@ -1,6 +1,8 @@
 """Folders as people have them: no split, deeper folders, bursts, copies, other files."""
 
 import shutil
+import unicodedata
+import warnings
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 
 import dqroute as dq
 from dqroute.data import load
-from dqroute.data.files.copies import copies
+from dqroute.data.files.copies import copies, with_copies
 from dqroute.data.files.holding_out import held_out
 from dqroute.data.files.together import together_by
 
@@ -241,3 +243,69 @@ def test_of_many_damaged_files_fifty_are_named(tmp_path, capsys):
     load(tmp_path / "many", size=8, skip_damaged=True)
     said = capsys.readouterr().out
     assert "60 damaged files are left out: " in said and said.count("cut ") == 50 and "), …" in said
+
+
+def test_copies_stay_on_one_side_of_every_division(tmp_path, runs_dir):
+    """Each of 12 pictures a class is there twice: none of them is tested on, or judged, by who has learned the other."""
+    for i in range(24):
+        for copy in "ab":
+            save(tmp_path / "twice" / ("ant", "bee")[i % 2] / f"{i}{copy}.png", i)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = load(tmp_path / "twice", stream=True, size=8, val=0.2)
+    sides = [{Path(name).stem[:-1] for name in split.names} for split in data.splits.values()]
+    assert [len(side) for side in sides] == [16, 4, 4] and not set.union(*sides[:1]) & set.union(*sides[1:])
+    assert "24 training pictures are there twice or more: such copies stay together" in data.notes
+    seen = dq.data.features(data, "gradient-histograms", progress=False)
+    run = dq.fit("logit-adjustment", seen, runs_dir=runs_dir, epochs=2, progress=False, device="cpu")
+    fold = dict(zip(data.train.names, run.judged["fold"].tolist(), strict=True))
+    assert all(fold[name] == fold[name.replace("a.png", "b.png")] for name in fold)
+    # Whole numbers of validation pictures still are what they were.
+    assert len(load(tmp_path / "twice", size=8, val=3).val) == 6
+
+
+def test_copies_make_groups_one():
+    assert with_copies(torch.tensor([0, 0, 1, 2, 3, 3]), [[1, 2], [2, 3]]).tolist() == [0, 0, 0, 0, 3, 3]
+
+
+def test_class_names_that_look_alike_are_named_in_one_warning(tmp_path):
+    for number, name in enumerate(("Fox", "fox", "possum", "possum ", "bee é", unicodedata.normalize("NFD", "bee é"))):
+        for i in range(2):
+            save(tmp_path / "wild" / name / f"{i}.png", 10 * number + i)
+    with pytest.warns(UserWarning, match="'Fox' and 'fox', .*'possum' and 'possum ' are classes of their own") as told:
+        load(tmp_path / "wild", size=8)
+    assert len(told) == 1
+
+
+def test_a_class_spelled_otherwise_in_another_part_is_recognised(tmp_path):
+    for number, name in enumerate(("Train/skunk", "Train/fox", "Test/Skunk", "Test/fox")):
+        save(tmp_path / "wild" / name / "1.png", number)
+    with pytest.raises(
+        ValueError, match=r"'Skunk' .* \(did you mean 'skunk'\? capitals, blanks or Unicode forms differ"
+    ):
+        load(tmp_path / "wild", size=8)
+
+
+def test_where_deeper_folders_look_like_classes_it_is_asked(tmp_path):
+    species = ("canids/Red Fox", "canids/grey wolf", "rodents/rat", "rodents/vole")
+    for number, name in enumerate((*species, *(f"{name}/2024" for name in species))):
+        for i in range(2):
+            save(tmp_path / "tax" / name / f"{i}.png", 10 * number + i)
+    (note,) = [note for note in load(tmp_path / "tax", size=8).notes if "lie deeper" in note]
+    assert "from 'Red Fox', 'grey wolf', 'rat', 'vole'; are those the classes? then move them up" in note
+    for name in ("canids/2024", "rodents/2024", "canids/2025", "rodents/2025"):  # the same in each class
+        save(tmp_path / "years" / name / "1.png", hash(name) % 1000)
+    (note,) = [note for note in load(tmp_path / "years", size=8).notes if "lie deeper" in note]
+    assert note.endswith("and are taken in")
+
+
+@pytest.mark.parametrize("of", [(40, 30), (8, 8)])
+def test_what_a_crop_leaves_out_is_said(tmp_path, of):
+    for i in range(4):
+        place = tmp_path / "wide" / ("ant", "bee")[i % 2] / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", of, (i, 0, 0)).save(place)
+    told = [note for note in load(tmp_path / "wide").notes if "the middle square of each is looked at" in note]
+    assert told == ["pictures are 40×30: the middle square of each is looked at (fit='pad' keeps all)"] * (
+        of == (40, 30)
+    )

@@ -1,5 +1,7 @@
 """Tables of pictures, as spreadsheets write them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
@@ -52,8 +54,34 @@ def test_groups_of_a_column_stay_together(pictures):
     assert [int(name.split("/")[-1].removesuffix(".png")) // 2 for name in data.test.names] == [
         int(group) for group in data.together_in("test")
     ]
-    with pytest.raises(ValueError, match="has a column of groups; leave group_by="):
-        load(f"table:{file}", group_by="cam")
+
+
+def test_which_column_was_taken_for_groups_is_said_and_another_may_be_named(pictures, capsys):
+    lines = [(path, label, group, str(i % 5)) for i, (path, label, group) in enumerate(rows())]
+    file = write(pictures, lines, "path,label,Camera,Seq No")
+    of_camera, said = load(file, size=8).together, capsys.readouterr().out
+    assert len(of_camera.unique()) == 4
+    assert "table: the column 'Camera' says which pictures belong together; group_by= names another" in said
+    data = load(file, size=8, group_by="Seq No", stream=True)
+    assert "the column 'Seq No' says" in capsys.readouterr().out
+    sides = [{int(Path(name).stem) % 5 for name in split.names} for split in (data.train, data.test)]
+    assert not sides[0] & sides[1]
+    assert load(file, size=8, columns={"group": "Seq No"}).identity == load(file, size=8, group_by="Seq No").identity
+    # A pattern wins over a column that nobody named.
+    assert len(load(file, size=8, group_by=r"\d").together) == 8
+    with pytest.raises(ValueError, match="both say what belongs together"):
+        load(file, group_by=r"\d", columns={"group": "Seq No"})
+
+
+@pytest.mark.parametrize("drive", ["C:\\Data\\traps\\", "\\\\server\\share\\", "/home/field/traps/", "D:/"])
+def test_paths_of_another_machine_are_found_below_the_folder(pictures, drive, tmp_path_factory):
+    lines = [(drive + path.replace("/", "\\" if "\\" in drive else "/"), label) for path, label, _ in rows()]
+    beside = load(write(pictures, lines, "path,label"), size=8)
+    assert len(beside.train) + len(beside.test) == 10
+    file = write(tmp_path_factory.mktemp("elsewhere"), lines, "path,label")
+    assert load("table", root=file, images=pictures / "pictures", size=8).identity["rows"] == beside.identity["rows"]
+    with pytest.raises(FileNotFoundError, match="10 of 10 files are missing .*of a table images="):
+        load(file, size=8)
 
 
 def test_a_picture_without_a_group_stands_alone(pictures):
@@ -112,7 +140,9 @@ def test_parquet_is_read_or_the_way_on_is_named(pictures):
             "0.png' 'train' and 'test'; a picture has one split here",
         ),
         ([("pictures/0.png", "oak", "held")], "path,label,split", "has the split 'held' for"),
-        ([("pictures/99.png", "oak"), ("pictures/1.png", "ash")], "path,label", "99.png"),
+        ([("pictures/99.png", "oak"), *rows()], "path,label,group", "99.png.*of a table images="),
+        (rows()[:2], "path,label,group", "no picture can be held out as test: each class has one alone.*test=0 trains"),
+        ([("1.png", "oak", "train"), ("2.png", "Oak ", "test")], "path,label,split", "did you mean 'oak'"),
         ([("pictures/0.png", "oak", "test"), ("pictures/1.png", "ash", "train")], "path,label,split", "class 'oak'"),
     ],
 )
