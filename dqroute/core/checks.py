@@ -29,7 +29,7 @@ def choose(kind: str, name: str, valid: Iterable[str]) -> str:
     if isinstance(name, str) and name in names:
         return name
     # A thousand names help nobody.
-    near = names if len(names) <= LISTED else [*get_close_matches(str(name)[:LISTED], names, n=5, cutoff=0.4), "…"]
+    near = names if len(names) <= LISTED else [*get_close_matches(str(name)[:LISTED], names, n=5, cutoff=0), "…"]
     raise ValueError(f"unknown {kind} {shown(name)}{meant(name, names)}; the valid ones are {', '.join(near)}")
 
 

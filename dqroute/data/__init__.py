@@ -14,7 +14,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal
 
-from dqroute.core.checks import checked_seed, choose, meant, plain, tell_options
+from dqroute.core.checks import checked_seed, choose, meant, plain, shown, tell_options
 from dqroute.data.alike import near_copies
 from dqroute.data.draw import checked_val
 from dqroute.data.feature_set import COMPONENTS, features
@@ -94,7 +94,12 @@ def load(
         FileNotFoundError: if the set is not on disk.
     """
     names = [*DATA_SETS, "folder:PATH", "table:FILE"]
-    name = os.fspath(name) if isinstance(name, (str, os.PathLike)) else choose("data set", name, names)
+    if not isinstance(name, (str, os.PathLike)):
+        table = "; of a table in memory, write it with df.to_csv(FILE, index=False) and load FILE"
+        raise ValueError(f"a data set is a name or a path; got {shown(name)}{table * hasattr(name, 'to_csv')}")
+    name = os.fspath(name)
+    if name.lower().endswith((".xls", ".xlsx", ".xlsm", ".ods", ".numbers")):
+        raise ValueError(f"{name} is a spreadsheet, of which no kind is read here; save it as CSV, and load that")
     if (taken := taken_for(name)) is not None:
         print(f"{name} is taken for {taken!r}")
         name = taken
@@ -108,7 +113,10 @@ def load(
         if root is not None:
             raise ValueError(f"{whole!r} names its folder; leave root out, or use load({name!r}, root=...)")
         root = path or None
-    choose("data set", name, names)
+    try:
+        choose("data set", name, names)
+    except ValueError as error:
+        raise ValueError(f"{error}; and there is no folder and no table {name!r} in {os.getcwd()}") from None
     options |= {} if root is None else {"root": root}
     shared = ["imbalance", "seed", "groups", "val", "backbone", "components", "views"]
     own = [option for option in inspect.signature(DATA_SETS[name]).parameters if option not in shared]

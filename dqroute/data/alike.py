@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqroute.core.checks import checked_range, checked_whole
-from dqroute.data.feature_set import features
+from dqroute.data.feature_set import features, fitting
 from dqroute.data.image_set import FeatureSplit, ImageSet
 
 ROWS = 1024  # pictures that are compared with as many others at a time
@@ -35,7 +35,7 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
     number of pairs: pictures are compared some thousand at a time, and the ``most`` similar pairs are kept.
 
     Args:
-        data: a set of features; of another one the bundled backbone's are computed.
+        data: a set of features; of another one the bundled backbone's are computed, at the size that dq.fit takes.
         least: similarity from which two pictures are near copies; most: how many pairs the table has at most.
 
     Returns:
@@ -52,7 +52,7 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
     checked_whole("most", most, 1)
     splits = {part: split for part, split in data.splits.items() if isinstance(split, FeatureSplit)}
     if len(splits) < len(data.splits):
-        return near_copies(features(data), least, most)
+        return near_copies(features(data, fitting(data)), least, most)
     rows = F.normalize(torch.cat([split.features for split in splits.values()]), dim=1)
     learned = len(data.train)  # the training pictures come first
     leaking, found = torch.zeros(len(rows), dtype=torch.bool), (torch.empty(0), torch.empty(0, 2, dtype=torch.int64))

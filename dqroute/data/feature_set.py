@@ -23,8 +23,12 @@ from dqroute.data.files.reading import cores, read_ahead
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet, Split
 from dqroute.models.device import resolve_device, uses_bf16
-from dqroute.models.encoders import BUNDLED, Encoder, loaded
+from dqroute.models.encoders import BUNDLED, SHARPER, Encoder, loaded
 
+OWN = ("folder", "table")  # sets of one's own pictures, which start from a pretrained network
+# Pictures of one's own, up to which the larger size is worth twice the time. Out of fold, at 160 and 224 pixels, on 549
+# pictures of 12 classes with a scale of 10: 82.2 and 88.0 % (logit adjustment, mean of the classes, three seeds).
+FEW = 5000
 COMPONENTS = 256
 SAME = 1e-4  # below this share of the largest, images do not differ in a feature or along an axis
 CHUNK = 4096  # rows of features that are in memory at a time, as they come from the encoder
@@ -106,6 +110,11 @@ def features(
     told = {"backbone": backbone, "weights": encoder.weights, "size": wanted.size, "components": axes.shape[1]}
     identity = data.identity | {"features": told | ({"views": 2} if views == 2 else {})}
     return replace(data, **parts, augmentation=None, identity=identity, encoding=encoding)
+
+
+def fitting(data: ImageSet) -> str:
+    """The encoder that suits a set unless one is named: of few pictures of one's own the sharper."""
+    return SHARPER if data.identity.get("name") in OWN and len(data.train) <= FEW else BUNDLED
 
 
 def cache_of(encoder: Encoder, base: Path) -> FeatureCache:

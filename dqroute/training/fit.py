@@ -13,14 +13,15 @@ from typing import Any
 from dqroute.core.checks import checked_range, checked_seed, choose, meant, plain, shown, tell_options
 from dqroute.data.alike import near_copies
 from dqroute.data.checking import check_files
-from dqroute.data.feature_set import features
+from dqroute.data.feature_set import FEW, OWN, features, fitting
 from dqroute.data.files.reading import listed
 from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options, option_parameters
 from dqroute.models import pretrained
+from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names
 from dqroute.models.device import resolve_device, uses_bf16
-from dqroute.models.encoders import BUNDLED, SHARPER, is_encoder, loaded
+from dqroute.models.encoders import encoder_names, is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.runs.locking import LOCK
 from dqroute.runs.pictures import changed_files, keep_keys
@@ -29,13 +30,16 @@ from dqroute.training import going_on
 from dqroute.training.distribution import joined
 from dqroute.training.going_on import go_on, inherited, parent_of, say_what_is_kept, seen_alike
 from dqroute.training.loop import Training
-from dqroute.training.settings import Settings, fitting_size, setting_names, setting_parameters, training_settings
+from dqroute.training.settings import (
+    PRESETS,
+    Settings,
+    fitting_size,
+    setting_names,
+    setting_parameters,
+    training_settings,
+)
 from dqroute.training.tuning import start_from_encoder
 
-OWN = ("folder", "table")  # sets of one's own pictures, which start from a pretrained network
-# Pictures of one's own, up to which the larger size is worth twice the time. Out of fold, at 160 and 224 pixels, on 549
-# pictures of 12 classes with a scale of 10: 82.2 and 88.0 % (logit adjustment, mean of the classes, three seeds).
-FEW = 5000
 SAID = ("preset", "backbone", "pretrained", "tune")  # unless one of these says something else
 
 
@@ -104,7 +108,14 @@ def fit(
             f"dq.fit takes a method's name, then an image set from dq.load; got {shown(data)} for the set{swapped}"
         )
     choose("method", method, METHODS)
+    checked_seed(seed)
+    checked_range("checkpoint_minutes", checkpoint_minutes, 0)
+    if compile not in (None, True, False):
+        raise ValueError(f"compile is True, False or None; got {compile!r}")
     processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
+    # What is wrong with them is heard before anything is computed; what else decides them comes later.
+    usual = {} if preset else fitting_size(len(data.train))
+    divide_changes(method, preset or "features", usual | {n: v for n, v in changes.items() if v is not None})
     with processes.ending_together():
         where = resolve_device(device)
         heads: Run | None = None
@@ -112,7 +123,7 @@ def fit(
         if parent is not None:
             changes = inherited(parent, changes)
         elif starts_pretrained(data, preset, changes):
-            changes |= {"backbone": SHARPER if len(data.train) <= FEW else BUNDLED}
+            changes |= {"backbone": fitting(data)}
             if processes.main:
                 steps = fitting_size(len(data.train)) | {n: v for n, v in changes.items() if v is not None}
                 print(
@@ -121,6 +132,8 @@ def fit(
                     f"{features_take(data, changes['backbone'], device)}, then heads learn for {steps['epochs']} "
                     "epochs; backbone='resnet8', say, or a preset trains one from nothing"
                 )
+        elif processes.main and data.identity.get("name") in OWN and data.encoding is None:
+            say_whether_from_nothing(data, preset, changes)
         if is_encoder(changes.get("backbone")):
             tuned = changes.get("tune") not in (None, "heads")
             if parent is None or not tuned:
@@ -145,9 +158,6 @@ def fit(
                     changes |= {"cosine_scale": (vars(Settings()) | heads.settings["training"])["cosine_scale"]}
         if parent is not None and processes.main:
             say_what_is_kept(parent, data, check)
-        checked_range("checkpoint_minutes", checkpoint_minutes, 0)
-        if compile not in (None, True, False):
-            raise ValueError(f"compile is True, False or None; got {compile!r}")
         request, settings = request_of(
             *(method, data.identity, data.augmentation_told, len(data.train)),
             seed=seed,
@@ -221,6 +231,21 @@ def starts_pretrained(data: ImageSet, preset: str | None, changes: Mapping[str, 
     return own and not said and data.shape[0] == 3
 
 
+def say_whether_from_nothing(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> None:
+    """Say of a network for pictures of one's own that starts from nothing that it does, and which would not."""
+    settings = vars(PRESETS.get(preset or "laptop", Settings())) | {n: v for n, v in changes.items() if v is not None}
+    name = settings["backbone"]
+    if is_encoder(name) or settings["pretrained"] is not None:
+        return
+    if name not in CIFAR_DEPTHS:  # torchvision takes its time
+        choose("backbone", name, [*encoder_names(), *backbone_names()])
+    same = f"; backbone='torchvision:{name}' is it pretrained," * (name not in CIFAR_DEPTHS)
+    print(
+        f"{data.name}: {name} is trained from nothing, which wants very many pictures{same or ';'} "
+        f"backbone={fitting(data)!r} is pretrained and installed"
+    )
+
+
 def problem_of(data: ImageSet, settings: Settings, components: int = 0) -> Problem:
     """What a method has to know of an image set, and of the network that is asked for.
 
@@ -234,7 +259,8 @@ def problem_of(data: ImageSet, settings: Settings, components: int = 0) -> Probl
         needs = EncoderNeeds(encoding.weights, encoding.size, encoding.interpolation, *encoding.axes.shape)
         if settings.folds > len(data.train):
             few = f"{len(data.train)} training images cannot be divided into {settings.folds} folds"
-            raise ValueError(f"{few}; use fewer, or folds=0, which judges by training images")
+            fewer = "folds=2, say, or " * (len(data.train) > 1)
+            raise ValueError(f"{few}; use {fewer}folds=0, which judges by training images")
         problem = Problem(data.counts, data.groups, 3, mean, std, encoding.backbone, difficulty=truth, fit=fit)
         return replace(problem, encoder=needs, folds=settings.folds, scale=settings.cosine_scale)
     network = settings.backbone, settings.shared_depth, settings.branch_width

@@ -28,6 +28,7 @@ import torch
 
 from dqroute.data import DATA_SETS, ImageSet, load
 from dqroute.data.disk import read_tensors
+from dqroute.data.feature_set import OWN
 from dqroute.methods.base import METHODS
 from dqroute.models.encoders import is_encoder
 from dqroute.models.pretrained import identity_of
@@ -35,7 +36,7 @@ from dqroute.runs.evaluate import evaluate
 from dqroute.runs.own_data import differences
 from dqroute.runs.published import open_run
 from dqroute.runs.run import SPLITS, Run
-from dqroute.training.fit import OWN, fit
+from dqroute.training.fit import fit
 from dqroute.training.settings import Settings
 
 TOLERANCE = 0.01

@@ -75,3 +75,14 @@ def test_files_are_named(photo_tree):
     found = near_copies(load(photo_tree, backbone="gradient-histograms"), least=0.3)
     assert list(found.table.columns)[:4] == ["similarity", "file", "part", "class"]
     assert found.table["file"].str.contains("picture").all() and found.table["similarity"].is_monotonic_decreasing
+
+
+def test_pictures_of_ones_own_are_compared_by_the_features_that_fit_takes(tmp_path, monkeypatch):
+    from photos import save_picture
+
+    monkeypatch.setattr("dqroute.data.feature_set.SHARPER", "gradient-histograms")
+    for i in range(8):
+        save_picture(tmp_path / "own" / ("ant", "bee")[i % 2] / f"{i}.png", seed=i)
+    data = dq.load(tmp_path / "own")
+    own, seen = near_copies(data, least=0), near_copies(features(data, "gradient-histograms", progress=False), least=0)
+    assert own.table.equals(seen.table) and len(own.table)

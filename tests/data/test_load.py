@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -93,3 +94,17 @@ def test_bad_groups_and_val_reach_the_user_in_words():
         load("digits", groups="fifths")
     with pytest.raises(ValueError, match="a fraction between 0 and 1"):
         load("digits", val=1.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("trap", "unknown data set 'trap'.*; and there is no folder and no table 'trap' in "),
+        ("labels.xlsx", "labels.xlsx is a spreadsheet, of which no kind is read here; save it as CSV"),
+        (pd.DataFrame({"path": ["a.png"]}), r"got <DataFrame>; .*write it with df.to_csv\(FILE, index=False\)"),
+        (3, "a data set is a name or a path; got 3$"),
+    ],
+)
+def test_what_is_no_data_set_is_told_the_way_on(asked, said):
+    with pytest.raises(ValueError, match=said):
+        load(asked)

@@ -148,3 +148,10 @@ def test_families_give_features_without_the_classifier(name, monkeypatch, tmp_pa
 
 def test_gradient_histograms_of_a_black_picture_are_zero():
     assert torch.equal(GradientHistograms()(torch.zeros(2, 3, 32, 32)), torch.zeros(2, 512))
+
+
+@pytest.mark.parametrize("name", ["timm:nope", "timm:resnett50", "torchvision:zzz"])
+def test_of_an_unknown_model_the_nearest_are_named(name):
+    pytest.importorskip("timm")
+    with pytest.raises(ValueError, match=r"the valid ones are \w+, \w+, \w+, \w+, \w+, …"):
+        loaded(name)

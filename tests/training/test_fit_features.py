@@ -157,7 +157,7 @@ def test_a_model_adapts_to_where_it_is_used_and_comes_back(seen, runs_dir):
         ({"backbone": "resnet8"}, "backbone is settled in a set of features"),
         ({"backbone": "efficientnet-lite0"}, "is a set of features of gradient-histograms"),
         ({"folds": 1}, "folds must be 2 or more, or 0"),
-        ({"folds": 100}, "80 training images cannot be divided into 100 folds; use fewer"),
+        ({"folds": 100}, "80 training images cannot be divided into 100 folds; use folds=2"),
         ({"judge": "out-of-fold", "folds": 0}, "needs folds"),
         ({"judge": "myself"}, "unknown judge 'myself'"),
         ({"fusion": "nested", "gaussian": True}, "wants fusion='rings'"),
@@ -266,7 +266,7 @@ def test_a_gaussian_trains_nothing_and_is_a_run_like_any_other(seen, runs_dir):
 
 def test_pictures_of_ones_own_start_from_the_bundled_network(seen, tmp_path, runs_dir, capsys, monkeypatch):
     """Unless anything else is asked for; other sets do not."""
-    monkeypatch.setattr("dqroute.training.fit.SHARPER", HISTOGRAMS)
+    monkeypatch.setattr("dqroute.data.feature_set.SHARPER", HISTOGRAMS)
     for i in range(12):
         place = tmp_path / "pets" / ("ant", "bee")[i % 2] / f"{i}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -278,12 +278,41 @@ def test_pictures_of_ones_own_start_from_the_bundled_network(seen, tmp_path, run
     assert re.search(r"their features take about \d+ seconds? here, then heads learn for 1 epochs", said)
     assert isinstance(run.model.network, Heads) and dq.evaluate(run).images == 2
     # Of many pictures half the time counts for more than the larger size.
-    monkeypatch.setattr("dqroute.training.fit.FEW", 9)
-    monkeypatch.setattr("dqroute.training.fit.BUNDLED", "gradient-histograms, smaller")
+    monkeypatch.setattr("dqroute.data.feature_set.FEW", 9)
+    monkeypatch.setattr("dqroute.data.feature_set.BUNDLED", "gradient-histograms, smaller")
     with pytest.raises(ValueError, match="gradient-histograms, smaller"):
         dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, **QUIET)
+    monkeypatch.undo()
     scratch = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, backbone="resnet8", **QUIET)
     assert not isinstance(scratch.model.network, Heads)
+    assert "pets: resnet8 is trained from nothing, which wants very many pictures; " in capsys.readouterr().out
+    # What is wrong with the settings is heard before anything is promised or computed.
+    with pytest.raises(ValueError, match=r"unknown backbone 'resnet-50' \(did you mean 'resnet50'\?\)"):
+        dq.fit("logit-adjustment", data, runs_dir=runs_dir, backbone="resnet-50", **QUIET)
+    for wrong in ({"epochs": "five"}, {"epochs": 0}, {"lr": -1}, {"epoch": 3}, {"seed": 0.5}):
+        for more in ({}, {"backbone": HISTOGRAMS}):
+            with pytest.raises(ValueError, match=next(iter(wrong))):
+                dq.fit("logit-adjustment", data, runs_dir=runs_dir, **wrong | more | QUIET)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(ValueError, match="10 training images cannot be divided into 20 folds; use folds=2, say, or"):
+        dq.fit("logit-adjustment", data, runs_dir=runs_dir, folds=20, backbone=HISTOGRAMS, **QUIET)
+
+
+def test_a_network_of_torchvision_from_nothing_is_said_with_the_one_that_is_not(tmp_path, capsys):
+    from dqroute.training.fit import say_whether_from_nothing
+
+    for i in range(4):
+        place = tmp_path / "pets" / ("ant", "bee")[i % 2] / f"{i}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(place)
+    data = dq.load(tmp_path / "pets", size=8)
+    capsys.readouterr()
+    for given in ({"backbone": "resnet50", "pretrained": "imagenet"}, {"backbone": "torchvision:resnet50"}):
+        say_whether_from_nothing(data, None, given)
+    assert capsys.readouterr().out == ""
+    say_whether_from_nothing(data, None, {"backbone": "resnet50"})
+    said = capsys.readouterr().out
+    assert "resnet50 is trained from nothing" in said and "backbone='torchvision:resnet50' is it pretrained" in said
 
 
 def test_cameras_with_classes_of_their_own_leave_the_others_judged(seen, runs_dir, capsys):

@@ -246,7 +246,7 @@ def test_of_many_damaged_files_fifty_are_named(tmp_path, capsys):
 
 
 def test_copies_stay_on_one_side_of_every_division(tmp_path, runs_dir):
-    """Each of 12 pictures a class is there twice: none of them is tested on, or judged, by who has learned the other."""
+    """Of 12 pictures a class, each there twice, none is tested on, or judged, by who has learned the other."""
     for i in range(24):
         for copy in "ab":
             save(tmp_path / "twice" / ("ant", "bee")[i % 2] / f"{i}{copy}.png", i)
