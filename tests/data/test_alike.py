@@ -5,6 +5,7 @@ from math import cos, radians, sin
 
 import pytest
 import torch
+from photos import save_picture
 
 from dqroute.data import features, load, near_copies
 from dqroute.data.alike import pairs_of
@@ -78,11 +79,9 @@ def test_files_are_named(photo_tree):
 
 
 def test_pictures_of_ones_own_are_compared_by_the_features_that_fit_takes(tmp_path, monkeypatch):
-    from photos import save_picture
-
     monkeypatch.setattr("dqroute.data.feature_set.SHARPER", "gradient-histograms")
     for i in range(8):
         save_picture(tmp_path / "own" / ("ant", "bee")[i % 2] / f"{i}.png", seed=i)
-    data = dq.load(tmp_path / "own")
+    data = load(tmp_path / "own")
     own, seen = near_copies(data, least=0), near_copies(features(data, "gradient-histograms", progress=False), least=0)
     assert own.table.equals(seen.table) and len(own.table)
