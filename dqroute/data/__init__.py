@@ -94,10 +94,9 @@ def load(
         FileNotFoundError: if the set is not on disk.
     """
     names = [*DATA_SETS, "folder:PATH", "table:FILE"]
-    if not isinstance(name, (str, os.PathLike)):
-        table = "; of a table in memory, write it with df.to_csv(FILE, index=False) and load FILE"
-        raise ValueError(f"a data set is a name or a path; got {shown(name)}{table * hasattr(name, 'to_csv')}")
-    name = os.fspath(name)
+    if hasattr(name, "to_csv"):
+        raise ValueError(f"a table is read from a file; got {shown(name)}: write it with df.to_csv(FILE, index=False)")
+    name = os.fspath(name) if isinstance(name, (str, os.PathLike)) else choose("data set", name, names)
     if name.lower().endswith((".xls", ".xlsx", ".xlsm", ".ods", ".numbers")):
         raise ValueError(f"{name} is a spreadsheet, of which no kind is read here; save it as CSV, and load that")
     if (taken := taken_for(name)) is not None:

@@ -101,8 +101,7 @@ def test_bad_groups_and_val_reach_the_user_in_words():
     [
         ("trap", "unknown data set 'trap'.*; and there is no folder and no table 'trap' in "),
         ("labels.xlsx", "labels.xlsx is a spreadsheet, of which no kind is read here; save it as CSV"),
-        (pd.DataFrame({"path": ["a.png"]}), r"got <DataFrame>; .*write it with df.to_csv\(FILE, index=False\)"),
-        (3, "a data set is a name or a path; got 3$"),
+        (pd.DataFrame({"path": ["a.png"]}), r"got <DataFrame>: write it with df.to_csv\(FILE, index=False\)"),
     ],
 )
 def test_what_is_no_data_set_is_told_the_way_on(asked, said):

@@ -57,8 +57,8 @@ def told_unjudged(labels: Tensor, fold: Tensor, class_names: Sequence[str]) -> s
         return "no class has two training pictures, and nothing is judged out of fold" * bool((fold < 0).all())
     return (
         f"{int((fold >= 0).sum()):,} of {len(fold):,} training pictures are judged out of fold: all of class "
-        f"{listed(lost)} lies in one group or one fold; smaller groups mend it: by burst, say, not by camera, as in "
-        r"group_by=r'cam\d+_burst\d+'"
+        f"{listed(lost)} lies in one group or one fold; where groups can be smaller more are: by burst, say, not by "
+        r"camera, as in group_by=r'cam\d+_burst\d+'"
     )
 
 
