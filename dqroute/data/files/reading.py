@@ -52,7 +52,8 @@ def checked_files(files: Iterable[PathLike] | PathLike) -> list[PathLike]:
         return [files]
     files = list(files) if isinstance(files, Iterable) else [files]
     if others := [file for file in files if not isinstance(file, (str, os.PathLike))]:
-        raise ValueError(f"picture files are paths; got {shown(others[0])}; images take run.model.predict(images)")
+        saved = "save a picture first, as in Image.fromarray(ARRAY).save('a.png')"
+        raise ValueError(f"picture files are paths; got {shown(others[0])}; {saved}")
     return files
 
 
