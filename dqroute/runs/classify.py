@@ -67,7 +67,9 @@ def classify(
             adapted or not.
         outsiders: say of each picture how many of the training pictures are as strange: near 0 it shows no known class.
             ``"mahalanobis"`` goes by the distance of its features from those of the classes, ``"energy"`` by what the
-            experts say (:mod:`dqroute.core.outsiders`).
+            experts say (:mod:`dqroute.core.outsiders`). With a few hundred pictures sort by it and look at the lowest:
+            of 440 training pictures of 12 classes (CIFAR-100, three draws) 11 % of strangers of other classes were
+            below 0.05, 44 % of ImageNet photographs, and 5 % of new pictures of the same classes.
         batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
