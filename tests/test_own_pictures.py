@@ -82,7 +82,7 @@ def test_what_is_not_there_is_named_before_anything_is_trained(folders, monkeypa
     mine, new = str(folders / "mine"), str(folders / "new")
     for asked, told in (
         ({"pictures": mine, "clasify": new}, "unknown parameter 'clasify'"),
-        ({"pictures": mine + "s", "classify": new}, "there is no folder and no table .*mines"),
+        ({"pictures": mine + "s", "classify": new}, "no folder and no table .*mines"),
         ({"pictures": mine, "classify": new + "s"}, "there is no folder and no picture .*news"),
         ({"classify": new}, "name what is to be learned from"),
     ):
