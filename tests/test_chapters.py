@@ -66,6 +66,11 @@ def test_what_cells_ask_of_the_package_is_there(path):
             assert node.value.id not in modules or hasattr(modules[node.value.id], node.attr), ast.unparse(node)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_page_removes_what_it_may_not_have_made(path):
+    assert not re.search(r"rmtree|unlink|rmdir|os\.remove", "\n".join(code_of(path)))
+
+
 MOVING = "moving|hover|knob|train_it|be_the|deal_the"  # these say what they show themselves
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import papermill
 import pytest
 import torch
@@ -46,11 +47,20 @@ def said_of(folders, monkeypatch, **asked):
 
 
 def test_the_chapter_runs_unattended_on_a_folder_of_ones_own(folders, monkeypatch):
+    (folders / "answers.csv").write_text("mine")
     said = said_of(folders, monkeypatch, pictures=str(folders / "mine"), classify=str(folders / "new"))
     assert "mine: 11 of 54 pictures are held out as test (seed 0)" in said
-    assert "13 pictures, " in said and "most often called" in said and "similarity" in said
+    assert "of 13 answered with 80 %" in said and "most often called" in said and "similarity" in said
     (run,) = [run for run in dq.find_runs(folders / "runs") if run.method == "dqroute"]
     assert run.report().balanced > 0.5 and (run.folder / "card.md").is_file()
+    # What lies there is kept; what cannot be read is a row of the answers, and said.
+    assert (folders / "answers.csv").read_text() == "mine" and f"all 13 answers: {folders / 'answers1.csv'}" in said
+    answers = pd.read_csv(folders / "answers1.csv").set_index("file")
+    assert "1 could not be read: broken.png" in said and len(answers) == 13
+    assert (
+        answers["problem"].notna().sum() == 1
+        and "no picture" in answers.loc[str(folders / "new/broken.png"), "problem"]
+    )
 
 
 def test_without_new_pictures_none_are_shown_and_the_table_is_read_as_asked(folders, monkeypatch):
@@ -66,5 +76,16 @@ def test_without_new_pictures_none_are_shown_and_the_table_is_read_as_asked(fold
     assert "answered with" not in said and "similarity" not in said
     (run,) = [run for run in dq.find_runs(folders / "runs") if run.method == "dqroute"]
     assert run.settings["data"]["fit"] == "pad" and run.settings["data"]["test"] == 0
-    with pytest.raises(papermill.PapermillExecutionError, match="unknown parameter 'clasify'"):
-        said_of(folders, monkeypatch, pictures=str(folders / "mine"), clasify=str(folders / "new"))
+
+
+def test_what_is_not_there_is_named_before_anything_is_trained(folders, monkeypatch):
+    mine, new = str(folders / "mine"), str(folders / "new")
+    for asked, told in (
+        ({"pictures": mine, "clasify": new}, "unknown parameter 'clasify'"),
+        ({"pictures": mine + "s", "classify": new}, "no folder and no table .*mines"),
+        ({"pictures": mine, "classify": new + "s"}, "there is no folder and no picture .*news"),
+        ({"classify": new}, "name what is to be learned from"),
+    ):
+        with pytest.raises(papermill.PapermillExecutionError, match=told):
+            said_of(folders, monkeypatch, **asked)
+    assert not (folders / "runs").exists()

@@ -71,6 +71,19 @@ def tell_options(function: F, taken: Iterable[inspect.Parameter]) -> None:
     )
 
 
+def names_checked(function: F) -> F:
+    """The function, which tells of an argument that it does not have by :func:`choose`."""
+    valid = list(inspect.signature(function).parameters)
+
+    @wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            choose(f"argument of {function.__name__}", name, valid)
+        return function(*args, **kwargs)
+
+    return cast(F, checked)
+
+
 def plain(value: Any) -> Any:
     """A number out of an array as Python's own, which JSON can carry; anything else as it is."""
     return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
@@ -89,7 +102,9 @@ def checked_range(name: str, value: object, low: float, high: float = inf) -> fl
     fits = isinstance(value, Real) and low <= float(value) <= high and float(value) != inf
     if isinstance(value, bool) or not (fits and isinstance(value, Real)):
         bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
-        raise ValueError(f"{name} must lie {bound}; got {value!r}")
+        share = float(value) / 100 if isinstance(value, Real) and high == 1 else 0.0
+        hint = f" (did you mean {share:g}?)" if 0.01 < share <= 1 else ""
+        raise ValueError(f"{name} must lie {bound}; got {value!r}{hint}")
     return float(value)
 
 

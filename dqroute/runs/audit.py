@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dqroute.core.checks import names_checked
 from dqroute.core.outputs import mean_logits
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.dqroute import DQRoute
@@ -17,6 +18,7 @@ from dqroute.runs.own_data import checked_data
 from dqroute.runs.run import RunOrFolder, opened
 
 
+@names_checked
 def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 50) -> pd.DataFrame:
     """Training pictures whose label the model doubts that never saw them, the most doubtful first.
 

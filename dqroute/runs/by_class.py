@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dqroute.core.checks import names_checked
 from dqroute.core.intervals import independent, wilson
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.runs.audit import beside_labels
@@ -27,6 +28,7 @@ class Said(NamedTuple):
     groups: Tensor | None
 
 
+@names_checked
 def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test", device: str = "auto") -> pd.DataFrame:
     """How often pictures of each class are recognised, with 95 % intervals; the worst class first.
 
@@ -39,7 +41,7 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
         A table with a row a class. Its columns are ``class``; ``training images``; ``images``, of the split;
         ``accuracy``, the share that is recognised, and ``low`` and ``high``, 0 to 1
         (:func:`dqroute.core.intervals.wilson`); ``most often called``, the class that most of its other pictures are
-        taken for, and ``so often``, how many. Where pictures come in groups, an interval is that of as many pictures as
+        taken for, and ``times``, how many. Where pictures come in groups, an interval is that of as many pictures as
         there are groups, about (:func:`dqroute.core.intervals.independent`).
 
     Raises:
@@ -65,12 +67,13 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
             "most often called": [
                 names[c] if n else None for c, n in zip(taken_for.tolist(), often.tolist(), strict=True)
             ],
-            "so often": often.tolist(),
+            "times": often.tolist(),
         }
     )
     return table.sort_values(["accuracy", "images"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
+@names_checked
 def confusions(
     run: RunOrFolder, data: ImageSet | None = None, split: str = "test", most: int = 50, device: str = "auto"
 ) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import checked_range, checked_whole, choose
+from dqroute.core.checks import checked_range, checked_whole, choose, names_checked
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
@@ -32,6 +32,7 @@ from dqroute.runs.run import Run, RunOrFolder, opened
 Picture = str | os.PathLike[str]
 
 
+@names_checked
 def classify(
     run: RunOrFolder,
     files: Iterable[Picture] | Picture,
@@ -53,8 +54,8 @@ def classify(
     Args:
         run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; or its folder,
             where settings and weights are enough.
-        files: pictures, or one, of any kind and size, made squares as those were that the model learned from; or a
-            folder, for all pictures in it, however deep.
+        files: pictures, or one, of any kind and size, made squares as those were that the model learned from; a folder
+            stands for all pictures in it, however deep.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
             0 for those that are not named; :func:`dqroute.runs.decisions.thresholds` finds them.
         adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
@@ -66,7 +67,9 @@ def classify(
             adapted or not.
         outsiders: say of each picture how many of the training pictures are as strange: near 0 it shows no known class.
             ``"mahalanobis"`` goes by the distance of its features from those of the classes, ``"energy"`` by what the
-            experts say (:mod:`dqroute.core.outsiders`).
+            experts say (:mod:`dqroute.core.outsiders`). With a few hundred pictures sort by it and look at the lowest:
+            of 440 training pictures of 12 classes (CIFAR-100, three draws) 11 % of strangers of other classes were
+            below 0.05, 44 % of ImageNet photographs, and 5 % of new pictures of the same classes.
         batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
@@ -183,15 +186,19 @@ def as_seen(model: Method, images: Tensor | Picture | Sequence[Picture]) -> Tens
 
 
 def pictures_of(files: Iterable[Picture] | Picture) -> list[Picture]:
-    """All pictures in a folder, however deep, sorted; files as they are. ValueError for a folder without pictures."""
-    folder = Path(files).expanduser() if isinstance(files, (str, os.PathLike)) else None
-    if folder is not None and not folder.exists():
-        raise FileNotFoundError(f"there is no folder and no picture {folder}; give a folder, a picture, or several")
-    if folder is None or not folder.is_dir():
-        return checked_files(files)
+    """All pictures in folders, however deep, sorted; files as they are. ValueError for a folder without pictures."""
+    if not isinstance(files, (str, os.PathLike)):
+        given = checked_files(files)
+        return [each for file in given for each in (pictures_of(file) if os.path.isdir(file) else [file])]
+    folder = Path(files).expanduser()
+    if not folder.exists():
+        several = "several" + (", as in glob.glob(PATTERN)" if set("*?[") & set(folder.name) else "")
+        raise FileNotFoundError(f"there is no folder and no picture {folder}; give a folder, a picture, or {several}")
+    if not folder.is_dir():
+        return [files]
     left = Counter[str]()
     found = [folder / name.removeprefix("./") for name in sorted(pictures(folder, ".", left))]
-    warn_of_unread(folder.name, left, level=4)
+    warn_of_unread(folder.name, left, level=5)
     if not found:
         raise ValueError(f"{folder} has no picture ({', '.join(extensions())}); give another folder, or files")
     return list(found)
@@ -201,7 +208,7 @@ def found_shares(log_p: Tensor, rings: Tensor) -> Tensor | None:
     """Shares of the rings in a world, of log-probabilities ``[N, C]`` of its images; None and a warning if unsure."""
     shares = shares_in(log_p, rings)
     if not shares.sure:
-        warnings.warn(shares.doubt, stacklevel=3)
+        warnings.warn(shares.doubt, stacklevel=4)
     return shares.share if shares.sure else None
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import checked_range, choose
+from dqroute.core.checks import checked_range, choose, names_checked
 from dqroute.core.curves import coverage_curve
 from dqroute.core.decisions import precision_cuts, set_cuts
 from dqroute.core.judging import balanced_weights
@@ -17,6 +17,7 @@ from dqroute.runs.judged import out_of_fold
 from dqroute.runs.run import Run, RunOrFolder, opened
 
 
+@names_checked
 def thresholds(
     run: RunOrFolder,
     *,
@@ -30,7 +31,8 @@ def thresholds(
     which little is said lean on all answers. Of 550 training pictures of 12 classes (CIFAR-100, 5 to 150 a class, five
     draws) ``precision=0.9`` had 90.0 % of the answers to new pictures right (82 to 96 %, by the draw), 74.7 %
     answered; ``0.95`` 94.1 and 59.2 %. A class that cannot be right so often is named in a warning and has a
-    threshold of 1: it is not answered.
+    threshold of 1: it is not answered. Near copies that were not kept together (``group_by=``) break the promise, and
+    another warning counts them.
 
     Args:
         run: a finished run on features, or its folder, judged out of fold.
@@ -57,7 +59,7 @@ def thresholds(
     cuts = precision_cuts(probability, label, labels, len(names), precision, weights)
     if never := [name for name, cut in zip(names, cuts.tolist(), strict=True) if cut > 1]:
         told = f"answers of class {listed(never)} are not right so often ({precision:.0%}), however sure"
-        warnings.warn(f"{told}: their threshold is 1, and they are not answered", stacklevel=2)
+        warnings.warn(f"{told}: their threshold is 1, and they are not answered", stacklevel=3)
     return dict(zip(names, cuts.clamp_max(1).tolist(), strict=True))
 
 
@@ -70,6 +72,6 @@ def cuts_for_sets(run: Run, coverage: float) -> Tensor:
     counts = labels.bincount(minlength=len(names))
     if unknown := [name for name, count in zip(names, counts.tolist(), strict=True) if not count]:
         told = f"no picture of class {listed(unknown)} was judged out of fold"
-        warnings.warn(f"{told}: how often sets hold it is not known", stacklevel=3)
+        warnings.warn(f"{told}: how often sets hold it is not known", stacklevel=4)
     p = said.probabilities.gather(1, labels[:, None]).squeeze(1)
     return set_cuts(p, labels, len(names), coverage)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isnan, nan
 
 import torch
 from torch import Tensor
 
+from dqroute.core.checks import names_checked
 from dqroute.core.curves import Point, trade_off
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.methods.base import Method
@@ -21,6 +23,7 @@ from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, RunOrFolder, o
 from dqroute.runs.score import score
 
 
+@names_checked
 def evaluate(
     run: RunOrFolder,
     data: ImageSet | None = None,
@@ -42,8 +45,8 @@ def evaluate(
         run: from :func:`dqroute.fit`, or its folder; device: where to compute.
         data: the image set; by default the one the run was trained on in this process.
         other: whether ``data`` are other labelled pictures, on purpose. Their classes are matched by name, some may be
-            missing; of a set without test images of its own ``"all"`` are taken. Such a report is not kept in the
-            run's folder.
+            missing; of a set without test images of its own ``"all"`` are taken, and a line says so where some were
+            held out. Such a report is not kept in the run's folder.
 
     Raises:
         ValueError: if the set is not that of the run, or without such a split; if a file of it cannot be read, which is
@@ -56,10 +59,11 @@ def evaluate(
         # What was merely held out of one pile is no test set of its own.
         split = split or (EVERY if data.test is None or "test" in data.identity else "test")
         images = other_pictures(run, data, split)
+        if split == EVERY and data.test is not None:
+            print(f"{data.name}: all {len(images):,} pictures are judged on, those that were held out and the others")
         said = predicted(run.model.to(resolve_device(device)), images)
-        return report_of(
-            run, said, images.labels, split, data.together_in(*(data.splits if split == EVERY else [split]))
-        )
+        together = data.together_in(*(data.splits if split == EVERY else [split]))
+        return replace(report_of(run, said, images.labels, split, together), memorised=None)  # which is of its own set
     data = checked_data(run, data, split := split or "test")
     if split != (split := run.split_for(split)):
         print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")

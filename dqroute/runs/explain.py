@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqroute.core.checks import shown
+from dqroute.core.checks import names_checked, shown
 from dqroute.data.files.reading import checked_files
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.markup import box, percent, table
@@ -63,6 +63,7 @@ class Neighbours(NamedTuple):
     similarity: Tensor  # [N, k], -1 to 1
 
 
+@names_checked
 def explain(run: RunOrFolder, image: Tensor | Picture, top: int = 3) -> Explanation:
     """Take a finished run's prediction for one image apart, and rank the ``top`` most probable classes.
 
@@ -87,6 +88,7 @@ def explain(run: RunOrFolder, image: Tensor | Picture, top: int = 3) -> Explanat
     return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
 
 
+@names_checked
 def nearest(run: RunOrFolder, images: Tensor | Picture | Sequence[Picture], among: AnySplit, k: int = 5) -> Neighbours:
     """The ``k`` images of a split, most often the training split, that the network sees as most alike.
 
@@ -108,6 +110,7 @@ def nearest(run: RunOrFolder, images: Tensor | Picture | Sequence[Picture], amon
     return Neighbours(found.indices, found.values)
 
 
+@names_checked
 def alike(
     run: RunOrFolder, pictures: Picture | Sequence[Picture], data: ImageSet | None = None, k: int = 5
 ) -> pd.DataFrame:

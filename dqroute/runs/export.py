@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqroute.core.checks import choose, one_line, shown
+from dqroute.core.checks import choose, names_checked, one_line, shown
 from dqroute.core.worlds import class_shifts
 from dqroute.data.disk import write_atomically
 from dqroute.data.feature_set import as_wanted, projected
@@ -56,6 +56,7 @@ class Whole(nn.Module):
         return (model.fuse(model.network(seen)).log_probability + self.shifts).softmax(dim=1)
 
 
+@names_checked
 @torch.no_grad()
 def export(run: RunOrFolder, path: str | os.PathLike[str]) -> Path:
     """Write the model of a finished run into one file that gives probabilities of pixels, without this package.

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from copy import deepcopy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dqroute.core.judging import Judged
 from dqroute.core.outputs import UNKNOWN, ExpertOutputs
+from dqroute.data.alike import ALIKE, pairs_of
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.prediction import Prediction
 from dqroute.models.heads import Heads
 from dqroute.runs.run import Run
+
+COMPARED = 20_000  # images that are compared with one another, in seconds
+LEAK = 0.05  # share of the judged with a near copy elsewhere, from which on a warning says so
 
 
 class Fused(NamedTuple):
@@ -49,6 +55,13 @@ def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
     anew for each fold, on those for the other folds. The images are wanted by detectors alone that read features.
     """
     logits, labels, fold = (run.judged[name] for name in ("logits", "labels", "fold"))
+    copied = run.provenance.get("near_copies")
+    if isinstance(copied, int) and copied > LEAK * len(labels):
+        warnings.warn(  # once, wherever it is asked for
+            f"{copied:,} of {len(labels):,} training pictures were judged by heads that had learned from a near copy "
+            "of them: what follows promises too much; if these are bursts, load with group_by= and train again",
+            stacklevel=1,
+        )
     model, read = deepcopy(run.model).cpu(), UNKNOWN
     if data is not None and isinstance(data.train, FeatureSplit) and isinstance(model.network, Heads):
         read = model.network.read(data.train.features[run.judged["images"]])
@@ -59,3 +72,17 @@ def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
             parts.append(model.answers(ExpertOutputs(logits[:, own], read[:, own] if read.ndim > 1 else read)))
     columns = (torch.cat(column)[order.argsort()] for column in zip(*parts, strict=True))
     return Prediction(*columns), labels
+
+
+def near_copies_apart(features: Tensor, fold: Tensor) -> int | None:
+    """How many training images, features ``[N, D]``, have a near copy among those that their judges learned from.
+
+    Folds are int64 ``[N]``, -1 of images that nobody judges; near copies are :func:`dqroute.data.alike.near_copies`.
+    None where comparing so many would take minutes.
+    """
+    if len(fold) > COMPARED:
+        return None
+    leaking = torch.zeros(len(fold), dtype=torch.bool)
+    for _, pairs in pairs_of(F.normalize(features, dim=1), ALIKE):
+        leaking[pairs[fold[pairs[:, 0]] != fold[pairs[:, 1]]]] = True
+    return int((leaking & (fold >= 0)).sum())

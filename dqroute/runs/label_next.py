@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from dqroute.core.checks import checked_whole
+from dqroute.core.checks import checked_whole, names_checked
 from dqroute.data.alike import ALIKE
 from dqroute.data.files.reading import listed
 from dqroute.models.device import resolve_device
@@ -18,10 +18,11 @@ from dqroute.runs.classify import Picture, looked_at, pictures_of
 from dqroute.runs.run import RunOrFolder, opened
 
 
+@names_checked
 def label_next(
     run: RunOrFolder,
     files: Iterable[Picture] | Picture,
-    number: int = 20,
+    most: int = 20,
     *,
     batch_size: int = 256,
     device: str = "auto",
@@ -34,14 +35,14 @@ def label_next(
 
     Args:
         run: a finished run that :func:`dqroute.classify` takes, or its folder; files: pictures as it takes them.
-        number: how many at most; batch_size: pictures in memory at a time; device: where to compute.
+        most: how many rows at most; batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
         A table with a row a picture. Its columns are ``file``; ``class`` and ``class 2``, between which the model
         hesitates, their ``probability`` and ``probability 2``; ``why``, in words.
     """
     run = opened(run)
-    checked_whole("number", number, 1)
+    checked_whole("most", most, 1)
     files = pictures_of(files)
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     p, directions = [torch.empty(0, len(names))], [torch.empty(0, model.network.features).half()]
@@ -53,14 +54,14 @@ def label_next(
                 p.append(model.fuse(outputs).log_probability.exp().cpu())
             directions.append(F.normalize(outputs.features[0].float(), dim=1).half().cpu())
     if unread := [os.fspath(file) for file, problem in zip(files, bad, strict=True) if problem]:
-        warnings.warn(f"passed over what cannot be read: {listed(unread)}", stacklevel=2)
+        warnings.warn(f"passed over what cannot be read: {listed(unread)}", stacklevel=3)
     read = [os.fspath(file) for file, problem in zip(files, bad, strict=True) if not problem]
     best, which = torch.cat(p).topk(2, dim=1)
     counts = model.counts.cpu()
     worth = (1 - (best[:, 0] - best[:, 1])) * (1 / counts.double())[which].sum(dim=1)
     seen, taken = torch.cat(directions).float(), list[int]()
     for i in worth.argsort(descending=True, stable=True).tolist():
-        if len(taken) < number and not (taken and (seen[taken] @ seen[i]).max() >= ALIKE):
+        if len(taken) < most and not (taken and (seen[taken] @ seen[i]).max() >= ALIKE):
             taken.append(i)
     rows = []
     for i in taken:

@@ -44,7 +44,7 @@ def other_pictures(run: Run, data: ImageSet, split: str) -> AnySplit:
         warnings.warn(
             f"{len(learned):,} of {len(images):,} pictures are ones that the run was trained on, by content: "
             f"{listed(learned)}; what is measured on them is memory",
-            stacklevel=3,
+            stacklevel=4,
         )
     return images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import NoneType
 from typing import Any
 
@@ -14,6 +15,7 @@ from dqroute.data.feature_set import features
 from dqroute.data.image_set import AnySplit, Encoding, ImageSet
 from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
+from dqroute.runs.pictures import moves
 from dqroute.runs.run import OUT_OF_FOLD, SPLITS, Run
 
 
@@ -29,8 +31,8 @@ def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None
         if wrong := differences(data, run):
             check_files(data, parts=parts)  # a damaged file has another size: that is what should be heard of
             raise ValueError(
-                f"{data.name} as loaded is not the data of {run.folder}: {wrong}; if these are other "
-                "labelled pictures, or changed ones, on purpose: dq.evaluate(run, data, other=True)"
+                f"{data.name} as loaded is not the data of {run.folder}: {wrong}{moves(run.folder, data)}; if these "
+                "are other labelled pictures, or changed ones, on purpose: dq.evaluate(run, data, other=True)"
             )
         run.warn_of_other_images(data, parts)
     return data
@@ -73,4 +75,9 @@ def differences(data: ImageSet, run: Run) -> str:
     if data.encoding is None:
         wanted = {name: value for name, value in wanted.items() if name != "features"}
     keys = sorted(k for k in wanted.keys() | data.identity.keys() if wanted.get(k) != data.identity.get(k))
-    return ", ".join(f"{k} is {data.identity.get(k)!r}, was {wanted.get(k)!r}" for k in keys)
+    return ", ".join(f"{k} is {brief(data.identity.get(k))}, was {brief(wanted.get(k))}" for k in keys)
+
+
+def brief(value: Any) -> str:
+    """A value of an identity in a message: of a digest its beginning."""
+    return f"{value[:8]}…" if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else repr(value)

@@ -62,6 +62,17 @@ def changed_files(folder: Path, data: ImageSet, parts: Collection[str]) -> list[
     return changed
 
 
+def moves(folder: Path, data: ImageSet) -> str:
+    """How many files came, went, or are in another part than when a run was trained, in words; "" if not known."""
+    then = {key: part for part in ("train", "val", "test") for key in known_keys(folder, part) or ()}
+    held = {part: found for part, split in data.splits.items() if (found := files_of(split)) is not None}
+    now = {key: part for part, found in held.items() for key in keys_of(found)}
+    moved = sum(part != now[key] for key, part in then.items() if key in now)
+    counts = {"added": len(now.keys() - then.keys()), "gone": len(then.keys() - now.keys()), "in another part": moved}
+    told = [f"{count:,} {how}" for how, count in counts.items() if count]
+    return f" (files: {', '.join(told)})" if then and now and told else ""
+
+
 def learned_by(folder: Path) -> set[bytes]:
     """The keys of all pictures that a run was trained on, or one that it started from, as far as they are known."""
     return {key for part in ("train", BEFORE) for key in known_keys(folder, part) or ()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import torch
@@ -158,7 +160,14 @@ class Report:
             lines.append(
                 f"memorised: {100 * self.memorised:.0f} points more are right on training images than out of fold"
             )
-        return "\n".join(lines)
+        return "\n".join(line for told in lines for line in wrapped(told))
+
+
+def wrapped(told: str, width: int = 80) -> list[str]:
+    """A line of a report as such as are not cut on a page, broken after commas and the like."""
+    joined = re.sub("(?<![,;:]) ", "\0", told)
+    lines = wrap(joined, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
+    return [each.replace("\0", " ") for each in lines]
 
 
 def between(low: float, high: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from torch import Tensor
 
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
@@ -74,6 +74,10 @@ def accuracy_by_count(report: Report, data: ImageSet, named: int = 6) -> Figure:
     panel = {"": (data.counts, accuracy, data.groups)}
     ylabel = f"{report.split} accuracy, %"
     figure = by_class(panel, "training images of the class", ylabel, 3.2, xscale="log", ylim=(-4, 104))
+    # Plain numbers, as many as there is room for.
+    figure.axes[0].xaxis.set(
+        major_locator=LogLocator(subs=(1.0, 2.0, 5.0), numticks=8), minor_formatter=NullFormatter()
+    )
     for c in accuracy.nan_to_num(101).argsort(stable=True)[:named].tolist():
         where = data.counts[c].item(), accuracy[c].item()
         figure.axes[0].annotate("  " + data.class_names[c], where, va="center", parse_math=False)

@@ -127,10 +127,10 @@ def fit(
             if processes.main:
                 steps = fitting_size(len(data.train)) | {n: v for n, v in changes.items() if v is not None}
                 print(
-                    f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network, "
-                    f"backbone={changes['backbone']!r}, which has seen a million others: "
+                    f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network,\n  "
+                    f"backbone={changes['backbone']!r}, which has seen a million others:\n  "
                     f"{features_take(data, changes['backbone'], device)}, then heads learn for {steps['epochs']} "
-                    "epochs; backbone='resnet8', say, or a preset trains one from nothing"
+                    "epochs;\n  backbone='resnet8', say, or a preset trains one from nothing"
                 )
         elif processes.main and data.identity.get("name") in OWN and data.encoding is None:
             say_whether_from_nothing(data, preset, changes)

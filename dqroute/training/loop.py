@@ -26,6 +26,7 @@ from dqroute.models.cost import operations
 from dqroute.models.device import compiled, keep_freed_memory, precision_context, worth_compiling
 from dqroute.models.heads import Heads
 from dqroute.runs.card import write_card
+from dqroute.runs.judged import near_copies_apart
 from dqroute.runs.outsiders import keep_typical
 from dqroute.runs.provenance import now, provenance
 from dqroute.runs.run import EPOCHS, JUDGED, PROVENANCE, Run
@@ -218,7 +219,10 @@ class Training:
                 kept = {"logits": taken.logits, "labels": taken.labels, "fold": fold[known]}
                 kept["images"] = known.nonzero().flatten()
                 write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
-            keep_typical(self.run, train.features, train.labels, fold)
+            told["near_copies"] = near_copies_apart(train.features, fold)
+            together = self.data.together
+            alone = len(train) if together is None else len(together.unique())
+            keep_typical(self.run, train.features, train.labels, fold, alone)
         return told
 
     def fold_of_each(self, labels: Tensor) -> Tensor:

@@ -72,8 +72,18 @@ def test_a_folder_or_a_generator_names_the_pictures_too(served, tmp_path):
     folder = files[0].parents[1]
     for asked in (folder, (file for file in files)):
         pd.testing.assert_frame_equal(dq.classify(copy, asked, device="cpu"), whole)
+    pd.testing.assert_frame_equal(dq.classify(copy, [*folder.glob("across"), *folder.glob("up")], device="cpu"), whole)
     with pytest.raises(ValueError, match="has no picture"):
         dq.classify(copy, tmp_path, device="cpu")
+
+
+def test_what_is_no_file_has_one_remedy(served):
+    picture = Image.new("RGB", (24, 24))
+    for asked in (picture, [picture], np.asarray(picture), [np.asarray(picture)]):
+        with pytest.raises(ValueError, match=r"paths; got <.*>; save a picture first, as in Image.fromarray\(ARRAY\)"):
+            dq.classify(served[1], asked)
+    with pytest.raises(FileNotFoundError, match=r"no picture .*\*.png; .*, or several, as in glob.glob\(PATTERN\)"):
+        dq.classify(served[1], str(served[2][0].parent / "*.png"))
 
 
 def test_each_class_may_have_its_own_threshold(served):
@@ -104,8 +114,10 @@ def test_no_files_give_an_empty_table(served):
 
 
 def test_a_threshold_out_of_range_is_refused(served):
-    with pytest.raises(ValueError, match="answer_at must lie between 0 and 1"):
-        dq.classify(served[1], served[2], answer_at=95)
+    with pytest.raises(ValueError, match=r"answer_at must lie between 0 and 1; got 80 \(did you mean 0.8\?\)"):
+        dq.classify(served[1], served[2], answer_at=80)
+    with pytest.raises(ValueError, match=r"unknown argument of classify 'answerat' \(did you mean 'answer_at'\?\)"):
+        dq.classify(served[1], served[2], answerat=0.8)
 
 
 def test_a_model_of_other_images_says_so(trained):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from training import save_digits
 
 import dqroute as dq
@@ -22,7 +23,7 @@ def pictures(tiny, tmp_path):
     return tmp_path, run
 
 
-def test_classes_are_matched_by_name_and_some_may_be_missing(tiny, pictures):
+def test_classes_are_matched_by_name_and_some_may_be_missing(tiny, pictures, capsys):
     place, run = pictures
     before = dq.evaluate(run)
     save_digits(tiny.test, place / "new", "digit {}", classes=(2, 4))
@@ -42,6 +43,23 @@ def test_classes_are_matched_by_name_and_some_may_be_missing(tiny, pictures):
     right = (said == torch.tensor([2, 4])[every]).float().mean().item()
     assert report.overall == pytest.approx(right)
     assert run.report() == before and run.report("all") is None
+    # What the run has learned by heart is no matter of these pictures.
+    assert before.memorised is not None and report.memorised is None
+    capsys.readouterr()
+    dq.evaluate(run, other, other=True, device="cpu")
+    assert "new: all 40 pictures are judged on, those that were held out and the others" in capsys.readouterr().out
+
+
+def test_which_files_came_and_went_is_told_instead_of_digests(pictures):
+    place, run = pictures
+    for file in sorted((place / "own" / "digit 0").iterdir())[:2]:
+        file.rename(file.with_stem("new-" + file.stem))
+    sorted((place / "own" / "digit 1").iterdir())[0].unlink()
+    Image.new("RGB", (8, 8)).save(place / "own" / "digit 1" / "other.png")
+    data = dq.load(f"folder:{place / 'own'}", size=8, stream=True, seed=1)
+    told = r"files is [0-9a-f]{8}…, was [0-9a-f]{8}….* \(files: 1 added, 1 gone, \d+ in another part\); if"
+    with pytest.raises(ValueError, match=told):
+        dq.evaluate(run, data)
 
 
 def test_unknown_classes_are_named(tiny, pictures):

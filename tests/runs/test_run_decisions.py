@@ -1,6 +1,7 @@
 """A run on features of pictures in a folder: what it says of new pictures beside its answer, and of its own."""
 
 import shutil
+import warnings
 
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.models.encoders import Encoder
 from dqroute.runs.by_class import by_class, confusions
 from dqroute.runs.decisions import thresholds
-from dqroute.runs.judged import out_of_fold
+from dqroute.runs.judged import near_copies_apart, out_of_fold
 from dqroute.runs.label_next import label_next
 from dqroute.runs.run import JUDGED, TYPICAL
 
@@ -139,6 +140,34 @@ def test_thresholds_are_met_on_new_pictures(opened, files):
     assert thresholds(opened, answered=0.5, prevalence="training") != half
 
 
+def test_near_copies_that_judges_learned_from_are_remembered_and_said_once(place, opened, tmp_path):
+    features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [-1.0, 0.0], [-1.0, 0.1]])
+    # Apart in folds; together in one; one of them judged by nobody, so that all learned from it.
+    assert near_copies_apart(features, torch.tensor([0, 1, 2, 2, 0, -1])) == 3
+    for file in sorted((place / "train").glob("*/*.png"))[::4]:
+        for frame in range(2):
+            copy = tmp_path / "bursts" / file.parent.name / f"{file.stem}-{frame}.png"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(file).point(lambda v, dim=frame: v * (1 - dim / 8)).save(copy)
+    data = dq.load(f"folder:{tmp_path / 'bursts'}", backbone="gradient-histograms", test=0)
+    run = dq.fit("logit-adjustment", data, runs_dir=tmp_path / "runs", epochs=3, **QUIET)
+    said = (
+        rf"{run.provenance['near_copies']} of {len(run.judged['labels'])} training pictures were judged by heads that"
+    )
+    assert run.provenance["near_copies"] > len(data.train) / 2
+    for asks in (
+        lambda: thresholds(run, precision=0.5),
+        lambda: by_class(run, split="out-of-fold"),
+        lambda: dq.classify(run, [], coverage=0.9, **ON_CPU),
+    ):
+        with pytest.warns(UserWarning, match=said + ".* load with group_by="):
+            asks()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        thresholds(opened, answered=0.5), thresholds(run, answered=0.5), by_class(run, split="out-of-fold")
+    assert [str(each.message)[: len(said)] for each in told].count(said) == len(told) == 1
+
+
 def test_what_is_asked_of_thresholds_is_one_thing(opened, trained):
     for asked in ({}, {"precision": 0.9, "answered": 0.5}):
         with pytest.raises(ValueError, match=r"precision=0.9, or how many to give, answered=0.8"):
@@ -200,7 +229,7 @@ def test_the_report_class_by_class_is_that_of_the_run_with_intervals(run):
     assert len(wrong) == round(200 * (1 - report.overall))
     worst = table.iloc[0]
     called = wrong.query("label == @worst['class'] and says == @worst['most often called']")
-    assert len(called) == worst["so often"] and called["so often"].iloc[0] == pytest.approx(len(called) / 20)
+    assert len(called) == worst["times"] and called["so often"].iloc[0] == pytest.approx(len(called) / 20)
     assert all(f"/{label}/" in file for file, label in zip(wrong["file"], wrong["label"], strict=True))
     assert wrong["so often"].is_monotonic_decreasing and (wrong["says"] != wrong["label"]).all()
 
@@ -212,9 +241,13 @@ def test_out_of_fold_the_training_pictures_are_judged_and_bursts_widen_the_inter
     assert (own["accuracy"] * own["images"]).sum() == pytest.approx((prediction.label == labels).sum().item())
     assert list(confusions(opened, split="out-of-fold").columns)[0] == "image"
     assert confusions(run, split="out-of-fold")["file"].str.startswith("train/").all()
+    axes = len(read_tensors(opened.folder / TYPICAL)[0]["root"])
+    assert axes == len(run.data.train) // 16
     # Groups of about ten: what matches the first two of the three digits of a file's number.
     data = dq.load(f"folder:{place}", backbone="gradient-histograms", group_by=r"(?:train|test)/.*/\d\d")
     grouped = dq.fit("logit-adjustment", data, runs_dir=tmp_path, epochs=3, **QUIET)
+    # Strangeness looks along as many axes as there are groups for, not frames.
+    assert len(read_tensors(grouped.folder / TYPICAL)[0]["root"]) == max(12, len(data.together.unique()) // 16) < axes
     wide, narrow = (by_class(one, split="out-of-fold").set_index("class") for one in (grouped, opened))
     # Of test pictures too, there and in the report and the card.
     bursts, frames = (by_class(one, split="test", **ON_CPU).set_index("class").loc["digit 0"] for one in (grouped, run))
@@ -222,7 +255,10 @@ def test_out_of_fold_the_training_pictures_are_judged_and_bursts_widen_the_inter
     report, card = dq.evaluate(grouped, **ON_CPU), (grouped.folder / "card.md").read_text()
     number = len({path.name[:2] for path in (place / "test" / "digit 0").iterdir()})
     assert 1 < report.independent[0] <= number and f"20 images in about {report.independent[0]:.0f} groups)" in card
-    assert "over groups of images that belong together" in str(report) and report.said("balanced") in card
+    assert (
+        "over groups of images that belong together" in " ".join(str(report).split())
+        and report.said("balanced") in card
+    )
     alone = dq.evaluate(run, **ON_CPU)
     assert alone.independent is None and alone.pictures == [20] * 10 and "20 images)" in alone.sure(0)
     low, high = wilson(torch.tensor(report.overall), torch.tensor(report.images))
@@ -240,7 +276,7 @@ def test_a_run_may_be_given_by_its_folder_for_decisions_too(opened, files):
 
 
 def test_what_to_label_next_is_what_rare_classes_are_unsure_of_and_one_of_a_burst(opened, files, tmp_path):
-    table = label_next(opened, files, number=8, **ON_CPU)
+    table = label_next(opened, files, most=8, **ON_CPU)
     assert list(table.columns) == ["file", "class", "probability", "class 2", "probability 2", "why"]
     assert len(table) == 8 and (table["probability"] >= table["probability 2"]).all()
     every = dq.classify(opened, files, top=2, **ON_CPU)
@@ -254,6 +290,6 @@ def test_what_to_label_next_is_what_rare_classes_are_unsure_of_and_one_of_a_burs
     burst = [tmp_path / f"{i}.png" for i in range(5)]
     for file in burst:
         shutil.copy(first["file"], file)
-    again = label_next(opened, [*burst, *files], number=8, **ON_CPU)
+    again = label_next(opened, [*burst, *files], most=8, **ON_CPU)
     assert again["file"].isin(map(str, burst)).sum() == 1
     assert len(label_next(opened, [], **ON_CPU)) == 0

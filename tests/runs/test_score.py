@@ -230,7 +230,9 @@ def test_an_unbalanced_set_is_called_so_and_the_mean_of_the_classes_comes_first(
     p[8] = torch.tensor([1.0, 0, 0, 0])
     report = score(prediction_of(p), labels, GROUPS, ALL, "test")
     assert report.imbalance == 8
-    assert "unbalanced: its largest class has 8 times its smallest): mean of the classes 87.5 % (" in str(report)
+    said = " ".join(str(report).split())
+    assert "unbalanced: its largest class has 8 times its smallest): mean of the classes 87.5 % (" in said
+    assert max(map(len, str(report).splitlines())) <= 80
 
 
 def test_a_report_from_before_the_newer_measures_is_read():

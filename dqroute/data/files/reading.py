@@ -52,7 +52,10 @@ def checked_files(files: Iterable[PathLike] | PathLike) -> list[PathLike]:
         return [files]
     files = list(files) if isinstance(files, Iterable) else [files]
     if others := [file for file in files if not isinstance(file, (str, os.PathLike))]:
-        raise ValueError(f"picture files are paths; got {shown(others[0])}; images take run.model.predict(images)")
+        remedy = "save a picture first, as in Image.fromarray(ARRAY).save('a.png')"
+        if isinstance(others[0], Tensor):
+            remedy = "images take run.model.predict(images)"
+        raise ValueError(f"picture files are paths; got {shown(others[0])}; {remedy}")
     return files
 
 
