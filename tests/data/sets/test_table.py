@@ -73,7 +73,7 @@ def test_which_column_was_taken_for_groups_is_said_and_another_may_be_named(pict
         load(file, group_by=r"\d", columns={"group": "Seq No"})
 
 
-@pytest.mark.parametrize("drive", ["C:\\Data\\traps\\", "\\\\server\\share\\", "/home/field/traps/", "D:/"])
+@pytest.mark.parametrize("drive", ["C:\\Data\\traps\\", "\\\\server\\share\\", "/media/field/traps/", "D:/"])
 def test_paths_of_another_machine_are_found_below_the_folder(pictures, drive, tmp_path_factory):
     lines = [(drive + path.replace("/", "\\" if "\\" in drive else "/"), label) for path, label, _ in rows()]
     beside = load(write(pictures, lines, "path,label"), size=8)
