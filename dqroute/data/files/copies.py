@@ -78,8 +78,11 @@ def leaks(
     alike: Sequence[Sequence[str]], listings: Mapping[str, tuple[Sequence[str], Tensor]], class_names: Sequence[str]
 ) -> list[str]:
     """What copies of files mean for an image set, in sentences: of parts, their files and labels."""
-    part = {name: of for of, (files, _) in listings.items() for name in files}
-    label = {name: k for files, labels in listings.values() for name, k in zip(files, labels.tolist(), strict=True)}
+    part, label, twice = dict[str, str](), dict[str, int](), {name for same in alike for name in same}
+    for of, (files, labels) in listings.items():
+        for name, k in zip(files, labels.tolist(), strict=True):
+            if name in twice:
+                part[name], label[name] = of, k
     across: dict[tuple[str, ...], list[Sequence[str]]] = defaultdict(list)
     classes: list[Sequence[str]] = []
     for same in alike:
