@@ -79,6 +79,7 @@ def table(
     paths = [os.path.normpath(place.absolute() / path) for path in found_below(place, rows["path"])]
     base = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
     names = [os.path.relpath(path, base).replace(os.sep, "/") for path in paths]
+    del table, paths  # of long lists they are large
     labels, notes = told_once(file, names, rows["label"], "label"), list[str]()
     if (twice := len(names) - len(labels)) > 0:
         notes.append(f"{twice:,} rows say again what others said, and are left out")
