@@ -92,6 +92,9 @@ def test_the_readme_has_the_numbers_of_the_runs():
     assert 1.8 < (part(experts=1, strength=0.0) + measured["ours"] - measured["one"]).mean()["worst fifth"] < 2.2
     said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"is right on {few['fooled']} % of the photographs of rare classes fitted one way" in said
+    plain = tables.measured(runs["dqroute"], "plain mean")["few"]
+    assert round(plain.mean()) == 39 and round((measured["ours"]["few"] - plain).mean()) == 5
+    assert "the plain mean of the same experts has 39 %" in said and "the other adds five points" in said
     assert f"and on {few['ours']} % fitted the other" in said and "two points ahead where a classifier is worst" in said
     assert round(float(worst["ours"].split()[0]) - float(worst["one"].split()[0])) == 2
 
@@ -333,6 +336,8 @@ def test_what_the_chapter_on_what_survived_says_in_words_is_so():
     clear = [name for name in level if abs(level[name].mean()) > tables.half_interval(level[name])]
     assert clear == ["many"] and -0.4 < level["many"].mean() < -0.3
     assert fused.mean()["overall"] < -0.4 and fused.mean()["worst fifth"] < -0.5
+    by_gaussian = (level - fused).mean()
+    assert 0.6 < by_gaussian["worst fifth"] < 0.8 and 0.35 < by_gaussian["overall"] < 0.5
     # Whose fault it is: not the tracker's, but the fit's.
     fooled = [
         part(judge="training", **at).mean()["few"] for at in ({}, *({"alpha": a} for a in (0.0, 0.25, 0.75, 1.0)))
