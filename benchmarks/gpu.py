@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other training settings")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs/protocol"))
-    parser.add_argument("--output", type=Path, default=Path("protocol.jsonl.gz"))
+    parser.add_argument("--output", type=Path, default=Path("protocol.jsonl.xz"))
     parser.add_argument("--speed", type=Path, default=RESULTS / "gpu.json")
     chosen = parser.parse_args()
     until = time.time() + 60 * chosen.minutes - 30  # to save, to publish

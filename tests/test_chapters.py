@@ -84,7 +84,7 @@ def test_pictures_have_alternative_texts(path):
 
 
 def test_the_readme_has_the_numbers_of_the_runs():
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.gz"))
+    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
     asked = {"fooled": ("dqroute, judge=training", "routed"), "ours": ("dqroute", "routed")}
     asked["one"] = "logit-adjustment", "calibrated"
     measured = {said: tables.measured(runs[row], of) for said, (row, of) in asked.items()}
@@ -101,7 +101,7 @@ def test_the_readme_has_the_numbers_of_the_runs():
 
 def test_what_the_page_on_photographs_says_in_words_is_so():
     """Its sentences, one after the other, in numbers."""
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.gz"))
+    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
     rivals = {row: some for row, some in runs.items() if not row.startswith("dqroute")}
     assert len(rivals) == 12 and all(len(some) == 10 for some in runs.values())
     trained, calibrated = (
@@ -145,7 +145,7 @@ def test_what_the_page_on_photographs_says_in_words_is_so():
 
 
 def test_what_the_page_on_photographs_says_of_other_worlds_is_so():
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.gz"))
+    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
 
     def at(row, world, prediction, kind):
         found = pd.concat(worlds_of(run) for run in runs[row])
@@ -170,7 +170,7 @@ def test_what_the_page_on_photographs_says_of_other_worlds_is_so():
 
 def test_what_the_chapters_on_the_problem_say_in_words_is_so():
     """The long tail, the knob, three habits."""
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.gz"))
+    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
     names = ["cross-entropy", "logit-adjustment", "class-balanced, start=0.5", "ldam, start=0.5"]
     own, after = ({name: tables.measured(runs[name], of) for name in names} for of in ("routed", "calibrated"))
     plain = own["cross-entropy"].mean()
@@ -180,7 +180,7 @@ def test_what_the_chapters_on_the_problem_say_in_words_is_so():
     assert max(fair[name] for name in names[1:]) - min(fair[name] for name in names[1:]) < 0.5
     assert 1.3 < min(fair[name] for name in names[1:]) - fair["cross-entropy"] < 2
     # Habits: what looking at the test images is worth, how far the knobs stand apart, what one draw says.
-    variants = tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.gz"))
+    variants = tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.xz"))
     gain = pd.DataFrame({name: tables.measured(some)["overall"] for name, some in variants.items()})
     gain = gain.sub(gain.pop("dqroute"), axis=0)
     picked = gain.idxmax(axis=1)
@@ -213,7 +213,7 @@ def test_what_the_chapters_on_the_problem_say_in_words_is_so():
 
 def test_what_the_chapters_on_the_judge_say_in_words_is_so():
     """The tracker, who may judge, routing."""
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.gz"))
+    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
 
     def rank(row):
         found = [
@@ -240,7 +240,7 @@ def test_what_goes_wrong_on_training_images_is_what_is_fitted():
 
 def test_what_rare_is_not_hard_says_of_three_worlds_is_so():
     dealt: dict[float, list] = {}
-    for run in read_published(ROOT / "book" / "results" / "characters.jsonl.gz"):
+    for run in read_published(ROOT / "book" / "results" / "characters.jsonl.xz"):
         if run.method == "logit-adjustment":
             dealt.setdefault(run.settings["data"]["difficulty_correlation"], []).append(run)
     found = {world: tables.measured(some).mean() for world, some in dealt.items()}
@@ -275,7 +275,7 @@ def changed(**changes: object) -> pd.DataFrame:
     """DQRoute with some options changed, on photographs, a draw a line."""
     runs = {
         frozenset(key.split(", ")): some
-        for key, some in tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.gz")).items()
+        for key, some in tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.xz")).items()
     }
     return tables.measured(runs[frozenset(["dqroute", *(f"{name}={value}" for name, value in changes.items())])])
 
@@ -343,7 +343,7 @@ def test_what_the_chapter_on_what_survived_says_in_words_is_so():
         part(judge="training", **at).mean()["few"] for at in ({}, *({"alpha": a} for a in (0.0, 0.25, 0.75, 1.0)))
     ]
     assert max(fooled) - min(fooled) < 0.6
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.gz"))
+    runs = tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.xz"))
     means = {row: tables.measured(runs[row], "plain mean") for row in ("dqroute", "dqroute, judge=training")}
     assert 1.3 < (means["dqroute"] - means["dqroute, judge=training"]).mean()["few"] < 1.7
     # Four numbers of calibration beside the fitted fusion, without the Gaussian and with it.
@@ -384,7 +384,7 @@ def test_the_settings_of_the_rivals_are_those_that_were_best_where_they_were_tun
 
 def test_what_the_chapter_on_the_cause_says_is_so():
     dealt: dict[float, list] = {}
-    for run in read_published(ROOT / "book" / "results" / "characters.jsonl.gz"):
+    for run in read_published(ROOT / "book" / "results" / "characters.jsonl.xz"):
         dealt.setdefault(run.settings["data"]["difficulty_correlation"], []).append(run)
     alone = ["dqroute", "experts=1", "fusion=mean", "start=0.2", "gaussian=False"]
     assert sorted(dealt) == [-1, 0, 1]
@@ -424,7 +424,7 @@ def test_what_the_chapter_on_the_cause_says_is_so():
 def test_what_the_page_on_photographs_says_of_other_places_is_so():
     """Milder tails, a larger network, ten classes: overall and worst fifth beside one calibrated head."""
     places: dict[tuple, list] = {}
-    for run in read_published(ROOT / "book" / "results" / "elsewhere.jsonl.gz"):
+    for run in read_published(ROOT / "book" / "results" / "elsewhere.jsonl.xz"):
         told = run.settings["data"]
         classes, backbone = len(run.settings["class_names"]), told["features"]["backbone"]
         places.setdefault((classes, told["imbalance"], backbone[-1]), []).append(run)

@@ -45,7 +45,7 @@ def test_the_grid_is_sound_and_the_scheduled_one_is_the_same():
 
 def test_the_published_trainings_by_the_fields_schedule_are_by_the_preset():
     """All training images; one branch beside DQRoute in the form that costs as much."""
-    found = read_published(RESULTS / "cifar-100-paper.jsonl")
+    found = read_published(RESULTS / "cifar-100-paper.jsonl.xz")
     assert {run.method for run in found} == {"logit-adjustment", "dqroute"}
     for run in found:
         changes = {"shared_depth": 3} if run.method == "dqroute" else {}
@@ -87,7 +87,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.skipif(not shutil.which("timeout"), reason="the workflow's step takes coreutils' timeout")
 def test_a_dry_run_of_the_workflow_publishes_every_run(checkout):
     tasks = parse_grid((checkout / "tiny.yaml").read_text(encoding="utf-8"))
-    runs = read_published(checkout / "book" / "results" / "full_scale.jsonl")
+    runs = read_published(checkout / "book" / "results" / "full_scale.jsonl.xz")
     asked = [(task.method, task.load["imbalance"]) for task in tasks]
     assert sorted((run.method, run.settings["data"]["imbalance"]) for run in runs) == sorted(asked)
     for run in runs:
@@ -107,4 +107,4 @@ def test_the_proposal_takes_what_was_published_to_the_books_results():
     proposal = WORKFLOW["jobs"]["propose"]["steps"]
     (download,) = [step["with"] for step in proposal if "download-artifact" in step.get("uses", "")]
     assert download == {"name": "published", "path": "book/results"}
-    assert uploads == {"published": "book/results/full_scale.jsonl", "runs": "runs/"}
+    assert uploads == {"published": "book/results/full_scale.jsonl.xz", "runs": "runs/"}

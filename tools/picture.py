@@ -21,7 +21,7 @@ RUNS = {"judged on training images": "dqroute, judge=training", "judged out of f
 
 def draw(target: Path = ROOT / "book" / "assets" / "judges.svg") -> Path:
     """Tracked difficulty against test error, of one draw; the same runs give the same file, byte by byte."""
-    found = by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.gz"))
+    found = by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
     panels = {name: points(next(run for run in found[row] if run.seed == 0)) for name, row in RUNS.items()}
     matplotlib.rcParams["svg.hashsalt"] = "dqroute"
     figure = show.by_class(panels, "error on test photographs, %", "tracked difficulty")
@@ -58,7 +58,7 @@ SHAPES = {
 
 def draw_moving(target: Path = ROOT / "book" / "assets" / "judges-moving.svg") -> Path:
     """The same in one panel, where each class moves from one place to the other; still for who asks for it."""
-    found = by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.gz"))
+    found = by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
     (x0, y0, groups), (x1, y1, _) = (points(next(r for r in found[row] if r.seed == 0)) for row in RUNS.values())
     top = float(torch.cat([y0, y1]).max())
     (a0, b0), (a1, b1) = ((50 + 4.9 * x, 285 - 240 * y / top) for x, y in ((x0, y0), (x1, y1)))

@@ -1,6 +1,6 @@
 """Write the runs of a grid to a file of published runs: settings, provenance, epochs, reports and curves, no weights.
 
-python tools/publish.py GRID.yaml --to book/results/NAME.jsonl.gz [--runs-dir runs]
+python tools/publish.py GRID.yaml --to book/results/NAME.jsonl.xz [--runs-dir runs]
 
 To a file NAME.csv only what the runs were asked and how many images of the grid's split they have right: a line a run.
 """

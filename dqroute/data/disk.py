@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import re
 import warnings
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -98,18 +100,26 @@ def parsed(text: bytes, place: str) -> Any:
 def write_tensors(
     path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], elsewhere: str = "choose another runs_dir"
 ) -> None:
-    """Write tensors as safetensors, atomically; OSError names the file and where else it might go."""
+    """Write tensors as safetensors, atomically; OSError names the file and where else it might go.
+
+    Where the file's name ends in ``.gz`` they are packed.
+    """
     content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
-    write_atomically(path, content, elsewhere)
+    # Without the time, so that the same tensors are the same file.
+    write_atomically(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content, elsewhere)
 
 
 def read_tensors(path: Path, remedy: str = AGAIN) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read safetensors, tensors and metadata; ValueError names the file and the remedy if it is something else."""
+    """Read safetensors, tensors and metadata; ValueError names the file and the remedy if it is something else.
+
+    Where the file's name ends in ``.gz`` it is unpacked.
+    """
     # Opened once: between the two times that `safe_open` opens it, a training may have replaced it.
     content = path.read_bytes()
     try:
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
         tensors = load(content)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is truncated or not a safetensors file ({error}); {remedy}") from error
     # The header is JSON, after its length in eight bytes.
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import json
+import lzma
 import re
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ RESULTS = [form.format(split=split) for form in (REPORT, TRADE_OFF, WORLDS) for 
 class PublishedRun(Run):
     """A run as a line of a published file has it: settings, provenance, epochs, reports and curves, but no weights.
 
-    Its ``folder`` is file and line, such as ``results/rivals.jsonl.gz:7``; its ``record`` the content of each file that
+    Its ``folder`` is file and line, such as ``results/rivals.jsonl.xz:7``; its ``record`` the content of each file that
     the run folder had, by the file's name. ValueError if that is none of this format.
     """
 
@@ -44,10 +43,11 @@ class PublishedRun(Run):
 def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) -> list[PublishedRun]:
     """Write finished runs to a file and return all that it has now; one that it had stands where it stood.
 
-    The file's name ends in ``.jsonl``, or in ``.jsonl.gz``, which takes a fifth of the space.
+    The file's name ends in ``.jsonl``, or in ``.jsonl.xz``, which takes an eighth of the space.
 
-    Files of the run folder that are named in ``without`` are left out, and so is what epochs before the last one tell
-    class by class. ValueError if a run is not finished, or the file that is there is something else.
+    Files of the run folder that are named in ``without`` are left out, and so is what epochs tell class by class but
+    for the difficulty that the last one ended with. ValueError if a run is not finished, or the file that is there is
+    something else.
     """
     records = {run.settings["digest"]: run.record for run in read_published(path)} if Path(path).is_file() else {}
     for run in runs:
@@ -62,23 +62,26 @@ def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) 
         records[run.settings["digest"]] = record
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records.values()]
     content = "".join(lines).encode()
-    # Without the time, so that the same runs are the same file.
-    write_atomically(Path(path), gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
+    write_atomically(Path(path), lzma.compress(content, preset=9) if Path(path).suffix == ".xz" else content)
     return read_published(path)
 
 
 def without_classes(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
-    """The records of epochs, those before the last one without lists of a value a class."""
+    """The records of epochs without lists of a value a class, all but the last one's difficulty."""
     by_class = {name for record in epochs for name, v in record.items() if isinstance(v, list) and len(v) == classes}
-    return [{name: v for name, v in record.items() if name not in by_class} for record in epochs[:-1]] + epochs[-1:]
+    last = len(epochs)
+    return [
+        {name: v for name, v in record.items() if name not in by_class or (name == "difficulty" and number == last)}
+        for number, record in enumerate(epochs, start=1)
+    ]
 
 
 def read_published(path: str | Path) -> list[PublishedRun]:
     """The runs of a file that :func:`publish` wrote; ValueError names a line that holds none of this format."""
     runs, content = [], Path(path).read_bytes()
     try:
-        content = gzip.decompress(content) if Path(path).suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
+        content = lzma.decompress(content) if Path(path).suffix == ".xz" else content
+    except lzma.LZMAError as error:
         raise ValueError(f"{path} cannot be unpacked ({error}); restore the file") from error
     # Bytes, because text would be cut at more than line feeds.
     for number, line in enumerate(content.splitlines(), start=1):
@@ -91,11 +94,11 @@ def read_published(path: str | Path) -> list[PublishedRun]:
 
 
 def open_run(place: str | Path) -> Run:
-    """The run in a folder or in a line of a published file, ``runs/glyphs/NAME`` or ``results/rivals.jsonl.gz:7``.
+    """The run in a folder or in a line of a published file, ``runs/glyphs/NAME`` or ``results/rivals.jsonl.xz:7``.
 
     FileNotFoundError if there is no such place, ValueError if what is there is damaged or of another format.
     """
-    if (line := re.fullmatch(r"(.+\.jsonl(?:\.gz)?)(?::(.*))?", str(place))) is None:
+    if (line := re.fullmatch(r"(.+\.jsonl(?:\.xz)?)(?::(.*))?", str(place))) is None:
         return Run(place)
     runs, number = read_published(line[1]), int(line[2]) if (line[2] or "").isdecimal() else 0
     if not 1 <= number <= len(runs):

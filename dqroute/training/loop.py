@@ -266,7 +266,6 @@ class Training:
             "accuracy": part.right.item() / self.counted,
             "rate": settings.rate(epoch + 1),
             "seconds": round(seconds, 3),
-            "images_per_second": round(images_seen / seconds, 1),
         }
         return record | self.validation() | model.diagnostics()
 

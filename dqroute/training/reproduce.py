@@ -4,7 +4,7 @@
 another folder and compares. ``RUN`` is a run folder, or a line of a published table; ``DATA`` is what
 :func:`dqroute.load` takes, with options in JSON where the settings cannot tell them:
 
-    python -m dqroute.training.reproduce book/results/glyphs.jsonl:1 glyphs
+    python -m dqroute.training.reproduce book/results/glyphs.jsonl.xz:1 glyphs
     python -m dqroute.training.reproduce runs/folder/ride-seed1-6bad1d6e9e folder:pictures '{"size": 64}'
 
 It ends with 0 if the numbers are identical or agree within the tolerance, and with 1 if they differ.
@@ -40,7 +40,7 @@ from dqroute.training.fit import fit
 from dqroute.training.settings import Settings
 
 TOLERANCE = 0.01
-# What a clock measured.
+# What a clock measured, in runs of older versions too.
 MEASURED = ("seconds", "images_per_second")
 
 

@@ -62,14 +62,14 @@ def test_the_protocol_is_rehearsed_where_there_is_no_gpu(tmp_path):
     """Each method once, two at a time; called again, it finds them and publishes the same."""
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "digits", "--imbalance", "5", "--minutes", "60"]
     command += ["--seeds", "1", "--at-once", "2", "--epochs", "2", "--device", "cpu", "--runs-dir", "runs"]
-    command += ["--output", "table.jsonl.gz", "--speed", "speed.json", "--set", "batch_size=64", "backbone=resnet8"]
+    command += ["--output", "table.jsonl.xz", "--speed", "speed.json", "--set", "batch_size=64", "backbone=resnet8"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for again in (False, True):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "4 runs finished of 4" in done.stdout
         assert all(re.search(rf"^{method} .*\d", done.stdout, re.MULTILINE) for method in gpu.METHODS)
-        found = read_published(tmp_path / "table.jsonl.gz")
+        found = read_published(tmp_path / "table.jsonl.xz")
         assert [run.method for run in found] == sorted(gpu.METHODS)
         told = read_json(tmp_path / "speed.json")
         assert told["steps_per_second_unwatched"] > 0

@@ -9,7 +9,7 @@ from dqroute.data.disk import read_tensors
 from dqroute.data.draw import Draw
 from dqroute.data.image_set import Encoding, FeatureSplit, ImageSet
 
-FILE = Path(__file__).with_name("photographs.safetensors")
+FILE = Path(__file__).with_name("photographs.safetensors.gz")
 
 
 def photographs(
