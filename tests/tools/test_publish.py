@@ -44,7 +44,9 @@ def test_a_table_tells_what_was_asked_and_how_much_was_right(grid, tmp_path):
     (line,) = pd.read_csv(tmp_path / "table.csv").to_dict("records")
     (run,) = (run for run in dq.find_runs(tmp_path / "runs") if run.report())
     assert line["method"] == "cross-entropy" and line["seed"] == 0
-    assert line["overall"] == pytest.approx(100 * run.report().overall, rel=1e-4)
+    report = run.report()
+    assert line["overall"] == pytest.approx(100 * report.overall, rel=1e-4)
+    assert line["calibrated"] == pytest.approx(100 * report.calibrated["overall"], rel=1e-4)
 
 
 def test_where_nothing_is_finished_no_file_is_left(grid, tmp_path, capsys):
