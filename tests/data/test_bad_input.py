@@ -83,7 +83,7 @@ LISTS = {
         r"'b/1.png' stands in .*train.txt and in .*test.txt; remove",
     ),
     "missing": ("test", [*LINES["test"], ("b/9.png", 1)], r"1 of 6 files are missing below .*: b/9.png \(No such file"),
-    "a folder": ("test", [*LINES["test"], ("b", 1)], r"1 of 6 files are missing below .*: b \(not a file\)"),
+    "a folder": ("test", [*LINES["test"], ("b", 1)], r"1 of 6 files are missing below .*: b \(not a plain file\)"),
     "an absolute path": ("train", [("/a/1.png", 0)], r"line 1 \('/a/1.png' does not start below the images' folder\)"),
     "no path": ("train", [("a\0.png", 0)], r"line 1 \('a.*.png' is no path\) is not a path and a label"),
     "no line at all": ("train", [], r"train.txt lists no image; expected lines of a path and a label"),

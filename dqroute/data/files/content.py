@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dqroute.data.feature_cache import key_of
-from dqroute.data.files.decoding import read_rgb
+from dqroute.data.files.decoding import read_rgb, regular
 from dqroute.data.files.reading import cores
 from dqroute.data.files.threads import each
 
@@ -24,7 +24,7 @@ def looked_through(base: Path, names: Sequence[str], decoded: Callable[[bytes], 
     def look(name: str) -> bytes | Exception:
         # Damaged files raise almost anything: OSError, SyntaxError, ValueError, struct.error, EOFError.
         try:
-            content = (base / name).read_bytes()
+            content = regular(base / name).read_bytes()
             key = key_of(content)
             if decoded(key):
                 read_rgb(io.BytesIO(content), SMALL)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dqroute.data.files.decoding import regular
 from dqroute.data.files.threads import each
 
 BEGINNING = 4096  # bytes of a file that are compared first
@@ -39,9 +40,9 @@ def look_at(look: Callable[[Path], object], base: Path, name: str) -> object:
 
 
 def size(file: Path) -> int | Path:
-    """In bytes; of a file that is not there its name, which no other has: it is missed when it is read."""
+    """In bytes; of what is no file, or not there, its name, which no other has: it is missed when it is read."""
     try:
-        return file.stat().st_size
+        return regular(file).stat().st_size
     except OSError:
         return file
 

@@ -13,7 +13,7 @@ import simplejpeg
 import torch
 from torch.nn import functional as F
 
-from dqroute.data.files.decoding import opened, orientation, upright_rgb
+from dqroute.data.files.decoding import opened, orientation, regular, upright_rgb
 from dqroute.data.image_set import ResizedCrop
 
 
@@ -28,7 +28,7 @@ class Box(NamedTuple):
 
 def random_crop(file: Path, side: int, augmentation: ResizedCrop, random: Random) -> np.ndarray:
     """A part of a picture, which ``random`` decides, resized: uint8 ``[side, side, 3]``; damage raises anything."""
-    data = file.read_bytes()
+    data = regular(file).read_bytes()
     with opened(io.BytesIO(data)) as image:
         plain = image.format == "JPEG" and image.mode in ("L", "RGB") and orientation(image) == 1
         pixels = None if plain else np.array(upright_rgb(image))

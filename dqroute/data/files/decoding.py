@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -43,9 +44,16 @@ def extensions() -> tuple[str, ...]:
     return tuple(sorted(end for end, name in Image.registered_extensions().items() if name in known))
 
 
+def regular(file: Path) -> Path:
+    """The file; OSError if it is not there, or a pipe, a socket or a device, which might be waited for without end."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError("not a plain file")
+    return file
+
+
 def opened(file: Path | BinaryIO) -> Image.Image:
     """A picture, not yet decoded; UnidentifiedImageError if it is of none of these formats, whatever its name."""
-    return Image.open(file, formats=formats())
+    return Image.open(regular(file) if isinstance(file, Path) else file, formats=formats())
 
 
 class OtherSizeError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -119,23 +119,26 @@ def own_set(
 def without_damaged(name: str, base: Path, parts: Parts, notes: list[str]) -> Parts:
     """The pictures of a set, by part and class, less those that cannot be read, which ``notes`` is told."""
     every = [file for images in parts.values() for files in images.values() for file in files]
+    bad = left_out(name, base, every, notes)
+    return {part: {of: [f for f in files if f not in bad] for of, files in parts[part].items()} for part in parts}
+
+
+def left_out(name: str, base: Path, every: list[str], notes: list[str]) -> Collection[str]:
+    """Those of some pictures that cannot be read, which ``notes`` is told."""
     bad = dict(damaged(name, [FileSplit(base, every, torch.zeros(len(every)), 1)]))
     if bad:
         more = ", …" if len(bad) > NAMED else ""
         are = "files are" if len(bad) > 1 else "file is"
         notes.append(f"{len(bad):,} damaged {are} left out: {named([*bad.items()][:NAMED], NAMED)}{more}")
-    return {part: {of: [f for f in files if f not in bad] for of, files in parts[part].items()} for part in parts}
+    return bad
 
 
 def seen_of(base: Path, names: list[str]) -> list[tuple[tuple[int, int], bool]]:
     """Width and height of those pictures that can be read, and whether they have more than 8 bits."""
 
     def look(name: str) -> tuple[tuple[int, int], bool] | None:
-        # What is wrong with a file is said when it is read; a pipe would be waited for.
-        with suppress(Exception):
-            if (base / name).is_file():
-                with opened(base / name) as image:
-                    return image.size, is_deep(image)
+        with suppress(Exception), opened(base / name) as image:  # what is wrong with a file is said when it is read
+            return image.size, is_deep(image)
         return None
 
     return [found for found in each(look, names) if found is not None]

@@ -24,7 +24,9 @@ from dqroute.data.files.decoding import FITS, HEIF, HEIF_ENDINGS, OtherSizeError
 AHEAD = 3  # batches that are decoded beside the one in use
 TOGETHER = 8  # pictures a thread decodes at a time
 CHUNK = 256  # pictures of a set that are decoded at a time
-MEND = "mend such files, or leave them out: of a folder or a table dq.load(..., skip_damaged=True) does, and names them"
+MEND = (
+    "mend such files, or leave them out: of pictures of one's own dq.load(..., skip_damaged=True) does, and names them"
+)
 Failures = list[tuple[str, Exception]]
 PathLike = str | os.PathLike[str]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from dqroute.data.draw import generator
 from dqroute.data.files.content import looked_through
-from dqroute.data.files.decoding import read_rgb
+from dqroute.data.files.decoding import read_rgb, regular
 from dqroute.data.files.reading import CHUNK, Failures, decode, named, read_ahead
 from dqroute.data.files.threads import each
 
@@ -130,10 +129,9 @@ def entries(base: Path, names: Sequence[str], remedy: str) -> Iterator[bytes]:
 
     def size_of(name: str) -> int | Exception:
         try:
-            found = os.stat(base / name)
+            return regular(base / name).stat().st_size
         except OSError as error:
             return error
-        return found.st_size if stat.S_ISREG(found.st_mode) else ValueError("not a file")
 
     found = list(each(size_of, names))
     if gone := [(name, size) for name, size in zip(names, found, strict=True) if isinstance(size, Exception)]:

@@ -16,7 +16,8 @@ PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test
 PARTS |= dict.fromkeys(("val", "valid", "validation"), "val")
 # Files that hold pictures which may not be readable here; what else is left out is no loss.
 PICTURES = {*HEIF_ENDINGS, ".avif", ".jp2", ".jxl", ".psd", ".svg", ".eps", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
-PICTURES |= {".raw", ".orf", ".rw2", ".dcm", ".mp4", ".mov", ".avi"}
+SPECIAL = "not a plain file"  # pipes, sockets, devices, whatever their names
+PICTURES |= {".raw", ".orf", ".rw2", ".dcm", ".mp4", ".mov", ".avi", SPECIAL}
 
 
 class Tree(NamedTuple):
@@ -48,7 +49,7 @@ def read_tree(base: Path) -> Tree:
         raise ValueError(
             f"{base} has {listed([named[PARTS[twice[0].lower()]], *twice])} for one part; leave one of them"
         )
-    left: Counter[str] = Counter(ending(entry.name) for entry in visible(base, "") if entry.is_file())
+    left: Counter[str] = Counter(kind_of(entry) for entry in visible(base, "") if not entry.is_dir())
     notes: list[str] = []
     if "train" not in named and named:
         raise ValueError(f"{base} has {listed([*named.values()])} and no train folder; expected train/<class>/*")
@@ -63,7 +64,7 @@ def read_tree(base: Path) -> Tree:
         notes.append(f"{stray:,} pictures lie in no class's folder and are left out")
     if left:
         told = ", ".join(f"{number:,} {end or 'without an ending'}" for end, number in sorted(left.items()))
-        notes.append(f"{sum(left.values()):,} files that are no pictures by their names are left out ({told})")
+        notes.append(f"{sum(left.values()):,} files that are no pictures are left out ({told})")
     warn_of_unread(base.name, left, level=5)
     return Tree(parts, notes)
 
@@ -82,7 +83,7 @@ def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dic
     if not folders:
         raise ValueError(f"{base / part} has no class folder; expected {part or base.name}/<class>/*")
     if part:
-        left.update(ending(entry.name) for entry in visible(base, part) if entry.is_file())
+        left.update(kind_of(entry) for entry in visible(base, part) if not entry.is_dir())
     images, deeper, inside = dict[str, list[str]](), 0, Counter[str]()
     for name in folders:
         place = f"{part}/{name}" if part else name
@@ -107,11 +108,16 @@ def pictures(base: Path, place: str, left: Counter[str], above: tuple[str, ...] 
         inside = f"{place}/{entry.name}"
         if entry.is_dir():
             found += pictures(base, inside, left, (*above, real))
-        elif entry.name.lower().endswith(extensions()):
+        elif (kind := kind_of(entry)) in extensions():
             found.append(inside)
         else:
-            left[ending(entry.name)] += 1
+            left[kind] += 1
     return found
+
+
+def kind_of(entry: os.DirEntry[str]) -> str:
+    """How a file's name ends, in small letters; ``SPECIAL`` where it may not be opened."""
+    return ending(entry.name) if entry.is_file() else SPECIAL
 
 
 def ending(name: str) -> str:

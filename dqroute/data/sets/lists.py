@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dqroute.data.draw import Draw
-from dqroute.data.files.dividing import seen_of, told_of_depth
+from dqroute.data.files.dividing import left_out, seen_of, told_of_depth
 from dqroute.data.files.listing import Listing, check_classes, set_of_files
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
@@ -47,7 +47,8 @@ def imagenet_lt(
         root: ImageNet's folder, which holds ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``.
         lists: the folder with ``ImageNet_LT_train.txt``, ``…_val.txt`` and ``…_test.txt`` (or ``.txt.gz``); ``root``
             unless given. Or the three files: ``{"train": PATH, "val": PATH, "test": PATH}``.
-        size, stream: see :func:`dqroute.data.sets.folder.folder`.
+        size, stream: see :func:`dqroute.data.sets.folder.folder`. Damaged images are not skipped, since their number
+            is the protocol: fetch them again, or load the lists as any others, with ``"list:PATH"``.
 
     FileNotFoundError names lists or images that are missing, ValueError the lines of a list that are wrong.
     """
@@ -89,6 +90,7 @@ def list_set(
     n_max: int | None = None,
     order: str = "label",
     flip: bool = True,
+    skip_damaged: bool = False,
 ) -> ImageSet:
     """Any images in any folder, divided and labelled by lists: lines of ``path label``.
 
@@ -100,12 +102,12 @@ def list_set(
             given. Or the files themselves: ``{"train": PATH, "test": PATH}``.
         class_names: in label order, or a file with a name a line. Unless given, the folders that hold each class's
             training images, where every class has one of its own, and else the labels.
-        size, stream, flip: see :func:`dqroute.data.sets.folder.folder`.
+        size, stream, flip, skip_damaged: see :func:`dqroute.data.sets.folder.folder`.
 
-    Errors as for :func:`imagenet_lt`.
+    Errors as for :func:`imagenet_lt`, and ValueError if the training or test list loses a class with what is skipped.
     """
-    draw = Draw(imbalance, seed, groups, val, n_max, order)
-    return set_of_lists("list", None, root, lists, class_names, draw, size=size, stream=stream, flip=flip)
+    draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "flip": flip}
+    return set_of_lists("list", None, root, lists, class_names, draw, skip_damaged=skip_damaged, **options)
 
 
 def set_of_lists(
@@ -115,6 +117,7 @@ def set_of_lists(
     lists: Lists | None,
     class_names: PathLike | Sequence[str] | None,
     draw: Draw,
+    skip_damaged: bool = False,
     **options: Any,
 ) -> ImageSet:
     """The lists of a set, whose names begin with ``prefix``, read and found to fit each other, and their images.
@@ -132,7 +135,10 @@ def set_of_lists(
     files = list_files(base if lists is None else lists, prefix)
     listings = {part: read_list(file) for part, file in files.items()}
     check_fit(listings, files)
-    train, own_name = listings["train"], base.resolve().name
+    own_name, notes = base.resolve().name, list[str]()
+    if skip_damaged:
+        without_damaged(own_name, base, listings, notes)
+    train = listings["train"]
     if name in PUBLISHED:
         if draw.imbalance is not None:
             raise ValueError(
@@ -151,8 +157,20 @@ def set_of_lists(
     identity = {"name": name, "version": 1, "labels": labels.hexdigest()}
     if name not in PUBLISHED:
         names = [name for listing in listings.values() for name in listing.names]
-        options["notes"] = told_of_depth([deep for _, deep in seen_of(base, names)])
+        options["notes"] = notes + told_of_depth([deep for _, deep in seen_of(base, names)])
     return set_of_files(own_name, base, listings, named_classes(class_names, train), draw, identity, **options)
+
+
+def without_damaged(name: str, base: Path, listings: dict[str, Listing], notes: list[str]) -> None:
+    """Leave out of the listings what cannot be read, which ``notes`` is told; ValueError if a class is lost by it."""
+    bad = left_out(name, base, [image for listing in listings.values() for image in listing.names], notes)
+    for part, (names, labels) in listings.items():
+        kept = labels[torch.tensor([image not in bad for image in names], dtype=torch.bool)]
+        lost = sorted({*labels.tolist()} - {*kept.tolist()})
+        if lost and not (part == "val" and len(kept)):
+            told = f"{notes[-1]}; no {part} image of label {listed(lost)} is left"
+            raise ValueError(f"{told}: mend one, or take the class out of the lists")
+        listings[part] = Listing([image for image in names if image not in bad], kept)
 
 
 def check_fit(listings: dict[str, Listing], files: dict[str, Path]) -> None:

@@ -1,19 +1,24 @@
 """Folders as people have them: no split, deeper folders, bursts, copies, other files."""
 
+import os
 import shutil
+import socket
 import unicodedata
 import warnings
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 from PIL import Image
 
 import dqroute as dq
-from dqroute.data import load
+from dqroute.data import FileSplit, load
 from dqroute.data.files.copies import copies, with_copies
+from dqroute.data.files.cropping import random_crop
 from dqroute.data.files.holding_out import held_out
 from dqroute.data.files.together import together_by
+from dqroute.runs.classify import pictures_of
 
 
 def save(path: Path, number: int, **options) -> None:
@@ -309,3 +314,37 @@ def test_what_a_crop_leaves_out_is_said(tmp_path, of):
     assert told == ["pictures are 40×30: the middle square of each is looked at (fit='pad' keeps all)"] * (
         of == (40, 30)
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_pipes_and_sockets_are_counted_and_never_opened(classes, tmp_path, capsys, monkeypatch):
+    """Whoever opens a pipe waits until somebody writes into it."""
+    whole = load(classes, size=8).identity
+    for place in (classes, classes / "ant", classes / "bee é"):
+        os.mkfifo(place / "pipe.png")
+    (classes / "ant" / "link.jpg").symlink_to("pipe.png")
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(classes / "dog")  # the name of a socket may not be long
+        listener.bind("socket.jpeg")
+        capsys.readouterr()
+        for options in ({}, {"skip_damaged": True}, {"stream": True}):
+            with pytest.warns(UserWarning, match="are left out: 5 not a plain file$"):
+                data = load(classes, size=8, **options)
+            assert data.identity == whole | ({"stream": True} if "stream" in options else {})
+            assert "5 files that are no pictures are left out (5 not a plain file)" in capsys.readouterr().out
+        with pytest.warns(UserWarning, match="are left out: 2 not a plain file$"):
+            assert len(pictures_of(classes / "ant")) == 10
+    pipes = [classes / "ant" / "pipe.png", classes / "bee é" / "pipe.png"]
+    assert copies(classes, ["ant/pipe.png", "bee é/pipe.png"]) == []
+    with pytest.raises(ValueError, match=r"pipe.png \(not a plain file\)"):
+        dq.read_images(pipes, 8)
+    split = FileSplit(classes, ["ant/IMG 0.png", "ant/pipe.png"], torch.tensor([0, 1]), 8)
+    assert [name for name, _ in split.look(lambda _: True)] == ["ant/pipe.png"]
+    with pytest.raises(OSError, match="not a plain file"):
+        random_crop(pipes[0], 8, dq.data.ResizedCrop(), Random(0))
+    (tmp_path / "list.csv").write_text(
+        "path,label\n" + "".join(f"pets/ant/IMG {i}.png,{'ab'[i % 2]}\n" for i in range(10)) + "pets/ant/pipe.png,a\n"
+    )
+    with pytest.raises(FileNotFoundError, match=r"1 of 11 files are missing .* \(not a plain file\)"):
+        load(tmp_path / "list.csv", size=8)
+    assert len(load(tmp_path / "list.csv", size=8, skip_damaged=True, test=0).train) == 10

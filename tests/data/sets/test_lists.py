@@ -159,8 +159,27 @@ def test_a_pipe_or_a_folder_in_an_images_place_is_missing_and_not_waited_for(own
     name = PLACES["train"][0][0]
     (own / name).unlink()
     os.mkfifo(own / name)
-    with pytest.raises(FileNotFoundError, match=rf"1 of 6 files are missing below .*: {name} \(not a file\)"):
+    with pytest.raises(FileNotFoundError, match=rf"1 of 6 files are missing below .*: {name} \(not a plain file\)"):
         load(f"list:{own}", size=16)
+
+
+def test_damaged_images_of_lists_are_left_out_if_asked_unless_a_class_is_lost(own, capsys):
+    cut, gone, extra = PLACES["train"][0][0], PLACES["val"][0][0], ("data_256/f/field/wild/00000008.jpg", 1)
+    parts = PLACES | {"val": [*PLACES["val"], extra]}
+    write_lists(own, parts)
+    save_picture(own / extra[0], 40, 60, 9, format="JPEG")
+    whole = load(f"list:{own}", size=16)
+    (own / cut).write_bytes((own / cut).read_bytes()[:100])
+    (own / gone).unlink()
+    data = load(f"list:{own}", size=16, skip_damaged=True)
+    said = capsys.readouterr().out
+    assert "2 damaged files are left out: " in said and f"{cut} (" in said and f"{gone} (No such file" in said
+    assert data.counts.tolist() == [1, 1] and data.class_names == whole.class_names and len(data.test) == 2
+    write_lists(own, {part: [line for line in lines if line[0] not in (cut, gone)] for part, lines in parts.items()})
+    assert data.train.images.equal(load(f"list:{own}", size=16).train.images)
+    (own / PLACES["test"][1][0]).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1 damaged file is left out: .*00000001.jpg \(.*no test image of label 1 is"):
+        load(f"list:{own}", size=16, skip_damaged=True)
 
 
 def test_training_from_lists(own, runs_dir, quick):
