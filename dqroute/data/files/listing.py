@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -110,15 +111,16 @@ def check_classes(parts: Mapping[str, Collection[Any]], places: Mapping[str, obj
 
 
 def look_of(name: object) -> str:
-    """A class's name as people see it: without capitals, blanks and the forms of Unicode."""
-    return "".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
+    """A class's name as people see it: without capitals, blanks and the forms of Unicode; 01 and 1.0 are 1."""
+    look = "".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
+    return re.sub(r"^0+(?=\d+$)|\.0+$", "", look)
 
 
 def spelled(names: Collection[Any], others: Collection[Any]) -> str:
     """`` (did you mean …?)``, for a message, where the first name that looks like another is spelled otherwise."""
     by_look = {look_of(other): other for other in others}
     near = [by_look[look_of(name)] for name in names if by_look.get(look_of(name), name) != name]
-    return f" (did you mean {near[0]!r}? capitals, blanks or Unicode forms differ)" if near else ""
+    return f" (did you mean {near[0]!r}? capitals, blanks, zeros or Unicode forms differ)" if near else ""
 
 
 def common_side(names: Sequence[str], base: Path) -> int:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache, partial
+from itertools import compress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -14,6 +18,7 @@ from dqroute.data.draw import Draw
 from dqroute.data.files.dividing import own_set, without_damaged
 from dqroute.data.files.listing import spelled
 from dqroute.data.files.reading import listed
+from dqroute.data.files.threads import each
 from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import PARTS
 from dqroute.data.image_set import ImageSet
@@ -76,11 +81,14 @@ def table(
         columns["group"], group_by = str(group_by), None
     rows, names_of = columns_of(file, table, columns)
     place = Path(images).expanduser() if images is not None else file.parent
-    paths = [os.path.normpath(place.absolute() / path) for path in found_below(place, rows["path"])]
+    asked = [os.path.normpath(place.absolute() / path) for path in found_below(place, rows["path"])]
+    paths = asked if all(each(os.path.exists, asked)) else as_spelled(asked)
     base = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
     names = [os.path.relpath(path, base).replace(os.sep, "/") for path in paths]
-    del table, paths  # of long lists they are large
     labels, notes = told_once(file, names, rows["label"], "label"), list[str]()
+    if otherwise := sum(map(str.__ne__, asked, paths)):
+        notes.append(f"{otherwise:,} paths are spelled otherwise than their files are, in capitals or Unicode forms")
+    del table, asked, paths  # of long lists they are large
     if (twice := len(names) - len(labels)) > 0:
         notes.append(f"{twice:,} rows say again what others said, and are left out")
     split = told_once(file, names, rows["split"], "split") if "split" in rows else dict.fromkeys(labels, "train")
@@ -121,10 +129,12 @@ def read_rows(file: Path) -> Any:
             first = content.decode(encoding).lstrip("\r\n").partition("\n")[0]
         except UnicodeDecodeError:
             continue
-        # The separator that the first line has most of.
-        separator = max("\t;,", key=first.count)
+        # The separator that the first line has most of, unless it says it, as Excel understands.
+        told = re.fullmatch('"?sep=(.)"?', first.strip("\r"))
+        separator = told[1] if told else max("\t;,", key=first.count)
+        read = partial(pd.read_csv, sep=separator, skiprows=1 if told else 0)
         try:
-            return pd.read_csv(file, sep=separator, dtype="string", encoding=encoding, keep_default_na=False)
+            return read(file, dtype="string", encoding=encoding, keep_default_na=False)
         except Exception as error:
             raise ValueError(
                 f"{file} is no table that can be read ({one_line(error)}); write it anew as CSV"
@@ -140,6 +150,36 @@ def found_below(place: Path, paths: list[str]) -> list[str]:
     return [path.split("/", gone)[-1] if gone and PureWindowsPath(path).root else path for path in paths]
 
 
+def as_spelled(paths: list[str]) -> list[str]:
+    """Paths, of which those without a file become those of files that differ in capitals or Unicode forms alone.
+
+    A Mac writes letters with accents as two signs, Windows takes capitals as they come.
+    """
+
+    def look(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    @cache
+    def inside(folder: str) -> dict[str, list[str]]:
+        looks: dict[str, list[str]] = {}
+        for name in os.listdir(folder) if os.path.isdir(folder) else ():
+            looks.setdefault(look(name), []).append(name)
+        return looks
+
+    def found(path: str) -> str:
+        if os.path.exists(path):
+            return path
+        there, *names = Path(path).parts
+        for name in names:
+            alike = [name] if os.path.exists(os.path.join(there, name)) else inside(there).get(look(name), [])
+            if len(alike) != 1:
+                return path
+            there = os.path.join(there, alike[0])
+        return there
+
+    return [found(path) for path in paths]
+
+
 def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The columns that are asked for, by what they are, and their names; ValueError without path or label in a row."""
     for what in given:
@@ -151,8 +191,12 @@ def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> tuple[dict[st
         if name is not None:
             choose(f"column of {file.name}", name, there)
         else:
-            fitting = [real for real in there if real.lower() in usual]
-            name = min(fitting, key=lambda real: usual.index(real.lower())) if fitting else None
+            # Where two columns have one name pandas calls the second label.1, say.
+            called = {real: re.sub(r"\.\d+$", "", real.lower()) for real in there}
+            fitting = sorted((usual.index(word), real) for real, word in called.items() if word in usual)
+            name = fitting[0][1] if fitting else None
+            if len(same := [real for place, real in fitting if place == fitting[0][0]]) > 1:
+                raise ValueError(f'{file.name} has {listed(same)}; say which to take: columns={{"{what}": …}}')
         if name is not None:
             names[what], found[what] = name, [str(value).strip() for value in rows[there[name]].fillna("")]
         elif what in ("path", "label"):
@@ -160,9 +204,13 @@ def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> tuple[dict[st
                 f"{file.name} has no column {what!r}; it has {listed(list(there))}: name the one that is it, "
                 f'columns={{"{what}": …}}'
             )
-    for what in found.keys() & {"path", "label"}:
-        if empty := [number for number, value in enumerate(found[what], start=2) if not value]:
+    some = [bool(path or label) for path, label in zip(found["path"], found["label"], strict=True)]
+    for what in ("path", "label"):
+        filled = zip(found[what], some, strict=True)
+        if empty := [number for number, (value, row) in enumerate(filled, start=2) if row and not value]:
             raise ValueError(f"{file.name} has no {what} in row {listed(empty)}; add it, or remove the row")
+    # Excel leaves rows behind in which nothing stands.
+    found = {what: [*compress(values, some)] for what, values in found.items()}
     if not found["path"]:
         raise ValueError(f"{file.name} has no row below its head")
     found["path"] = [path.replace("\\", "/") for path in found["path"]]

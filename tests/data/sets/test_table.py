@@ -1,5 +1,6 @@
 """Tables of pictures, as spreadsheets write them."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,50 @@ def test_what_spreadsheets_write_is_read(pictures, encoding, separator):
     data = load(f"table:{file}", size=8)
     assert data.class_names == ("ash é", "oak") and data.name == "table"
     assert len(data.train) == 8 and len(data.test) == 2
+
+
+def test_what_excel_adds_is_passed_over(pictures):
+    """A first line that tells the separator, and rows in which nothing stands."""
+    whole = load(write(pictures, rows(), separator=";"), size=8)
+    file = write(pictures, [*rows(), ("", "", ""), (" ", "", "cam3")], separator=";")
+    assert load(file, size=8).identity == whole.identity
+    file.write_bytes(b"sep=;\r\n" + file.read_bytes())
+    assert load(file, size=8).identity == whole.identity
+    file = write(pictures, [*rows(), ("", "", ""), ("pictures/0.png", "", "cam3")])
+    with pytest.raises(ValueError, match="no label in row 13; add it"):
+        load(file, size=8)
+
+
+def test_of_two_columns_of_one_name_it_is_asked_which_to_take(pictures):
+    lines = [(path, label, "oak") for path, label, _ in rows()]
+    for head, both in (("path,label,label", "'label', 'label.1'"), ("path,Label,label", "'Label', 'label'")):
+        file = write(pictures, lines, head)
+        with pytest.raises(ValueError, match=rf'has {both}; say which to take: columns={{"label": …}}'):
+            load(file, size=8)
+    assert load(file, size=8, columns={"label": "Label"}).class_names == ("ash é", "oak")
+
+
+def test_paths_in_other_capitals_or_unicode_forms_find_their_files(pictures, capsys):
+    """A Mac writes "ä" in two signs; Windows takes ``IMG.JPG`` for ``img.jpg``."""
+    folder = unicodedata.normalize("NFD", "Bäume 2")
+    (pictures / "pictures").rename(pictures / folder)
+    lines = [(path.replace("pictures", "bäume 2").replace(".png", ".PNG"), label) for path, label, _ in rows()]
+    data = load(write(pictures, lines, "path,label"), size=8)
+    assert "10 paths are spelled otherwise than their files are" in capsys.readouterr().out
+    same = load(write(pictures, [(f"{folder}/{i}.png", lines[i][1]) for i in range(10)], "path,label"), size=8)
+    assert data.identity == same.identity and "otherwise" not in capsys.readouterr().out
+    (pictures / folder / "0.Png").write_bytes((pictures / folder / "1.png").read_bytes())  # which is meant?
+    with pytest.raises(FileNotFoundError, match="1 of 10 files are missing"):
+        load(write(pictures, lines, "path,label"), size=8)
+    with pytest.raises(FileNotFoundError, match=r"1 of 10 files are missing .*2\.png"):
+        load(write(pictures, [*lines[1:], (f"{folder}/1.png/2.png", "oak")], "path,label"), size=8)
+
+
+def test_numbers_that_a_spreadsheet_may_have_rewritten_are_named(pictures):
+    lines = [(path, ("01", "1", "1.0", "10")[i % 4]) for i, (path, *_) in enumerate(rows())]
+    with pytest.warns(UserWarning, match="'1' and '01' and '1.0' are classes of their own") as told:
+        load(write(pictures, lines, "path,label"), size=8)
+    assert "'10'" not in str(told[0].message)
 
 
 def test_a_path_alone_is_taken_for_the_table_that_it_is(pictures, capsys):
