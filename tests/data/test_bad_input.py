@@ -173,9 +173,9 @@ def class_only_in_test(tree):
 
 
 TREES = [
-    (link_in_a_circle, "has links that lead nowhere: 'train/a/3.png'; mend or remove them"),
+    (link_in_a_circle, r"1 of \d+ files are missing below .*: train/a/3.png \(Too many levels of symbolic links\)"),
     (folder_link_in_a_circle, "has links that lead nowhere: 'train/c'; mend or remove them"),
-    (link_to_nothing, "has links that lead nowhere: 'test/b/2.png'; mend or remove them"),
+    (link_to_nothing, r"1 of \d+ files are missing below .*: test/b/2.png \(No such file or directory\)"),
     (no_class, "test has no class folder; expected test/<class>"),
     (class_only_in_train, "train has class 'c' that test has not; add test images or remove the class"),
     (class_only_in_test, "test has class 'c' that train has not; add training images or remove the class"),
@@ -184,9 +184,12 @@ TREES = [
 
 @pytest.mark.parametrize(("spoil", "said"), TREES, ids=[spoil.__name__ for spoil, _ in TREES])
 def test_a_tree_out_of_order_is_told_in_one_error(tree, spoil, said):
+    whole = load(f"folder:{tree}").identity
     spoil(tree)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
         load(f"folder:{tree}")
+    if "files are missing" in said:
+        assert load(f"folder:{tree}", skip_damaged=True).identity == whole
 
 
 # --- images ---
@@ -227,8 +230,8 @@ IMAGES = {
     "truncated progressive JPEG": ("1.jpg", lambda tmp: bytes(jpeg_of(tmp, progressive=True)[:-200]), "truncated"),
     "half a PNG": ("1.png", lambda tmp: png(8, 8, png_chunk(b"IDAT", zlib.compress(bytes(30)))), ""),
     "PNG of damaged data": ("1.png", damaged_png, ""),
-    "enormous PNG": ("1.png", lambda tmp: png(60_000, 60_000, png_chunk(b"IDAT", b"")), "exceeds limit .* pixels"),
-    "enormous JPEG": ("1.jpg", enormous_jpeg, "exceeds limit .* pixels"),
+    "enormous PNG": ("1.png", lambda tmp: png(60_000, 60_000, png_chunk(b"IDAT", b"")), "too many pixels for Pillow"),
+    "enormous JPEG": ("1.jpg", enormous_jpeg, "too many pixels for Pillow"),
     "PNG whose text unpacks to a gigabyte": (
         "1.png",
         lambda tmp: png(8, 8, png_chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(10**7))), png_chunk(b"IDAT", b"")),

@@ -71,7 +71,9 @@ def own_set(
     for of in class_names:
         by_look.setdefault(look_of(of), []).append(of)
     if alike := [" and ".join(map(repr, those)) for those in by_look.values() if len(those) > 1]:
-        told = f"{', '.join(alike)} are classes of their own and differ in capitals, blanks or Unicode forms alone"
+        told = (
+            f"{', '.join(alike)} are classes of their own and differ in capitals, blanks, zeros or Unicode forms alone"
+        )
         warnings.warn(f"{name}: {told}; if they are the same, give them one name", stacklevel=4)
     groups, every = groups_of(together, listings), [file for listing in listings.values() for file in listing.names]
     same, number = copies(base, every), len(listings["train"].names)  # which come first
@@ -185,7 +187,7 @@ def hold_out(
             f"no picture can be held out as {part}: each class has one alone, or all of it belongs together; "
             + ("test=0 trains on all of them" if part == "test" else "leave val out")
         )
-    whole = ", whole groups" if together is not None else ""
+    whole = ", groups and copies whole" if together is not None else ""
     notes.append(f"{int(out.sum()):,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
     if none := [name for c, name in enumerate(class_names) if not (labels[out] == c).any()]:
         notes.append(f"no picture of {listed(none)} is among them: there is one alone, or all belong together")

@@ -12,10 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dqroute.core.checks import choose, one_line, shown
@@ -48,17 +49,20 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bi
     )
 
 
-def checked_files(files: Iterable[PathLike] | PathLike) -> list[PathLike]:
-    """The files, or the one; ValueError for what is none."""
-    if isinstance(files, (str, os.PathLike)):
-        return [files]
-    files = list(files) if isinstance(files, Iterable) else [files]
-    if others := [file for file in files if not isinstance(file, (str, os.PathLike))]:
-        remedy = "save a picture first, as in Image.fromarray(ARRAY).save('a.png')"
-        if isinstance(others[0], Tensor):
-            remedy = "images take run.model.predict(images)"
-        raise ValueError(f"picture files are paths; got {shown(others[0])}; {remedy}")
-    return files
+def refused(picture: object) -> NoReturn:
+    """ValueError for what is no path."""
+    remedy = "save a picture first, as in Image.fromarray(ARRAY).save('a.png')"
+    if isinstance(picture, Tensor):
+        remedy = "images take run.model.predict(images)"
+    raise ValueError(f"picture files are paths; got {shown(picture)}; {remedy}")
+
+
+def checked_files(files: Any, made: Callable[[object], PathLike] = refused) -> list[PathLike]:
+    """The files, or the one; of what is none, what is ``made`` of it. An array of two axes or three is one picture."""
+    one = (
+        not isinstance(files, Iterable) or isinstance(files, (str, os.PathLike)) or getattr(files, "ndim", 1) in (2, 3)
+    )
+    return [file if isinstance(file, (str, os.PathLike)) else made(file) for file in ([files] if one else files)]
 
 
 def decode(
@@ -168,6 +172,8 @@ def named(failures: Sequence[tuple[str, Exception]], most: int = 5) -> str:
         if isinstance(error, UnidentifiedImageError):
             heif = os.path.splitext(name)[1].lower() in HEIF_ENDINGS and "HEIF" not in formats()
             return "no picture of a kind that is read here" + f"; {HEIF} reads such" * heif
+        if isinstance(error, Image.DecompressionBombError):
+            return "too many pixels for Pillow; shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS"
         return getattr(error, "strerror", None) or one_line(error)
 
     shown = ", ".join(

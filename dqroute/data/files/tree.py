@@ -36,21 +36,25 @@ class Tree(NamedTuple):
 def read_tree(base: Path) -> Tree:
     """The pictures of a folder: ``train/<class>/…`` and ``test/<class>/…``, or class folders alone.
 
-    Parts may be called train, test, val, valid, validation in any capitals. Pictures may lie deeper in a class's
-    folder. What begins with a dot is passed over; what is no picture by its name is counted, and a warning names
-    pictures of kinds that cannot be read here.
+    Parts may be called train, test, val, valid, validation in any capitals; a class, too, beside others. Pictures may
+    lie deeper in a class's folder. What begins with a dot is passed over; what is no picture by its name is counted,
+    and a warning names pictures of kinds that cannot be read here.
 
     Raises:
         ValueError: if there is no class folder, or a link leads nowhere.
     """
-    folders = [entry.name for entry in visible(base, "") if entry.is_dir()]
+    folders = [entry.name for entry in visible(base, "") if is_folder(entry)]
     named = {PARTS[name.lower()]: name for name in folders if name.lower() in PARTS}
     if twice := [name for name in folders if name.lower() in PARTS and named[PARTS[name.lower()]] != name]:
         raise ValueError(
             f"{base} has {listed([named[PARTS[twice[0].lower()]], *twice])} for one part; leave one of them"
         )
-    left: Counter[str] = Counter(kind_of(entry) for entry in visible(base, "") if not entry.is_dir())
     notes: list[str] = []
+    inside = (entry for name in named.values() for entry in visible(base, name))
+    if len(named) < len(folders) and named and not any(map(is_folder, inside)):
+        notes.append(f"{listed([*named.values()])}, without class folders, are taken for classes as the others are")
+        named = {}
+    left: Counter[str] = Counter(kind_of(entry) for entry in visible(base, "") if not is_folder(entry))
     if "train" not in named and named:
         raise ValueError(f"{base} has {listed([*named.values()])} and no train folder; expected train/<class>/*")
     if not named:
@@ -79,11 +83,11 @@ def warn_of_unread(name: str, left: Counter[str], level: int) -> None:
 
 def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dict[str, list[str]]:
     """The picture files of one part by class, sorted; what else there is is counted in ``left``."""
-    folders = [entry.name for entry in visible(base, part) if entry.is_dir()]
+    folders = [entry.name for entry in visible(base, part) if is_folder(entry)]
     if not folders:
         raise ValueError(f"{base / part} has no class folder; expected {part or base.name}/<class>/*")
     if part:
-        left.update(kind_of(entry) for entry in visible(base, part) if not entry.is_dir())
+        left.update(kind_of(entry) for entry in visible(base, part) if not is_folder(entry))
     images, deeper, inside = dict[str, list[str]](), 0, Counter[str]()
     for name in folders:
         place = f"{part}/{name}" if part else name
@@ -106,7 +110,7 @@ def pictures(base: Path, place: str, left: Counter[str], above: tuple[str, ...] 
     found: list[str] = []
     for entry in visible(base, place):
         inside = f"{place}/{entry.name}"
-        if entry.is_dir():
+        if is_folder(entry):
             found += pictures(base, inside, left, (*above, real))
         elif (kind := kind_of(entry)) in extensions():
             found.append(inside)
@@ -116,8 +120,17 @@ def pictures(base: Path, place: str, left: Counter[str], above: tuple[str, ...] 
 
 
 def kind_of(entry: os.DirEntry[str]) -> str:
-    """How a file's name ends, in small letters; ``SPECIAL`` where it may not be opened."""
-    return ending(entry.name) if entry.is_file() else SPECIAL
+    """How a file's name ends, in small letters; ``SPECIAL`` where it may not be opened.
+
+    A link to nowhere is a file that is missed when it is read.
+    """
+    dead = entry.is_symlink() and not os.path.exists(entry.path)
+    return ending(entry.name) if dead or entry.is_file() else SPECIAL
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one, and not one that leads in a circle."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
 
 
 def ending(name: str) -> str:
@@ -126,10 +139,10 @@ def ending(name: str) -> str:
 
 
 def visible(base: Path, place: str) -> list[os.DirEntry[str]]:
-    """What is in a folder, sorted; ValueError for links to nowhere, without which the set would silently be smaller."""
+    """What is in a folder, sorted; ValueError for links to nowhere which may have been those of folders."""
     with os.scandir(base / place) as found:
         shown = [entry for entry in found if not entry.name.startswith(".")]
-    dead = [f"{place}/{e.name}".lstrip("/") for e in shown if e.is_symlink() and not os.path.exists(e.path)]
-    if dead := [name for name in dead if not ending(name) or ending(name) in (*extensions(), *PICTURES)]:
+    linked = (e for e in shown if e.is_symlink() and not ending(e.name))
+    if dead := [f"{place}/{e.name}".lstrip("/") for e in linked if not os.path.exists(e.path)]:
         raise ValueError(f"{base} has links that lead nowhere: {listed(dead)}; mend or remove them")
     return sorted(shown, key=lambda entry: entry.name)

@@ -57,6 +57,17 @@ def test_a_class_of_one_image_trains_and_is_judged_by_nobody(classes, runs_dir):
     assert report.per_class[3] is None and run.provenance["not_judged"] >= 1
 
 
+def test_a_class_may_be_called_train(classes, capsys):
+    """Among classes; alone, or with classes in it, it is a part."""
+    (classes / "ant").rename(classes / "Train"), (classes / "cat").rename(classes / "test")
+    data = load(classes, size=8)
+    assert data.class_names == ("Train", "bee é", "dog", "test") and len(data.train) + len(data.test) == 18
+    assert "'Train', 'test', without class folders, are taken for classes" in capsys.readouterr().out
+    shutil.rmtree(classes / "bee é"), shutil.rmtree(classes / "dog")
+    with pytest.raises(ValueError, match=r"Train has no class folder; expected Train/<class>"):
+        load(classes, size=8)
+
+
 @pytest.mark.parametrize(("train", "val", "test"), [("Train", "VALID", "Test"), ("training", "validation", "testing")])
 def test_parts_in_any_capitals(classes, tmp_path, train, val, test):
     for part in (train, val, test):
@@ -286,7 +297,7 @@ def test_a_class_spelled_otherwise_in_another_part_is_recognised(tmp_path):
     for number, name in enumerate(("Train/skunk", "Train/fox", "Test/Skunk", "Test/fox")):
         save(tmp_path / "wild" / name / "1.png", number)
     with pytest.raises(
-        ValueError, match=r"'Skunk' .* \(did you mean 'skunk'\? capitals, blanks or Unicode forms differ"
+        ValueError, match=r"'Skunk' .* \(did you mean 'skunk'\? capitals, blanks, zeros or Unicode forms differ"
     ):
         load(tmp_path / "wild", size=8)
 
