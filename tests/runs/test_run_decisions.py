@@ -140,6 +140,20 @@ def test_thresholds_are_met_on_new_pictures(opened, files):
     assert thresholds(opened, answered=0.5, prevalence="training") != half
 
 
+def test_what_is_said_out_of_fold_is_worked_out_once_a_run(opened, files, monkeypatch):
+    first, expected = dq.Run(opened.folder), thresholds(opened, precision=0.9)
+    assert thresholds(first, precision=0.9) == expected
+
+    def settle(*_):
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr(type(first.model), "settle", settle)
+    assert thresholds(first, precision=0.9) == expected
+    by_class(first, split="out-of-fold"), dq.classify(first, files[:2], coverage=0.9, **ON_CPU)
+    with pytest.raises(AssertionError, match="fitted again"):
+        thresholds(dq.Run(opened.folder), precision=0.9)
+
+
 def test_near_copies_that_judges_learned_from_are_remembered_and_said_once(place, opened, tmp_path):
     features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [-1.0, 0.0], [-1.0, 0.1]])
     # Apart in folds; together in one; one of them judged by nobody, so that all learned from it.
