@@ -14,7 +14,7 @@ from torch import Tensor
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.draw import Draw
 from dqroute.data.files.reading import listed
-from dqroute.data.files.split import FileSplit, pixel_statistics
+from dqroute.data.files.split import FileSplit, pixel_statistics, told
 from dqroute.data.markup import box, line, number_of, picture
 
 SHOWN = 6  # pictures of a shot group that a notebook shows
@@ -29,7 +29,9 @@ class Split:
 
     images: Tensor
     labels: Tensor
-    names: Sequence[str] | None = field(default=None, repr=False)
+    names: Sequence[str] | None = None
+
+    __repr__ = told
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,8 +76,10 @@ class FeatureSplit:
 
     features: Tensor
     labels: Tensor
-    pictures: Split | FileSplit | None = field(default=None, repr=False)
-    mirrored: Tensor | None = field(default=None, repr=False)
+    pictures: Split | FileSplit | None = None
+    mirrored: Tensor | None = None
+
+    __repr__ = told
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from dqroute.data.markup import box, percent, table
+from dqroute.data.markup import box, number_of, percent, table
 
 FIRST = 5  # answers that a notebook shows
 
@@ -36,6 +36,9 @@ class Prediction(NamedTuple):
     mean_label: Tensor
     calibrated_label: Tensor
     ran: Tensor
+
+    def __repr__(self) -> str:
+        return f"<Prediction: {len(self.label):,} images, {number_of(self.probabilities.shape[1])}>"
 
     def _repr_html_(self) -> str:
         """For notebooks: the first answers."""

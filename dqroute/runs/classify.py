@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -19,8 +22,9 @@ from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
 from dqroute.data.feature_cache import FeatureCache, default_cache
 from dqroute.data.feature_set import cache_of, encoded, projected
-from dqroute.data.files.decoding import extensions
-from dqroute.data.files.reading import checked_files, named
+from dqroute.data.files.decoding import extensions, squared
+from dqroute.data.files.in_memory import Held, Pixels
+from dqroute.data.files.reading import checked_files, named, refused
 from dqroute.data.files.split import FileSplit
 from dqroute.data.files.tree import pictures, warn_of_unread
 from dqroute.methods.base import Method
@@ -35,7 +39,7 @@ Picture = str | os.PathLike[str]
 @names_checked
 def classify(
     run: RunOrFolder,
-    files: Iterable[Picture] | Picture,
+    files: Iterable[Picture | Pixels] | Picture | Pixels,
     *,
     answer_at: float | Mapping[str, float] = 0.0,
     adapt: bool = False,
@@ -55,7 +59,8 @@ def classify(
         run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; or its folder,
             where settings and weights are enough.
         files: pictures, or one, of any kind and size, made squares as those were that the model learned from; a folder
-            stands for all pictures in it, however deep.
+            stands for all pictures in it, however deep. Or pictures in memory, of Pillow or uint8, 0 to 255, arrays
+            ``[H, W]`` or ``[H, W, 3]`` and tensors ``[3, H, W]``, which the table calls ``picture 0`` by their row.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
             0 for those that are not named; :func:`dqroute.runs.decisions.thresholds` finds them.
         adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
@@ -93,15 +98,20 @@ def classify(
     own_by = None if outsiders is None else strangeness(run, outsiders)
     if adapt:
         model.adapt(None)
-    files = pictures_of(files)
     problems: list[str] = []
     said, own = [torch.empty(0, len(names))], [torch.empty(0)]
-    for outputs, wrong in looked_at(run, files, batch_size):
-        problems += wrong
-        if outputs is not None:
-            with torch.no_grad():
-                said.append(model.fuse(outputs).log_probability.cpu())
-            own += [] if own_by is None else [own_by(outputs)]
+    with held_for(model) as held:
+        paths = pictures_of(files, held)
+        for outputs, wrong in looked_at(run, paths, batch_size):
+            problems += wrong
+            if outputs is not None:
+                with torch.no_grad():
+                    said.append(model.fuse(outputs).log_probability.cpu())
+                own += [] if own_by is None else [own_by(outputs)]
+    called = [f"picture {n}" if file in held.wrong else os.fspath(file) for n, file in enumerate(paths)]
+    for n, file in enumerate(paths):
+        if why := held.wrong.get(str(file)):
+            problems[n] = f"cannot read {called[n]} ({why})"
     balanced, rings = torch.cat(said), model.calibration.rings.cpu()
     shares = found_shares(balanced, rings) if adapt and len(balanced) else None
     log_p = reweighed(balanced, rings, model.shares.cpu() if shares is None else shares)
@@ -117,9 +127,9 @@ def classify(
     if own_by is not None:
         columns["own"] = torch.cat(own).tolist()
     read = pd.DataFrame(columns, index=[i for i, problem in enumerate(problems) if not problem])
-    table = read.reindex(range(len(files)))
+    table = read.reindex(range(len(paths)))
     table["answered"] = table["answered"].eq(True)
-    table.insert(0, "file", [os.fspath(file) for file in files])
+    table.insert(0, "file", called)
     return table.assign(problem=problems)
 
 
@@ -180,15 +190,32 @@ def square_of(model: Method) -> tuple[int, str]:
     return height, "bicubic"
 
 
-def as_seen(model: Method, images: Tensor | Picture | Sequence[Picture]) -> Tensor:
-    """Pictures, uint8 ``[N, channels, H, W]``, as they are; picture files, or one, as the model takes them."""
-    return images if isinstance(images, Tensor) else read_images(images, *square_of(model), model.fit)
+@contextmanager
+def held_for(model: Method) -> Iterator[Held]:
+    """What puts pictures in memory into files, squares as the model takes them, which are there meanwhile."""
+    side, kind = square_of(model)
+    with TemporaryDirectory(prefix="dqroute-") as place:
+        yield Held(Path(place), partial(squared, side=side, kind=kind, fit=model.fit))
 
 
-def pictures_of(files: Iterable[Picture] | Picture) -> list[Picture]:
-    """All pictures in folders, however deep, sorted; files as they are. ValueError for a folder without pictures."""
+def as_seen(model: Method, images: Tensor | Picture | Pixels | Sequence[Picture | Pixels]) -> Tensor:
+    """Tensors, uint8 ``[N, channels, H, W]``, as they are; other pictures, or one, as the model takes them."""
+    if isinstance(images, Tensor):
+        return images
+    with held_for(model) as held:
+        files = checked_files(images, held)
+        if bad := [why for why in held.wrong.values() if why]:
+            raise ValueError(f"cannot read a picture ({bad[0]})")
+        return read_images(files, *square_of(model), model.fit)
+
+
+def pictures_of(files: Any, made: Callable[[object], Picture] = refused) -> list[Picture]:
+    """All pictures in folders, however deep, sorted; files as they are, and what is ``made`` of what is none.
+
+    ValueError for a folder without pictures.
+    """
     if not isinstance(files, (str, os.PathLike)):
-        given = checked_files(files)
+        given = checked_files(files, made)
         return [each for file in given for each in (pictures_of(file) if os.path.isdir(file) else [file])]
     folder = Path(files).expanduser()
     if not folder.exists():

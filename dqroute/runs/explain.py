@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqroute.core.checks import names_checked, shown
+from dqroute.data.files.in_memory import Pixels
 from dqroute.data.files.reading import checked_files
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.markup import box, percent, table
@@ -64,11 +65,12 @@ class Neighbours(NamedTuple):
 
 
 @names_checked
-def explain(run: RunOrFolder, image: Tensor | Picture, top: int = 3) -> Explanation:
+def explain(run: RunOrFolder, image: Picture | Pixels, top: int = 3) -> Explanation:
     """Take a finished run's prediction for one image apart, and rank the ``top`` most probable classes.
 
-    The run may be given by its folder. The image is a picture file, or uint8 ``[channels, H, W]``; ValueError if it is
-    none that the model takes.
+    The run may be given by its folder. The image is a picture file, one of Pillow or a uint8 array ``[H, W, 3]``, made
+    a square as :func:`dqroute.classify` does, or a uint8 tensor ``[channels, H, W]`` as it is; ValueError if it is none
+    that the model takes.
     """
     run = opened(run)
     image = image if isinstance(image, Tensor) else as_seen(run.model, image)[0]
@@ -89,7 +91,9 @@ def explain(run: RunOrFolder, image: Tensor | Picture, top: int = 3) -> Explanat
 
 
 @names_checked
-def nearest(run: RunOrFolder, images: Tensor | Picture | Sequence[Picture], among: AnySplit, k: int = 5) -> Neighbours:
+def nearest(
+    run: RunOrFolder, images: Picture | Pixels | Sequence[Picture | Pixels], among: AnySplit, k: int = 5
+) -> Neighbours:
     """The ``k`` images of a split, most often the training split, that the network sees as most alike.
 
     ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads: behind a pretrained encoder
@@ -97,8 +101,8 @@ def nearest(run: RunOrFolder, images: Tensor | Picture | Sequence[Picture], amon
 
     Args:
         run: a finished run, or its folder; among: the split.
-        images: picture files, or one, or uint8 ``[N, channels, H, W]``; ValueError if they are none that the model
-            takes, or the split has fewer than ``k``.
+        images: picture files or pictures of Pillow, or one, or a uint8 tensor ``[N, channels, H, W]``; ValueError if
+            they are none that the model takes, or the split has fewer than ``k``.
     """
     run = opened(run)
     if not isinstance(among, AnySplit):

@@ -82,7 +82,7 @@ class Report:
     pictures: list[int] | None = None
     independent: list[float] | None = None
     intervals: dict[str, tuple[float, float]] | None = None
-    classes: Classes | None = field(default=None, repr=False, compare=False)
+    classes: Classes | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values, without the classes, which the run's settings tell."""
@@ -144,8 +144,16 @@ class Report:
 
     def brackets(self) -> list[str]:
         """What the intervals are, in words."""
-        kind = "images" if self.independent is None else "groups of images that belong together (group_by)"
-        return [f"in brackets: 95 % intervals over {kind}"] * (self.intervals is not None)
+        if self.intervals is None:
+            return [
+                "no intervals, since this report is of an older version: put its file aside, and evaluate the run again"
+            ]
+        kind = "images" if self.independent is None else "groups of images that belong together (copies, or group_by)"
+        return [f"in brackets: 95 % intervals over {kind}"]
+
+    def __repr__(self) -> str:
+        told = f"mean of the classes {self.said('balanced')}, overall {self.said('overall')}"
+        return f"<Report: {self.split}, {self.images:,} images, {told}>"
 
     def __str__(self) -> str:
         unbalanced = self.imbalance is not None and self.imbalance > UNBALANCED

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 import dqroute as dq
@@ -77,11 +78,54 @@ def test_a_folder_or_a_generator_names_the_pictures_too(served, tmp_path):
         dq.classify(copy, tmp_path, device="cpu")
 
 
-def test_what_is_no_file_has_one_remedy(served):
-    picture = Image.new("RGB", (24, 24))
-    for asked in (picture, [picture], np.asarray(picture), [np.asarray(picture)]):
-        with pytest.raises(ValueError, match=r"paths; got <.*>; save a picture first, as in Image.fromarray\(ARRAY\)"):
-            dq.classify(served[1], asked)
+def test_pictures_in_memory_are_named_as_their_files_are(served, tmp_path):
+    """In whatever form; the model reads squares, and none of these is one."""
+    _, copy, files, data = served
+    for n, file in enumerate(files):
+        with Image.open(file) as image:
+            image.resize((40, 24)).save(tmp_path / f"{n}.png")
+    wide = sorted(tmp_path.glob("*.png"))
+    arrays = [np.asarray(Image.open(file)) for file in wide]
+    tensors = [torch.from_numpy(pixels.copy()).permute(2, 0, 1) for pixels in arrays]
+    expected = dq.classify(copy, wide, device="cpu")
+    in_forms = (map(Image.open, wide), arrays, np.stack(arrays), tensors, torch.stack(tensors), iter(arrays))
+    for given in in_forms:
+        table = dq.classify(copy, given, device="cpu", batch_size=3)
+        assert list(table["file"]) == [f"picture {n}" for n in range(len(wide))]
+        pd.testing.assert_frame_equal(table.drop(columns="file"), expected.drop(columns="file"), rtol=1e-4)
+    mixed = dq.classify(copy, [arrays[0], str(wide[1]), tensors[2], arrays[3][..., 0]], device="cpu")
+    assert list(mixed["file"]) == ["picture 0", str(wide[1]), "picture 2", "picture 3"]
+    assert list(mixed["class"][:3]) == list(expected["class"][:3]) and mixed["class"].notna().all()
+    for one in (arrays[0], tensors[0], Image.open(wide[0])):
+        assert dq.classify(copy, one, device="cpu")["class"].tolist() == [expected["class"][0]]
+    told = dq.explain(copy, str(wide[0]))
+    assert dq.explain(copy, arrays[0]) == dq.explain(copy, Image.open(wide[0])) == told
+    assert torch.equal(dq.nearest(copy, arrays, data.train).indices, dq.nearest(copy, wide, data.train).indices)
+
+
+def test_a_damaged_picture_in_memory_costs_its_own_row_alone(served, tmp_path):
+    _, copy, files, _ = served
+    (tmp_path / "cut.png").write_bytes(files[0].read_bytes()[:200])
+    table = dq.classify(copy, [Image.open(tmp_path / "cut.png"), files[1], Image.open(files[2])], device="cpu")
+    assert list(table["class"].isna()) == [True, False, False]
+    assert table["problem"][0].startswith("cannot read picture 0 (") and not table["problem"][1:].any()
+    with pytest.raises(ValueError, match="cannot read a picture .*truncated"):
+        dq.explain(copy, Image.open(tmp_path / "cut.png"))
+
+
+def test_what_is_no_picture_says_what_is_one(served):
+    with pytest.raises(ValueError, match=r"got float64 \[24, 24, 3\]; of floats from 0 to 1 make \(255 \* pixels\)"):
+        dq.classify(served[1], [np.zeros((24, 24, 3))])
+    with pytest.raises(ValueError, match=r"uint8 pixels, .* got uint16 \[24, 24\]$"):
+        dq.classify(served[1], np.zeros((24, 24), np.uint16))
+    for wrong in (torch.zeros(24, 24, 3, dtype=torch.uint8), np.zeros((0, 24), np.uint8), np.zeros(5, np.uint8)):
+        with pytest.raises(ValueError, match="a picture in memory is uint8 pixels"):
+            dq.classify(served[1], [wrong])
+    for wrong in (3, [None], [{"path": "a.png"}]):
+        with pytest.raises(ValueError, match=r"a picture is the path of a file, a picture of Pillow's, or uint8"):
+            dq.classify(served[1], wrong)
+    with pytest.raises(ValueError, match=r"paths; got <Image>; save a picture first, as in Image.fromarray\(ARRAY\)"):
+        dq.read_images(Image.new("RGB", (24, 24)), 24)
     with pytest.raises(FileNotFoundError, match=r"no picture .*\*.png; .*, or several, as in glob.glob\(PATTERN\)"):
         dq.classify(served[1], str(served[2][0].parent / "*.png"))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import dqroute as dq
-from dqroute.data import features
+from dqroute.data import FileSplit, features
 from dqroute.data.image_set import FeatureSplit
 
 BAD = "<script>alert(1)</script>"
@@ -51,6 +51,19 @@ def test_a_set_shows_its_groups_pictures_of_each_and_its_notes(odd):
     assert page.text.startswith("tiny 10 classes; 159 for train, 200 for test, 50 for val")
     assert "many: 4 classes of 18 to 40 training pictures" in page.text and f"left out: {BAD}" in page.text
     assert page.alts[0] == f"{BAD}, one of 40" and len(page.alts) == 10
+
+
+def test_where_there_is_no_page_a_line_is_enough(odd, tmp_path):
+    """No tensor is printed."""
+    data, run, report = odd
+    seen = features(data, "gradient-histograms", progress=False)
+    files = FileSplit(tmp_path, ["a.png", "b.png"], torch.tensor([0, 0]), 8)
+    assert repr(data.train) == "<Split: 159 images of 1x8x8, 10 classes>"
+    assert repr(seen.test) == f"<FeatureSplit: 200 images of {seen.shape[0]} features, 10 classes>"
+    assert repr(files) == "<FileSplit: 2 images of 3x8x8, 1 class>"
+    assert repr(run.model.predict(data.test)) == "<Prediction: 200 images, 10 classes>"
+    balanced, overall = report.said("balanced"), report.said("overall")
+    assert repr(report) == f"<Report: test, 200 images, mean of the classes {balanced}, overall {overall}>"
 
 
 def test_a_set_without_pictures_at_hand_shows_the_rest(odd):

@@ -302,6 +302,23 @@ def test_large_whole_numbers_are_told_apart():
     assert digest_of({"seed": 3}) == digest_of({"seed": 3.0})
 
 
+def test_a_report_of_an_older_version_says_that_it_has_no_intervals(finished, tiny):
+    file = finished.folder / "report-test.json"
+    told, whole = json.loads(file.read_text()), finished.report()
+    assert "95 % intervals over images" in str(whole)
+    for name in ("intervals", "pictures", "independent"):
+        del told[name]
+    file.write_text(json.dumps(told))
+    for report in (finished.report(), dq.evaluate(finished, tiny, device="cpu")):
+        assert report.overall == whole.overall and report.said("overall") in repr(report)
+        for said in (str(report), report._repr_html_(), finished._repr_html_()):
+            assert "in brackets" not in said
+        assert "no intervals, since this report is of an older version" in " ".join(str(report).split())
+        assert "no intervals, since this report is of an older version" in report._repr_html_()
+    file.unlink()
+    assert dq.evaluate(finished, tiny, device="cpu").intervals == whole.intervals
+
+
 def test_a_damaged_report_is_named_with_the_remedy(finished):
     (finished.folder / "report-test.json").write_text("{}")
     with pytest.raises(ValueError, match="remove the file and evaluate the run again"):

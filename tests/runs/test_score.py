@@ -235,6 +235,16 @@ def test_an_unbalanced_set_is_called_so_and_the_mean_of_the_classes_comes_first(
     assert max(map(len, str(report).splitlines())) <= 80
 
 
+def test_groups_of_which_each_has_one_image_are_none():
+    """Copies among training images have those of the test images counted as groups of one."""
+    labels, p = torch.tensor([0, 1, 2, 3]), torch.eye(4)
+    alone = score(prediction_of(p), labels, GROUPS, ALL, "test", together=torch.tensor([7, 3, 9, 0]))
+    assert alone == score(prediction_of(p), labels, GROUPS, ALL, "test")
+    pairs = score(prediction_of(p), labels, GROUPS, ALL, "test", together=torch.tensor([7, 3, 9, 3]))
+    assert pairs.independent == [1, 1, 1, 1]
+    assert "groups of images that belong together (copies, or group_by)" in " ".join(str(pairs).split())
+
+
 def test_a_report_from_before_the_newer_measures_is_read():
     labels = torch.tensor([0, 1, 2, 3])
     p = torch.nn.functional.one_hot(labels, 4).float()

@@ -74,16 +74,19 @@ def read_rgb(
             raise OtherSizeError(f"{image.width}x{image.height}")
         # JPEG can skip detail that the resize would throw away; it keeps at least twice the size asked for.
         image.draft(None, (2 * side, 2 * side))
-        rgb = upright_rgb(image)
-    if rgb.size != (side, side):
-        method = Image.Resampling[kind.upper()]
-        if fit == "stretch":
-            rgb = rgb.resize((side, side), method)
-        elif fit == "pad":
-            rgb = ImageOps.pad(rgb, (side, side), method, color=GREY)
-        else:
-            rgb = ImageOps.fit(rgb, (side, side), method)
-    return np.array(rgb)
+        return np.array(squared(upright_rgb(image), side, kind, fit))
+
+
+def squared(rgb: Image.Image, side: int, kind: str, fit: str) -> Image.Image:
+    """A picture as a square, see :func:`read_rgb`; itself if it is one of that side."""
+    if rgb.size == (side, side):
+        return rgb
+    method = Image.Resampling[kind.upper()]
+    if fit == "stretch":
+        return rgb.resize((side, side), method)
+    if fit == "pad":
+        return ImageOps.pad(rgb, (side, side), method, color=GREY)
+    return ImageOps.fit(rgb, (side, side), method)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

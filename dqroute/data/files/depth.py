@@ -18,7 +18,7 @@ REST = 0.1  # per cent of a picture's values at either end that may lie outside 
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an opened picture, not yet decoded, has more than 8 bits a channel."""
-    return image.mode.startswith(("I", "F")) or any(swapped(tile.args) for tile in image.tile)  # type: ignore[attr-defined]
+    return image.mode.startswith(("I", "F")) or any(swapped(tile.args) for tile in getattr(image, "tile", ()))
 
 
 def deep_values(image: Image.Image) -> np.ndarray:

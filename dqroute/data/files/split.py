@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,15 @@ from dqroute.data.files.content import looked_through
 from dqroute.data.files.decoding import read_rgb, regular
 from dqroute.data.files.reading import CHUNK, Failures, decode, named, read_ahead
 from dqroute.data.files.threads import each
+from dqroute.data.markup import number_of
 
 STATISTICS_FROM = 1024  # images; their mean is within a level or so of the set's
+
+
+def told(split: Any) -> str:
+    """A split of any kind in one line: its tensors would fill pages."""
+    shape = "x".join(map(str, split.shape)) + " features" * (len(split.shape) == 1)
+    return f"<{type(split).__name__}: {len(split):,} images of {shape}, {number_of(len(split.labels.unique()))}>"
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,13 @@ class FileSplit:
     (:func:`dqroute.data.files.decoding.read_rgb`); training takes random parts of the whole picture.
     """
 
-    base: Path = field(repr=False)
-    names: Sequence[str] = field(repr=False)
+    base: Path
+    names: Sequence[str]
     labels: Tensor
     size: int
     fit: str = "crop"
+
+    __repr__ = told
 
     def __len__(self) -> int:
         return len(self.labels)
