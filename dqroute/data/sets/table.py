@@ -209,8 +209,8 @@ def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> tuple[dict[st
         filled = zip(found[what], some, strict=True)
         if empty := [number for number, (value, row) in enumerate(filled, start=2) if row and not value]:
             raise ValueError(f"{file.name} has no {what} in row {listed(empty)}; add it, or remove the row")
-    # Excel leaves rows behind in which nothing stands.
-    found = {what: [*compress(values, some)] for what, values in found.items()}
+    if not all(some):  # Excel leaves rows behind in which nothing stands
+        found = {what: [*compress(values, some)] for what, values in found.items()}
     if not found["path"]:
         raise ValueError(f"{file.name} has no row below its head")
     found["path"] = [path.replace("\\", "/") for path in found["path"]]
