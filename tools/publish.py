@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
+
 from dqroute.core.checks import one_line
 from dqroute.data import ImageSet, load
 from dqroute.data.disk import write_atomically
@@ -58,8 +60,8 @@ def asked_and_right(runs: list[Run], split: str) -> str:
     found = table(runs, split).drop(columns=["minutes", "device", "clean", "finished", "folder"])
     reports = [run.report(split) for run in runs]
     # Overall, the way that every method can be helped out of fold; nothing where nobody judged it so.
-    calibrated = [100 * report.calibrated["overall"] if report and report.calibrated else None for report in reports]
-    found.insert(found.columns.get_loc("commit"), "calibrated", calibrated)
+    helped = [(report.calibrated or {}).get("overall") if report else None for report in reports]
+    found.insert(list(found.columns).index("commit"), "calibrated", 100 * pd.Series(helped, dtype=float))
     told = [run.settings["training"] for run in runs]
     for name in sorted({name for settings in told for name in settings}):
         # What is as by default is not written down.
