@@ -15,8 +15,6 @@ from torch import Tensor
 from dqroute.core.checks import checked_whole
 
 GROUP_NAMES = ("many", "medium", "few")
-LEVEL = 2  # where the largest class has at most so many times the images of the smallest, there is no tail to speak of
-MIXED = 20  # a group whose largest class has more than so many times its smallest says little of either
 
 
 def exponential_counts(n_max: int, num_classes: int, imbalance: float) -> Tensor:
@@ -84,32 +82,6 @@ class ShotGroups:
         rules = {"shots": ">100 / 20-100 / <20 training images", "thirds": "thirds of the classes by count"}
         borrowed = f"the groups of imbalance {self.rule.removeprefix('imbalance-')}"
         return f"{sizes} ({rules.get(self.rule, borrowed)})"
-
-    def ranges(self, counts: Sequence[int] | Tensor) -> dict[str, tuple[int, int]]:
-        """Fewest and most training images of a class in each group that has classes, of ``counts`` ``[C]``."""
-        n = torch.as_tensor(counts)
-        return {name: (int(n[[*self[name]]].min()), int(n[[*self[name]]].max())) for name in GROUP_NAMES if self[name]}
-
-    def described(self, counts: Sequence[int] | Tensor) -> str:
-        """:attr:`description`, and how many training images the classes of each group have: ``counts`` ``[C]``.
-
-        And where all classes have about as many, up to ``LEVEL`` times, that the groups tell nothing.
-        """
-        spans = {name: f"{a:,}" if a == b else f"{a:,} to {b:,}" for name, (a, b) in self.ranges(counts).items()}
-        told = ", ".join(f"{name} {span}" for name, span in spans.items())
-        n = torch.as_tensor(counts)
-        level = len(spans) > 1 and n.max() <= LEVEL * n.min()
-        little = "; no class has many more than another: the groups tell nothing" if level else ""
-        return f"{self.description}; training images a class: {told}{little}"
-
-    def mixed(self, counts: Sequence[int] | Tensor) -> str | None:
-        """A sentence on groups whose largest class has more than ``MIXED`` times its smallest; None without any."""
-        wide = {name: span for name, span in self.ranges(counts).items() if span[1] > MIXED * span[0]}
-        if not wide:
-            return None
-        told = " and ".join(f"{name} of {a:,} to {b:,}" for name, (a, b) in wide.items())
-        way = "" if self.rule == "shots" else "; groups='shots' goes by the number of images"
-        return f"groups mix classes of very many and very few training images, {told}: read the report by class{way}"
 
     def of_class(self) -> Tensor:
         """int64 ``[C]``: 0, 1 or 2 for many, medium or few."""

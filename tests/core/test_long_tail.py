@@ -108,23 +108,3 @@ def test_nested_sets_are_never_empty():
         nested_class_sets(shot_groups(counts, "shots"), counts, 3)
     with pytest.raises(ValueError, match="experts must be a whole number of at least 1"):
         nested_class_sets(shot_groups(counts), counts, 0)
-
-
-def test_groups_say_how_many_images_their_classes_have_and_whether_they_mix():
-    """Twelve classes of which two hold 99 %: no class is medium, and the third called many has 3,000 and 9 images."""
-    counts = [3000, 3000, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
-    groups = shot_groups(counts)
-    assert groups.ranges(counts) == {"many": (9, 3000), "medium": (5, 8), "few": (1, 4)}
-    assert groups.described(counts).endswith("training images a class: many 9 to 3,000, medium 5 to 8, few 1 to 4")
-    assert "many of 9 to 3,000: read the report by class; groups='shots'" in groups.mixed(counts)
-    shots = shot_groups(counts, "shots")
-    assert shots.mixed(counts) is None and "many 3,000, few 1 to 10" in shots.described(counts)
-    assert shot_groups([100, 50, 20, 19, 10, 1]).mixed([100, 50, 20, 19, 10, 1]) is None
-
-
-def test_where_no_class_has_many_more_than_another_the_groups_say_that_they_tell_nothing():
-    told = "the groups tell nothing"
-    assert shot_groups([40, 40, 39, 39, 38, 38]).described([40, 40, 39, 39, 38, 38]).endswith(told)
-    assert told in shot_groups([40, 30, 20]).described([40, 30, 20])
-    assert told not in shot_groups([41, 30, 20]).described([41, 30, 20])
-    assert told not in shot_groups([30, 30, 30], "shots").described([30, 30, 30])  # all are medium, which is so
