@@ -1,8 +1,7 @@
 """The method in torch alone, on plain tensors, for anyone's own training loop; imports nothing else, ours or others'.
 
 :class:`~dqroute.core.joint_loss.DQRouteLoss` is all of it in one module. Its parts work alone: class counts and groups
-(``long_tail``), the tracker (``difficulty``), ``detectors``, fusion (``routing``), folds for
-``judging``, the rivals' ``losses``.
+(``long_tail``), the tracker (``difficulty``), ``detectors``, fusion (``routing``), ``judging``, rivals' ``losses``.
 """
 
 from dqroute.core.detectors import DETECTORS, DetectorBank

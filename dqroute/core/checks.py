@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
-from math import inf
+from math import inf, nan
 from numbers import Integral, Number, Real
 from types import NoneType
 from typing import Any, TypeVar, cast
@@ -19,11 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def choose(kind: str, name: str, valid: Iterable[str]) -> str:
-    """The name; ValueError naming an unknown one, the likely meaning and all valid names.
-
-    Args:
-        kind: what is named, for the message: ``"method"``, ``"detector"``.
-    """
+    """The name; ValueError naming an unknown one of its kind ("method"), the likely meaning and all valid names."""
     names = list(valid)
     if isinstance(name, str) and name in names:
         return name
@@ -54,14 +50,13 @@ def shown(value: object) -> str:
 
 def checked_range(name: str, value: object, low: float, high: float = inf) -> float:
     """The value; ValueError naming it unless it is a number from ``low`` to ``high`` (NaN and infinity are not)."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
     # Written so that NaN, which compares false with everything, is refused too.
-    fits = isinstance(value, Real) and low <= float(value) <= high and float(value) != inf
-    if isinstance(value, bool) or not (fits and isinstance(value, Real)):
-        bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
-        share = float(value) / 100 if isinstance(value, Real) and high == 1 else 0.0
-        hint = f" (did you mean {share:g}?)" if 0.01 < share <= 1 else ""
-        raise ValueError(f"{name} must lie {bound}; got {value!r}{hint}")
-    return float(value)
+    if low <= number <= high and number != inf:
+        return number
+    bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
+    hint = f" (did you mean {number / 100:g}?)" if high == 1 < number <= 100 else ""
+    raise ValueError(f"{name} must lie {bound}; got {value!r}{hint}")
 
 
 def checked_whole(name: str, value: object, least: int) -> int:

@@ -1,31 +1,19 @@
 """Judging out of fold: every statement about an image comes from heads that were not trained on it.
 
 A network that knows its five images of a class by heart calls the class easy, its detectors sure, its tail expert
-right. So the images are divided into folds; beside the heads that will predict, each fold has heads that never saw it,
-and what they say of its images is what difficulty, detectors, fusion and calibration are made from. What all heads
-share, class weights, the turn of features to principal components and detectors with parameters, has seen every image.
+right. So images are divided into folds; beside the heads that will predict, each fold has heads that never saw it, and
+what they say of its images is what difficulty, detectors, fusion and calibration are made from. What all heads share,
+class weights, the turn of features to principal components and detectors with parameters, has seen every image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dqroute.core.checks import checked_whole
-
-
-class Judged(NamedTuple):
-    """What the experts say of images with known classes, none of which trained those who speak.
-
-    Attributes:
-        logits: ``[K, N, C]``; labels: int64 ``[N]``.
-    """
-
-    logits: Tensor
-    labels: Tensor
 
 
 def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int = 0) -> Tensor:
@@ -35,25 +23,21 @@ def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int 
     end up of equal size to one image. A class with fewer images than folds lies in as many folds as it has images.
     Where all of a class lies together, as a class of one image does, nobody without its images would know it: they are
     left out of the judging, and all heads train on them, -1. But whoever trains on a part of a group knows the rest of
-    it: where their group holds images that fold f judges, its heads do without them too, ``-2 - f``. They do not know
-    that class then, and cannot take others for it, which makes what they say a little too good; see
-    :func:`kept_from`.
+    it: where their group holds images that fold f judges, its heads do without them too, ``-2 - f``
+    (:func:`kept_from`). They do not know that class then, and cannot take others for it, which makes what they say a
+    little too good.
 
     Args:
-        labels: int64 ``[N]``; folds: from 2.
+        labels: int64 ``[N]``; folds: from 2, and no more than images, or it is a ValueError.
         groups: int64 ``[N]``, images that belong together (a burst, a patient) having the same number: they share a
             fold. None where each stands alone.
-
-    Raises:
-        ValueError: for fewer than 2 folds, more folds than images, or groups that do not fit the labels.
     """
     checked_whole("folds", folds, 2)
     if folds > len(labels):
         raise ValueError(f"{folds} folds need at least as many images; there are {len(labels)}: ask for fewer folds")
     if groups is not None and groups.shape != labels.shape:
         raise ValueError(f"groups are int64 [{len(labels)}], one for each image; got {list(groups.shape)}")
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(labels), generator=generator)
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     fold = torch.empty_like(labels)
     if groups is None:
         # One class after the other, dealt like cards: each next image to the next fold.
@@ -118,8 +102,3 @@ def minimised(loss: Callable[[Tensor], Tensor], start: Tensor, steps: int = 200)
     with torch.enable_grad():
         optimizer.step(closure)
     return at.detach() if torch.isfinite(at).all() else start.double()
-
-
-def picked(log_p: Tensor, labels: Tensor) -> Tensor:
-    """The log-probability of each image's own class, ``[N]``."""
-    return log_p.gather(1, labels[:, None]).squeeze(1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import nll_loss
 
 from dqroute.core.checks import widened, without_autocast
-from dqroute.core.judging import balanced_weights, minimised, picked
+from dqroute.core.judging import balanced_weights, minimised
 from dqroute.core.routing import BARRED
 
 
@@ -19,15 +20,11 @@ class Calibration(nn.Module):
         rings: int64 ``[C]``, the ring of each class, 0 to ``J - 1``.
     """
 
-    rings: Tensor
-    scale: Tensor
-    shifts: Tensor
-
     def __init__(self, rings: Tensor) -> None:
         super().__init__()
-        self.register_buffer("rings", rings)
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("shifts", torch.zeros(int(rings.max()) + 1))
+        self.rings = nn.Buffer(rings)
+        self.scale = nn.Buffer(torch.ones(()))
+        self.shifts = nn.Buffer(torch.zeros(int(rings.max()) + 1))
 
     @without_autocast
     def forward(self, logits: Tensor) -> Tensor:
@@ -42,7 +39,8 @@ class Calibration(nn.Module):
         def loss(at: Tensor) -> Tensor:
             at = at.to(z.dtype)
             log_p = (z * at[0].exp() + at[1:][self.rings]).log_softmax(dim=1)
-            return -(weights @ picked(log_p, labels).double()) + shrink * at[1:].square().sum().double()
+            nll = nll_loss(log_p, labels, reduction="none").double()
+            return weights @ nll + shrink * at[1:].square().sum().double()
 
         at = minimised(loss, torch.zeros(1 + len(self.shifts), device=z.device))
         self.scale.copy_(at[0].exp())

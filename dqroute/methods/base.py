@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from dqroute.core.checks import checked_range, checked_whole, choose, shown
-from dqroute.core.judging import Judged
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
@@ -23,7 +22,7 @@ from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding
 from dqroute.measures.calibration import Calibration
 from dqroute.measures.worlds import Shares, balanced_shares, reweighed, shares_in
-from dqroute.methods.prediction import Prediction
+from dqroute.methods.prediction import Judged, Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
 from dqroute.models.encoders import Encoder, is_encoder, loaded
 from dqroute.models.experts import COSINE_SCALE, ExpertNetwork

@@ -45,9 +45,9 @@ def test_counts_never_increase_and_end_at_the_imbalance(n_max, classes, imbalanc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((100, 10, 0.5), "cannot be below 1; got 0.5"),
-        ((100, 1, 10), "at least 2 classes; got 1"),
-        ((0, 10, 10), "n_max=0"),
+        ((100, 10, 0.5), "imbalance must lie at 1 or above, and be finite; got 0.5"),
+        ((100, 1, 10), "num_classes must be a whole number of at least 2; got 1"),
+        ((0, 10, 10), "n_max must be a whole number of at least 1; got 0"),
         ((50, 10, 100), "use a smaller imbalance"),
     ],
 )
@@ -83,7 +83,7 @@ def test_unknown_names_are_refused():
         shot_groups([1, 2, 3], "halves")
     with pytest.raises(ValueError, match="fewer than 2 classes; got 1"):
         shot_groups([1])
-    with pytest.raises(KeyError, match="many, medium, few"):
+    with pytest.raises(ValueError, match="many, medium, few"):
         shot_groups([200, 50, 5])["all"]
 
 
