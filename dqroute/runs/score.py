@@ -61,7 +61,7 @@ def score(
 
 def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> list[dict[str, Any]]:
     """AUROC and FPR95 of each detector that has its own images and outsiders; ``[N, K]``, bool ``[K, C]``, ``[N]``."""
-    # Here, because it takes a second to import, and a training scores without detectors first.
+    # Here, because it takes a second to import, and most of a session does without.
     from sklearn.metrics import roc_auc_score, roc_curve
 
     quality: list[dict[str, Any]] = []

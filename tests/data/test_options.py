@@ -1,4 +1,4 @@
-"""A seed is a whole number; ``help`` and tab completion tell what is taken by keyword."""
+"""A seed is a whole number, whatever kind of whole number it is."""
 
 import numpy as np
 import pytest
