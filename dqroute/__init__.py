@@ -9,9 +9,9 @@ The whole path, from an image set to a prediction::
     report = dq.evaluate(run)
     run.model.predict(data.test.images[:5])
 
-The names below are the public ones. Behind them are eight rooms, each of which imports only from those before it:
-``core``, ``models``, ``data``, ``methods``, ``runs``, ``training``, ``sweep``, ``show``; a file holds one idea and is
-named after it. For a training loop of one's own, :mod:`dqroute.core` is all there is to import.
+The names below are the public ones. Behind them are nine rooms, each of which imports only from those before it:
+``core``, ``measures``, ``models``, ``data``, ``methods``, ``runs``, ``training``, ``sweep``, ``show``; a file holds one
+idea and is named after it. For a training loop of one's own, :mod:`dqroute.core` is all there is to import.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dqroute.runs.run import Run, find_runs
     from dqroute.training.fit import fit
 
-ROOMS = ("core", "models", "data", "methods", "runs", "training", "sweep", "show")
+ROOMS = ("core", "measures", "models", "data", "methods", "runs", "training", "sweep", "show")
 # Where the public names stand. They are loaded when they are asked for, so that nobody waits for what they don't use.
 PUBLIC = {
     "METHODS": "methods",

@@ -14,8 +14,8 @@ from build_book import ROOT
 from scipy.stats import spearmanr
 
 import dqroute as dq
-from dqroute.core.curves import overall_at
 from dqroute.data.sets.glyphs import true_difficulty
+from dqroute.measures.curves import overall_at
 from dqroute.runs import tables
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published

@@ -7,8 +7,8 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 
 import dqroute as dq
-from dqroute.core.checks import tell_options
 from dqroute.data import DATA_SETS
+from dqroute.data.options import tell_options
 from dqroute.training.settings import setting_names
 
 

@@ -1,10 +1,9 @@
 """The method in torch alone, on plain tensors, for anyone's own training loop; imports nothing else, ours or others'.
 
 :class:`~dqroute.core.joint_loss.DQRouteLoss` is all of it in one module. Its parts work alone: class counts and groups
-(``long_tail``), the tracker (``difficulty``), ``detectors``, fusion (``routing``), the rivals' ``losses``, ``curves``.
+(``long_tail``), the tracker (``difficulty``), ``detectors``, fusion (``routing``), ``judging``, rivals' ``losses``.
 """
 
-from dqroute.core.curves import coverage_curve, trade_off
 from dqroute.core.detectors import DETECTORS, DetectorBank
 from dqroute.core.difficulty import DifficultyTracker
 from dqroute.core.joint_loss import DQRouteLoss
@@ -21,11 +20,9 @@ __all__ = [
     "ExpertOutputs",
     "Fusion",
     "ShotGroups",
-    "coverage_curve",
     "exponential_counts",
     "fuse",
     "nested_class_sets",
     "rule",
     "shot_groups",
-    "trade_off",
 ]

@@ -1,13 +1,12 @@
-"""Checks of what a caller gives: known names, whole seeds, numbers in range. Each says what would be valid."""
+"""Checks of what a caller gives: known names, numbers in range. Each says what would be valid."""
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import wraps
-from math import inf
+from math import inf, nan
 from numbers import Integral, Number, Real
 from types import NoneType
 from typing import Any, TypeVar, cast
@@ -20,11 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def choose(kind: str, name: str, valid: Iterable[str]) -> str:
-    """The name; ValueError naming an unknown one, the likely meaning and all valid names.
-
-    Args:
-        kind: what is named, for the message: ``"method"``, ``"detector"``.
-    """
+    """The name; ValueError naming an unknown one of its kind ("method"), the likely meaning and all valid names."""
     names = list(valid)
     if isinstance(name, str) and name in names:
         return name
@@ -53,59 +48,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def tell_options(function: F, taken: Iterable[inspect.Parameter]) -> None:
-    """Have ``help`` and tab completion tell what a function takes through its ``**options``, by keyword.
-
-    A name that is taken more than once, with other defaults, is shown with ``...`` for its default.
-    """
-    *own, rest = inspect.signature(function).parameters.values()
-    told: dict[str, inspect.Parameter] = {}
-    for parameter in taken:
-        before = told.get(parameter.name, parameter)
-        default = before.default if before.default == parameter.default else ...
-        told[parameter.name] = parameter.replace(kind=parameter.KEYWORD_ONLY, default=default)
-    for parameter in own:
-        told.pop(parameter.name, None)
-    function.__signature__ = inspect.signature(function).replace(  # type: ignore[attr-defined]
-        parameters=[*own, *told.values(), rest]
-    )
-
-
-def names_checked(function: F) -> F:
-    """The function, which tells of an argument that it does not have by :func:`choose`."""
-    valid = list(inspect.signature(function).parameters)
-
-    @wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for name in kwargs:
-            choose(f"argument of {function.__name__}", name, valid)
-        return function(*args, **kwargs)
-
-    return cast(F, checked)
-
-
-def plain(value: Any) -> Any:
-    """A number out of an array as Python's own, which JSON can carry; anything else as it is."""
-    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
-
-
-def checked_seed(seed: object) -> int:
-    """The seed as a plain int; ValueError unless it is a whole number from 0 that torch takes."""
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= int(seed) < 2**63:
-        raise ValueError(f"a seed is a whole number from 0 and below 2**63; got {seed!r}")
-    return int(seed)
-
-
 def checked_range(name: str, value: object, low: float, high: float = inf) -> float:
     """The value; ValueError naming it unless it is a number from ``low`` to ``high`` (NaN and infinity are not)."""
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else nan
     # Written so that NaN, which compares false with everything, is refused too.
-    fits = isinstance(value, Real) and low <= float(value) <= high and float(value) != inf
-    if isinstance(value, bool) or not (fits and isinstance(value, Real)):
-        bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
-        share = float(value) / 100 if isinstance(value, Real) and high == 1 else 0.0
-        hint = f" (did you mean {share:g}?)" if 0.01 < share <= 1 else ""
-        raise ValueError(f"{name} must lie {bound}; got {value!r}{hint}")
-    return float(value)
+    if low <= number <= high and number != inf:
+        return number
+    bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
+    hint = f" (did you mean {number / 100:g}?)" if high == 1 < number <= 100 else ""
+    raise ValueError(f"{name} must lie {bound}; got {value!r}{hint}")
 
 
 def checked_whole(name: str, value: object, least: int) -> int:

@@ -2,12 +2,10 @@
 
 Expert k is responsible for the class set ``S_k``. Its detector gives a log-odds ``s_k(x)``: positive when it takes the
 image for one of its own, negative for an outsider; ``sigmoid(s_k)`` is its confidence. Expert 1 has all classes, hence
-no outsiders among the data set's images: its log-odds is ``+inf``. The paper's text fixes neither architecture nor
-loss; each choice is ours.
+no outsiders: its log-odds is ``+inf``. The paper's text fixes neither architecture nor loss; each choice is ours.
 
-Detectors read what the experts say of a batch (:class:`~dqroute.core.outputs.ExpertOutputs`), as tensors of any
-floating type; what a kind does not read may be left out. A new kind is a subclass with ``log_odds``, and
-a line in :data:`DETECTORS`.
+Detectors read what experts say of a batch, :class:`~dqroute.core.outputs.ExpertOutputs` of any floating type; what a
+kind does not read may be left out. A new kind is a subclass with ``log_odds``, and a line in :data:`DETECTORS`.
 """
 
 from __future__ import annotations
@@ -26,17 +24,14 @@ class Detector(nn.Module):
     """Base of the detectors: log-odds of membership for one expert.
 
     Args:
-        expert: index k of the expert, 0 for the first.
-        members: bool ``[C]``, true for the classes of ``S_k``.
+        expert: index k, 0 for the first; members: bool ``[C]``, true for the classes of ``S_k``.
         features: ``D``, the expert's feature width, where the kind reads them.
     """
-
-    members: Tensor
 
     def __init__(self, expert: int, members: Tensor, features: int = 0) -> None:
         super().__init__()
         self.expert = expert
-        self.register_buffer("members", members)
+        self.members = nn.Buffer(members)
 
     @without_autocast
     def forward(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Tensor:
@@ -55,8 +50,7 @@ class Detector(nn.Module):
 def energy_difference(logits: Tensor, members: Tensor) -> Tensor:
     """``log Σ_{c∈S} exp z_c - log Σ_{c∉S} exp z_c`` of logits ``[B, C]``, ``[B]``: the log-odds of S in the softmax.
 
-    Args:
-        members: bool ``[C]``, the classes of S; some, and not all.
+    ``members``, bool ``[C]``, are the classes of S; some, and not all.
     """
     logits = widened(logits)
     inside = logits.masked_fill(~members, -torch.inf).logsumexp(dim=1)
@@ -64,10 +58,9 @@ def energy_difference(logits: Tensor, members: Tensor) -> Tensor:
 
 
 class EnergyDetector(Detector):
-    """Free energy of the expert's own classes against the rest, in its own classifier.
+    """Free energy of the expert's own classes against the rest, :func:`energy_difference` of its own logits.
 
-    ``s_k(x) = log Σ_{c∈S_k} exp z_kc - log Σ_{c∉S_k} exp z_kc``: Liu et al.'s energy score (2020), own classes set
-    against the others. It has no parameters, so training it trains the expert itself.
+    Liu et al.'s energy score (2020), set against the others'. Without parameters: training it trains the expert itself.
     """
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
@@ -132,33 +125,19 @@ class DetectorBank(nn.Module):
     """The detectors of all experts.
 
     Args:
-        kind: a name from :data:`DETECTORS`.
+        kind: a name from :data:`DETECTORS`; num_classes: ``C``; features: ``D``, where the kind reads them.
         class_sets: ``S_1, …, S_K``, class indices; a set of all classes gets no detector.
-        num_classes: ``C``; features: ``D``, where the kind reads them.
     """
 
-    members: Tensor
-
-    def __init__(
-        self,
-        kind: str,
-        class_sets: Sequence[Sequence[int]],
-        num_classes: int,
-        features: int = 0,
-    ) -> None:
+    def __init__(self, kind: str, class_sets: Sequence[Sequence[int]], num_classes: int, features: int = 0) -> None:
         super().__init__()
         make = DETECTORS[choose("detector", kind, DETECTORS)]
         members = torch.zeros(len(class_sets), num_classes, dtype=torch.bool)
         for k, classes in enumerate(class_sets):
             members[k, list(classes)] = True
-        self.register_buffer("members", members)
-        self.detectors = nn.ModuleDict(
-            {
-                str(k): make(k, members[k].clone(), features)
-                for k, classes in enumerate(class_sets)
-                if len(set(classes)) < num_classes
-            }
-        )
+        self.members = nn.Buffer(members)
+        each = {str(k): make(k, own.clone(), features) for k, own in enumerate(members) if not own.all()}
+        self.detectors = nn.ModuleDict(each)
 
     def each(self) -> dict[int, Detector]:
         """The detectors by the index of their expert."""
@@ -187,10 +166,6 @@ class DetectorBank(nn.Module):
         With ``class_weights`` ``u_c ∝ 1 / n_c``, ``[C]``, every class counts the same: a detector for rare classes sees
         almost no image of its own otherwise, and the prior of "mine" is then the share of classes in ``S_k``.
         """
-        losses = [
-            F.binary_cross_entropy_with_logits(
-                log_odds[k], self.members[k][labels].float(), weight=class_weights[labels]
-            )
-            for k in self.each()
-        ]
+        weights, mine = class_weights[labels], self.members[:, labels].float()
+        losses = [F.binary_cross_entropy_with_logits(log_odds[k], mine[k], weight=weights) for k in self.each()]
         return torch.stack(losses).sum() if losses else log_odds.new_zeros(())

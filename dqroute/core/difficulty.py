@@ -14,19 +14,19 @@ from dqroute.core.checks import checked_range, choose, widened, without_autocast
 
 
 def class_difficulty(entropy: Tensor, accuracy: Tensor, lam: float) -> Tensor:
-    """Difficulty of each class: ``d_c = H_c / H_max + λ (1 - A_c / A_max)`` (DQRoute).
+    """Difficulty of each class: ``d_c = H_c / H_max + λ (1 - A_c / A_max)`` (DQRoute), ``[C]``, 0 to 1 + λ.
+
+    A maximum of zero (no class undecided, or none ever right) makes its ratio 0.
 
     Args:
-        entropy: ``H_c``, class means of prediction entropy in nats, ``[C]``, not negative.
-        accuracy: ``A_c``, smoothed accuracies, ``[C]``, 0 to 1.
+        entropy: ``H_c``, class means of prediction entropy ``-Σ_j p_j log p_j`` in nats, ``[C]``.
+        accuracy: ``A_c``, shares of images that are predicted rightly, smoothed over epochs, ``[C]``.
         lam: λ, what a lack of accuracy counts beside entropy, not negative.
-
-    Returns:
-        ``[C]``, between 0 and 1 + λ. A maximum of zero (no class undecided, or none ever right) makes its ratio 0.
     """
-    relative_entropy = entropy / entropy.max().clamp_min(torch.finfo(entropy.dtype).tiny)
-    relative_accuracy = accuracy / accuracy.max().clamp_min(torch.finfo(accuracy.dtype).tiny)
-    return relative_entropy + lam * (1 - relative_accuracy)
+    undecided, right = (
+        values / values.max().clamp_min(torch.finfo(values.dtype).tiny) for values in (entropy, accuracy)
+    )
+    return undecided + lam * (1 - right)
 
 
 def update_difficulty_weights(weights: Tensor, difficulty: Tensor, gamma: float, memory: float) -> Tensor:
@@ -36,19 +36,19 @@ def update_difficulty_weights(weights: Tensor, difficulty: Tensor, gamma: float,
     onto the hardest classes. With ``ρ < 1`` (our choice) log-weights never spread further than ``γ / (1 - ρ)`` times
     the spread of the difficulties; ``ρ = 0`` keeps no history.
 
-    Args:
-        weights: ``[C]``, positive, summing to 1.
-        difficulty: ``[C]``, from :func:`class_difficulty`.
-        gamma: γ, not negative.
-        memory: ρ, 0 to 1.
-
-    Returns:
-        float64 ``[C]``, positive, summing to 1.
+    Of ``weights`` ``[C]``, positive and summing to 1, as those returned are, in float64; ``difficulty`` ``[C]``;
+    ``gamma``, γ, not negative; ``memory``, ρ, 0 to 1.
     """
-    # In float64, because a product over hundreds of epochs leaves the range of float32: a class would reach an exact
-    # zero there, and no later difficulty could bring it back.
-    log_weights = weights.double().clamp_min(torch.finfo(torch.float64).tiny).log()
-    return torch.softmax(memory * log_weights + gamma * difficulty.double(), dim=0)
+    return torch.softmax(memory * log(weights) + gamma * difficulty.double(), dim=0)
+
+
+def log(weights: Tensor) -> Tensor:
+    """Logarithms of weights, in float64.
+
+    A product over hundreds of epochs leaves the range of float32: a class would reach an exact zero there, and no later
+    difficulty could bring it back.
+    """
+    return weights.double().clamp_min(torch.finfo(torch.float64).tiny).log()
 
 
 def frequency_prior(counts: Tensor, kind: str = "inverse", beta: float = 0.9999) -> Tensor:
@@ -71,16 +71,10 @@ def combine_weights(difficulty_weights: Tensor, prior: Tensor, alpha: float, str
     How the paper combines the two its text does not say. Our choice is the geometric mean: both are products by nature,
     and the dial acts evenly on ratios. At α = 0 the frequency prior alone, at α = 1 the difficulty alone; the strength
     ``s`` tempers both. The mean over training images is below 1 (0.69 at an imbalance of 100, equal difficulties, α = s
-    = ½), and the loss shrinks with it.
-
-    Args:
-        difficulty_weights, prior: ``[C]``, positive.
-        alpha: α, 0 to 1.
-        strength: s, not negative; 0 makes all weights 1.
+    = ½), and the loss shrinks with it. Of ``difficulty_weights`` and ``prior``, ``[C]``, positive; ``alpha``, 0 to 1;
+    ``strength``, not negative: 0 makes all weights 1.
     """
-    tiny = torch.finfo(torch.float64).tiny
-    log_difficulty, log_prior = (w.double().clamp_min(tiny).log() for w in (difficulty_weights, prior))
-    weights = torch.softmax(strength * (alpha * log_difficulty + (1 - alpha) * log_prior), dim=0)
+    weights = torch.softmax(strength * (alpha * log(difficulty_weights) + (1 - alpha) * log(prior)), dim=0)
     return (weights * len(weights)).float()
 
 
@@ -88,45 +82,29 @@ class DifficultyTracker(nn.Module):
     """Gathers entropy and accuracy by class over an epoch, and turns them into difficulty weights at its end.
 
     Args:
-        num_classes: ``C``.
-        lam, gamma: λ and γ of the formulas above.
-        smoothing: share of the old value kept in ``A_c ← smoothing · A_c + (1 - smoothing) · accuracy``, in [0, 1).
-        memory: ρ of :func:`update_difficulty_weights`.
+        num_classes: ``C``; lam, gamma, memory: λ, γ and ρ of the formulas above.
+        smoothing: η, share of the old value kept in ``A_c ← η A_c + (1 - η) · accuracy``, 0 to 0.999.
 
     All state is in buffers, so a checkpoint of the module resumes the tracker. A class without an image in an
     epoch keeps its old values.
     """
 
-    entropy: Tensor
-    accuracy: Tensor
-    difficulty: Tensor
-    weights: Tensor
-    seen: Tensor
-    entropy_sum: Tensor
-    correct_sum: Tensor
-    image_count: Tensor
-
     def __init__(
         self, num_classes: int, lam: float = 1.0, gamma: float = 1.0, smoothing: float = 0.7, memory: float = 0.5
     ) -> None:
         super().__init__()
-        for name, value, most in (("lam", lam, 1000), ("gamma", gamma, 1000), ("memory", memory, 1)):
-            checked_range(name, value, 0, most)
-        if checked_range("smoothing", smoothing, 0, 1) == 1:
-            raise ValueError("smoothing must lie in [0, 1): at 1 no accuracy would ever count")
-        self.lam, self.gamma, self.smoothing, self.memory = lam, gamma, smoothing, memory
-        zeros = torch.zeros(num_classes)
-        for name in ("entropy", "accuracy", "difficulty", "seen", "entropy_sum", "correct_sum", "image_count"):
-            self.register_buffer(name, zeros.clone())
-        self.register_buffer("weights", torch.full((num_classes,), 1 / num_classes, dtype=torch.float64))
+        self.lam, self.gamma = checked_range("lam", lam, 0, 1000), checked_range("gamma", gamma, 0, 1000)
+        self.memory = checked_range("memory", memory, 0, 1)
+        self.smoothing = checked_range("smoothing", smoothing, 0, 0.999)  # at 1 no accuracy would ever count
+        zeros = [torch.zeros(num_classes) for _ in range(7)]
+        self.entropy, self.accuracy, self.difficulty, self.seen = map(nn.Buffer, zeros[:4])
+        self.entropy_sum, self.correct_sum, self.image_count = map(nn.Buffer, zeros[4:])
+        self.weights = nn.Buffer(torch.full((num_classes,), 1 / num_classes, dtype=torch.float64))
 
     @torch.no_grad()
     @without_autocast
     def observe(self, log_probability: Tensor, labels: Tensor) -> None:
-        """Count one batch: log-probabilities ``[B, C]`` as the model predicts, labels ``[B]``.
-
-        ``H_c`` is the mean over the images of class c of ``-Σ_j p_j log p_j``.
-        """
+        """Count one batch: log-probabilities ``[B, C]`` as the model predicts, labels ``[B]``."""
         # In 16 bits a small probability may have become zero, its logarithm -inf; p log p is 0 there.
         log_p = widened(log_probability)
         if log_p.shape != (len(labels), len(self.weights)):
@@ -143,10 +121,7 @@ class DifficultyTracker(nn.Module):
     def end_epoch(self, told: Tensor | None = None) -> None:
         """Fold the epoch's counts into the class difficulties and the difficulty weights.
 
-        ``A_c ← η A_c + (1 - η) · (share of the class's images predicted rightly in this epoch)``, η the smoothing.
-
-        Args:
-            told: the difficulty of each class, ``[C]``, where it is known from elsewhere, instead of what was counted.
+        ``told`` is the difficulty of each class, ``[C]``, where it is known from elsewhere: it counts instead.
         """
         now = self.image_count > 0
         images = self.image_count.clamp_min(1)

@@ -15,7 +15,7 @@ from dqroute.core.long_tail import ShotGroups, nested_class_sets, shot_groups
 from dqroute.core.losses import expert_focus, expert_priors, log_prior
 from dqroute.core.outputs import UNKNOWN, ExpertOutputs
 from dqroute.core.rings import RingFusion
-from dqroute.core.routing import FUSIONS, Fusion, checked_temperature, fuse
+from dqroute.core.routing import COLDEST, FUSIONS, Fusion, fuse
 
 
 class DQRouteLoss(nn.Module):
@@ -35,20 +35,18 @@ class DQRouteLoss(nn.Module):
 
     In a loop: ``loss = criterion(logits, labels)`` for each batch, with the module in training mode, where it counts
     what it sees; ``criterion.end_epoch()`` after each epoch; ``criterion.fuse(logits)`` to predict. All state is in
-    buffers and parameters: the detectors of kinds that learn want to be optimized, and all of it saved.
+    buffers and parameters, to be saved; those of detectors that learn want to be optimized, too. Unknown names and
+    values out of range are a ValueError.
 
     Args:
         counts: training images per class, ``[C]``.
         groups: shot groups, or the rule for them, see :func:`~dqroute.core.long_tail.shot_groups`.
-        alpha: α, 0 weighs classes by frequency only, 1 by difficulty only.
         lam, gamma, smoothing, memory: of the :class:`~dqroute.core.difficulty.DifficultyTracker`.
-        strength: tempers the class weights; see :func:`~dqroute.core.difficulty.combine_weights`.
-        prior: the frequency prior, ``"inverse"`` or ``"effective"``.
+        alpha, strength: of :func:`~dqroute.core.difficulty.combine_weights`; prior: ``"inverse"`` or ``"effective"``.
         prior_follows: whether the prior in the softmax takes the class weights' shift out.
         start: share of the training after which the class weights count.
         experts: ``K``, nested as :func:`~dqroute.core.long_tail.nested_class_sets` says.
-        outsiders: o, 0 to 1, what an image of other classes counts for an expert beside one of its own; see
-            :func:`~dqroute.core.losses.expert_focus`.
+        outsiders: o of :func:`~dqroute.core.losses.expert_focus`, 0 to 1.
         detector: a name from :data:`~dqroute.core.detectors.DETECTORS`; detector_weight: μ. With ``fusion="rings"``
             neither counts.
         tau: τ, strength of the prior in the classification terms; 0 is plain cross-entropy.
@@ -58,17 +56,7 @@ class DQRouteLoss(nn.Module):
         features: ``D``, for the detectors that read features.
         further: experts of another kind whose logits follow the nested ones'. They have all classes, are not trained
             here, and are heard by ``"rings"`` alone.
-
-    Raises:
-        ValueError: for unknown names and values out of range.
     """
-
-    log_pi: Tensor
-    focus: Tensor
-    log_priors: Tensor
-    image_weights: Tensor
-    class_weights: Tensor
-    prior: Tensor
 
     def __init__(
         self,
@@ -97,18 +85,14 @@ class DQRouteLoss(nn.Module):
         super().__init__()
         counts = torch.as_tensor(counts)
         if counts.ndim != 1 or len(counts) < 2 or counts.is_floating_point() or int(counts.min()) < 1:
-            raise ValueError(
-                f"counts are each class's training images, whole numbers from 1, for 2 classes or more; got {counts}"
-            )
+            raise ValueError(f"counts are each class's training images, 1 or more, of 2 classes or more; got {counts}")
         self.alpha, self.start = checked_range("alpha", alpha, 0, 1), checked_range("start", start, 0, 1)
         self.strength, self.tau = checked_range("strength", strength, 0), checked_range("tau", tau, 0)
         self.detector_weight = checked_range("detector_weight", detector_weight, 0)
         if checked_range("outsiders", outsiders, 0, 1) == 0 and fusion != "restricted":
-            raise ValueError(
-                "with outsiders=0 an expert's logits outside its classes are untrained; use fusion='restricted'"
-            )
+            raise ValueError("with outsiders=0 experts know nothing of other classes; use fusion='restricted'")
         self.fusion = choose("fusion rule", fusion, [*FUSIONS, "rings"])
-        self.temperature = checked_temperature(temperature)
+        self.temperature = checked_range("temperature", temperature, COLDEST)
         if not isinstance(prior_follows, bool):
             raise ValueError(f"prior_follows is True or False; got {prior_follows!r}")
         self.prior_follows = prior_follows
@@ -120,12 +104,12 @@ class DQRouteLoss(nn.Module):
         self.further = checked_whole("further", further, 0)
         self.rings = RingFusion(self.detectors.members, len(sets) + further) if fusion == "rings" else None
         self.tracker = DifficultyTracker(len(counts), lam, gamma, smoothing, memory)
-        self.register_buffer("log_pi", log_prior(counts))
-        self.register_buffer("focus", expert_focus(counts, self.detectors.members, outsiders))
-        self.register_buffer("log_priors", expert_priors(self.log_pi, self.focus))
-        self.register_buffer("prior", frequency_prior(counts, prior))
-        self.register_buffer("class_weights", torch.ones(len(counts)))
-        self.register_buffer("image_weights", counts.float().mean() / counts.float())
+        self.log_pi = nn.Buffer(log_prior(counts))
+        self.focus = nn.Buffer(expert_focus(counts, self.detectors.members, outsiders))
+        self.log_priors = nn.Buffer(expert_priors(self.log_pi, self.focus))
+        self.prior = nn.Buffer(frequency_prior(counts, prior))
+        self.class_weights = nn.Buffer(torch.ones(len(counts)))
+        self.image_weights = nn.Buffer(counts.float().mean() / counts.float())
 
     @without_autocast
     def forward(
@@ -137,7 +121,7 @@ class DQRouteLoss(nn.Module):
             logits: of the experts, ``[K, B, C]``, any floating type; labels: int64 ``[B]``.
             features: ``[K, B, D]``, where the detectors read them.
             count: whether to count the batch for the classes' difficulty; None in training mode. Who has predictions
-                that are out of fold leaves it out here, and counts those by :meth:`observe`.
+                out of fold says False, and counts those by :meth:`observe`.
         """
         self.check(logits)
         said = ExpertOutputs(logits, features)
@@ -146,15 +130,14 @@ class DQRouteLoss(nn.Module):
             raise ValueError(f"labels are int64 [{logits.shape[1]}]; got {labels.dtype} {list(labels.shape)}")
         outputs = ExpertOutputs(widened(logits), features)
         each, terms = outputs.logits.unbind(), []
-        priors = self.log_priors
+        priors: Tensor = self.log_priors
         if self.prior_follows:
             priors = (priors + self.class_weights.log()).log_softmax(dim=1)
         for z, log_prior_k, v in zip(each, priors, self.focus, strict=True):
             left_out = v == 0
             # The -inf set apart, because τ = 0 would make NaN of it; on [C], because a pass over [B, C] costs.
             adjusted = z + (self.tau * log_prior_k.masked_fill(left_out, 0)).masked_fill(left_out, -torch.inf)
-            # An image of a class left out has no logit of its own here; any other stands in, and its weight of 0 drops
-            # it.
+            # An image of a class left out has no logit here; any other stands in, and its weight of 0 drops it.
             target = torch.where(left_out[labels], v.argmax(), labels)
             losses = F.cross_entropy(adjusted, target, reduction="none")
             terms.append((losses * (v * self.class_weights)[labels]).mean())
@@ -187,11 +170,6 @@ class DQRouteLoss(nn.Module):
             return self.rings.log_odds(logits)
         return self.detectors(logits, features, ran)
 
-    def members(self) -> Tensor:
-        """The classes that each expert answers for, bool ``[K, C]``, further experts for all."""
-        nested = self.detectors.members
-        return torch.cat([nested, torch.ones_like(nested[:1]).expand(self.further, -1)])
-
     def settle(self, logits: Tensor, labels: Tensor) -> None:
         """Fit the fusion by rings, if it is that; best on logits ``[K, N, C]`` for images that did not train them."""
         self.check(logits)
@@ -208,9 +186,8 @@ class DQRouteLoss(nn.Module):
     def end_epoch(self, progress: float = 1.0) -> None:
         """Turn what was counted into difficulties, and these into the class weights of the next epoch.
 
-        Args:
-            progress: share of the training that is done, 0 to 1; class weights count from ``start`` on. Left out, they
-                count from the second epoch on.
+        ``progress`` is the share of the training that is done, 0 to 1; class weights count from ``start`` on. Left out,
+        they count from the second epoch on.
         """
         checked_range("progress", progress, 0, 1)
         self.tracker.end_epoch()

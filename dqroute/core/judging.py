@@ -1,32 +1,19 @@
 """Judging out of fold: every statement about an image comes from heads that were not trained on it.
 
 A network that knows its five images of a class by heart calls the class easy, its detectors sure, its tail expert
-right. So the images are divided into folds; beside the heads that will predict, each fold has heads that never saw it,
-and what they say of its images is what difficulty, detectors, fusion and calibration are made from. What all heads
-share, class weights, the turn of features to principal components and detectors with parameters, has seen every image.
+right. So images are divided into folds; beside the heads that will predict, each fold has heads that never saw it, and
+what they say of its images is what difficulty, detectors, fusion and calibration are made from. What all heads share,
+class weights, the turn of features to principal components and detectors with parameters, has seen every image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dqroute.core.checks import checked_whole, widened, without_autocast
-from dqroute.core.routing import BARRED
-
-
-class Judged(NamedTuple):
-    """What the experts say of images with known classes, none of which trained those who speak.
-
-    Attributes:
-        logits: ``[K, N, C]``; labels: int64 ``[N]``.
-    """
-
-    logits: Tensor
-    labels: Tensor
+from dqroute.core.checks import checked_whole
 
 
 def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int = 0) -> Tensor:
@@ -36,25 +23,21 @@ def fold_of(labels: Tensor, folds: int, groups: Tensor | None = None, seed: int 
     end up of equal size to one image. A class with fewer images than folds lies in as many folds as it has images.
     Where all of a class lies together, as a class of one image does, nobody without its images would know it: they are
     left out of the judging, and all heads train on them, -1. But whoever trains on a part of a group knows the rest of
-    it: where their group holds images that fold f judges, its heads do without them too, ``-2 - f``. They do not know
-    that class then, and cannot take others for it, which makes what they say a little too good; see
-    :func:`kept_from`.
+    it: where their group holds images that fold f judges, its heads do without them too, ``-2 - f``
+    (:func:`kept_from`). They do not know that class then, and cannot take others for it, which makes what they say a
+    little too good.
 
     Args:
-        labels: int64 ``[N]``; folds: from 2.
+        labels: int64 ``[N]``; folds: from 2, and no more than images, or it is a ValueError.
         groups: int64 ``[N]``, images that belong together (a burst, a patient) having the same number: they share a
             fold. None where each stands alone.
-
-    Raises:
-        ValueError: for fewer than 2 folds, more folds than images, or groups that do not fit the labels.
     """
     checked_whole("folds", folds, 2)
     if folds > len(labels):
         raise ValueError(f"{folds} folds need at least as many images; there are {len(labels)}: ask for fewer folds")
     if groups is not None and groups.shape != labels.shape:
         raise ValueError(f"groups are int64 [{len(labels)}], one for each image; got {list(groups.shape)}")
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(labels), generator=generator)
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     fold = torch.empty_like(labels)
     if groups is None:
         # One class after the other, dealt like cards: each next image to the next fold.
@@ -119,58 +102,3 @@ def minimised(loss: Callable[[Tensor], Tensor], start: Tensor, steps: int = 200)
     with torch.enable_grad():
         optimizer.step(closure)
     return at.detach() if torch.isfinite(at).all() else start.double()
-
-
-class Calibration(nn.Module):
-    """One temperature and one shift a ring of classes: the operating point of any method, found without a test set.
-
-    ``p(c|x) = softmax(z(x) / T + b_{ring of c})_c``, T and b fitted by class-balanced NLL. Unfitted it changes nothing.
-
-    Args:
-        rings: int64 ``[C]``, the ring of each class, 0 to ``J - 1``.
-    """
-
-    rings: Tensor
-    scale: Tensor
-    shifts: Tensor
-
-    def __init__(self, rings: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("rings", rings)
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("shifts", torch.zeros(int(rings.max()) + 1))
-
-    @without_autocast
-    def forward(self, logits: Tensor) -> Tensor:
-        """Log-probabilities ``[B, C]`` of logits ``[B, C]``."""
-        return (widened(logits) * self.scale + self.shifts[self.rings]).log_softmax(dim=1)
-
-    @torch.no_grad()
-    def fit(self, logits: Tensor, labels: Tensor, shrink: float = 1e-3) -> None:
-        """From logits ``[N, C]`` of images that those who speak were not trained on; ``shrink`` ties b to 0."""
-        weights, z = balanced_weights(labels, logits.shape[1]), among(widened(logits), labels)
-
-        def loss(at: Tensor) -> Tensor:
-            at = at.to(z.dtype)
-            log_p = (z * at[0].exp() + at[1:][self.rings]).log_softmax(dim=1)
-            return -(weights @ picked(log_p, labels).double()) + shrink * at[1:].square().sum().double()
-
-        at = minimised(loss, torch.zeros(1 + len(self.shifts), device=z.device))
-        self.scale.copy_(at[0].exp())
-        # A ring of which nothing was judged stays where it was.
-        judged = torch.zeros(len(self.shifts), dtype=torch.bool).index_fill_(0, self.rings[labels].cpu(), True)
-        self.shifts.copy_(torch.where(judged.to(at.device), at[1:] - at[1:][judged.to(at.device)].mean(), 0))
-
-
-def among(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits ``[..., N, C]`` with the classes that no label names left out of the softmax.
-
-    Nothing can be said of them, and they would be fitted away: none of their images is there to ask for them.
-    """
-    absent = torch.ones(logits.shape[-1], dtype=torch.bool, device=logits.device).index_fill_(0, labels, False)
-    return logits.masked_fill(absent, BARRED)
-
-
-def picked(log_p: Tensor, labels: Tensor) -> Tensor:
-    """The log-probability of each image's own class, ``[N]``."""
-    return log_p.gather(1, labels[:, None]).squeeze(1)

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import checked_whole
+from dqroute.core.checks import checked_range, checked_whole, choose
 
 GROUP_NAMES = ("many", "medium", "few")
-LEVEL = 2  # where the largest class has at most so many times the images of the smallest, there is no tail to speak of
-MIXED = 20  # a group whose largest class has more than so many times its smallest says little of either
 
 
 def exponential_counts(n_max: int, num_classes: int, imbalance: float) -> Tensor:
@@ -24,29 +22,23 @@ def exponential_counts(n_max: int, num_classes: int, imbalance: float) -> Tensor
 
     Cui et al. (2019); the profile behind the published CIFAR-LT numbers, largest class first.
 
+    ValueError if the smallest class would be left without an image.
+
     Args:
-        n_max: images of the largest class, at least 1.
-        num_classes: ``C``, at least 2.
+        n_max: images of the largest class, at least 1; num_classes: ``C``, at least 2.
         imbalance: the imbalance factor, largest over smallest class, at least 1.
 
     Returns:
         int64 ``[C]``, never increasing.
-
-    Raises:
-        ValueError: if an argument is out of range, or the smallest class would be left without an image.
     """
-    if imbalance < 1:
-        raise ValueError(f"imbalance is largest over smallest class and cannot be below 1; got {imbalance}")
-    if num_classes < 2:
-        raise ValueError(f"a profile needs at least 2 classes; got {num_classes}")
-    if n_max < 1:
-        raise ValueError(f"the largest class needs at least 1 image; got n_max={n_max}")
+    checked_range("imbalance", imbalance, 1)
+    checked_whole("num_classes", num_classes, 2)
+    checked_whole("n_max", n_max, 1)
     # Plain Python floats: int() of a float32 power rounds some counts differently from the published ones.
     counts = [int(n_max * (1 / imbalance) ** (c / (num_classes - 1))) for c in range(num_classes)]
     if counts[-1] < 1:
         raise ValueError(
-            f"imbalance {imbalance:g} leaves the smallest class no image when the largest has {n_max}; "
-            "use a smaller imbalance"
+            f"imbalance {imbalance:g} leaves the smallest class no image of {n_max}; use a smaller imbalance"
         )
     return torch.tensor(counts, dtype=torch.int64)
 
@@ -57,9 +49,8 @@ class ShotGroups:
 
     Attributes:
         many, medium, few: sorted class indices; together they hold every class once.
-        rule: ``"shots"`` (more than 100, 20 to 100, fewer than 20 training images, as RIDE and SADE count),
-            ``"thirds"`` (thirds of the classes by rank of count), or ``"imbalance-<factor>"`` (the groups by shots
-            that the set would have at another imbalance).
+        rule: ``"shots"`` or ``"thirds"``, see :func:`shot_groups`, or ``"imbalance-<factor>"``, the groups by shots
+            that the set would have at another imbalance.
     """
 
     many: tuple[int, ...]
@@ -68,9 +59,7 @@ class ShotGroups:
     rule: str
 
     def __getitem__(self, name: str) -> tuple[int, ...]:
-        if name not in GROUP_NAMES:
-            raise KeyError(f"no shot group {name!r}; there are {', '.join(GROUP_NAMES)}")
-        return getattr(self, name)
+        return getattr(self, choose("shot group", name, GROUP_NAMES))
 
     @property
     def num_classes(self) -> int:
@@ -80,36 +69,10 @@ class ShotGroups:
     @property
     def description(self) -> str:
         """One line for captions and tables."""
-        sizes = f"{len(self.many)} many / {len(self.medium)} medium / {len(self.few)} few classes"
+        sizes = " / ".join(f"{len(self[name])} {name}" for name in GROUP_NAMES)
         rules = {"shots": ">100 / 20-100 / <20 training images", "thirds": "thirds of the classes by count"}
         borrowed = f"the groups of imbalance {self.rule.removeprefix('imbalance-')}"
-        return f"{sizes} ({rules.get(self.rule, borrowed)})"
-
-    def ranges(self, counts: Sequence[int] | Tensor) -> dict[str, tuple[int, int]]:
-        """Fewest and most training images of a class in each group that has classes, of ``counts`` ``[C]``."""
-        n = torch.as_tensor(counts)
-        return {name: (int(n[[*self[name]]].min()), int(n[[*self[name]]].max())) for name in GROUP_NAMES if self[name]}
-
-    def described(self, counts: Sequence[int] | Tensor) -> str:
-        """:attr:`description`, and how many training images the classes of each group have: ``counts`` ``[C]``.
-
-        And where all classes have about as many, up to ``LEVEL`` times, that the groups tell nothing.
-        """
-        spans = {name: f"{a:,}" if a == b else f"{a:,} to {b:,}" for name, (a, b) in self.ranges(counts).items()}
-        told = ", ".join(f"{name} {span}" for name, span in spans.items())
-        n = torch.as_tensor(counts)
-        level = len(spans) > 1 and n.max() <= LEVEL * n.min()
-        little = "; no class has many more than another: the groups tell nothing" if level else ""
-        return f"{self.description}; training images a class: {told}{little}"
-
-    def mixed(self, counts: Sequence[int] | Tensor) -> str | None:
-        """A sentence on groups whose largest class has more than ``MIXED`` times its smallest; None without any."""
-        wide = {name: span for name, span in self.ranges(counts).items() if span[1] > MIXED * span[0]}
-        if not wide:
-            return None
-        told = " and ".join(f"{name} of {a:,} to {b:,}" for name, (a, b) in wide.items())
-        way = "" if self.rule == "shots" else "; groups='shots' goes by the number of images"
-        return f"groups mix classes of very many and very few training images, {told}: read the report by class{way}"
+        return f"{sizes} classes ({rules.get(self.rule, borrowed)})"
 
     def of_class(self) -> Tensor:
         """int64 ``[C]``: 0, 1 or 2 for many, medium or few."""
@@ -127,22 +90,16 @@ def shot_groups(counts: Sequence[int] | Tensor, rule: str = "auto") -> ShotGroup
         rule: ``"shots"``: more than 100 / 20 to 100 / fewer than 20 images. Two conventions circulate for the
             borders; this is the one of RIDE, SADE and BalPoE. ``"thirds"``: thirds of the classes by rank of count
             (ties by class index, larger thirds to the head). ``"auto"``: shots, unless that leaves a group empty
-            (CIFAR-10-LT at any imbalance), then thirds.
-
-    Raises:
-        ValueError: for an unknown rule or fewer than 2 classes.
+            (CIFAR-10-LT at any imbalance), then thirds. Another rule is a ValueError, as is fewer than 2 classes.
     """
     n = torch.as_tensor(counts, dtype=torch.int64)
-    if rule not in ("auto", "shots", "thirds"):
-        raise ValueError(f"unknown rule for shot groups {rule!r}; the valid ones are auto, shots, thirds")
+    choose("rule for shot groups", rule, ("auto", "shots", "thirds"))
     if len(n) < 2:
         raise ValueError(f"there is nothing to recognise with fewer than 2 classes; got {len(n)}")
     if rule != "thirds":
-        many = (n > 100).nonzero().flatten().tolist()
-        few = (n < 20).nonzero().flatten().tolist()
-        medium = ((n >= 20) & (n <= 100)).nonzero().flatten().tolist()
+        many, medium, few = (tuple(of.nonzero().flatten().tolist()) for of in (n > 100, (n >= 20) & (n <= 100), n < 20))
         if rule == "shots" or (many and medium and few):
-            return ShotGroups(tuple(many), tuple(medium), tuple(few), "shots")
+            return ShotGroups(many, medium, few, "shots")
     by_rank = torch.argsort(n, descending=True, stable=True)
     thirds = torch.tensor_split(by_rank, 3) if len(n) > 2 else (by_rank[:1], by_rank[:0], by_rank[1:])
     head, middle, tail = (tuple(sorted(part.tolist())) for part in thirds)
@@ -154,9 +111,7 @@ def nested_class_sets(groups: ShotGroups, counts: Sequence[int] | Tensor, expert
 
     The paper's three: all classes, medium and few, few. One or two experts take the first of these; each beyond the
     third takes the rarer half of the set before it (our choice, to let the number of experts be an experiment).
-
-    Raises:
-        ValueError: if ``experts`` is below 1 or so large that a set would be empty.
+    ValueError if ``experts`` is below 1 or so large that a set would be empty.
     """
     experts, n = checked_whole("experts", experts, 1), torch.as_tensor(counts)
     sets = [tuple(range(groups.num_classes)), tuple(sorted(groups.medium + groups.few)), groups.few]

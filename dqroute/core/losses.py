@@ -23,10 +23,8 @@ def logit_adjusted(
 ) -> Tensor:
     """Logit-adjusted cross-entropy: ``mean_b w_y · CE(z + τ log π, y)`` (Menon et al., 2021).
 
-    The plain logits then predict for balanced classes. At τ = 1 it is the balanced softmax (Ren et al., 2020).
-
-    Args:
-        logits: ``[B, C]``; labels: ``[B]``; log_pi: ``[C]``; class_weights: ``[C]`` or None for 1.
+    The plain logits then predict for balanced classes. At τ = 1 it is the balanced softmax (Ren et al., 2020). Of
+    logits ``[B, C]``, labels ``[B]``, ``log_pi`` ``[C]``, and ``class_weights``, ``[C]`` or None for 1.
     """
     losses = F.cross_entropy(widened(logits) + tau * log_pi, labels, reduction="none")
     return (losses if class_weights is None else losses * class_weights[labels]).mean()
@@ -36,10 +34,8 @@ def geometric_mean(logits: Tensor, labels: Tensor, log_pi: Tensor, tau: float = 
     """The geometric-mean loss for the worst classes: ``-mean_c log p̄_c`` (Du and Wu, 2023).
 
     ``p̄_c`` is the mean over the batch's images of class c of ``softmax(z + τ log π)_c``; classes without an image in
-    the batch are left out. Where cross-entropy asks every image, this asks every class, the worst one most.
-
-    Args:
-        logits: ``[B, C]``; labels: ``[B]``; log_pi: ``[C]``.
+    the batch are left out. Where cross-entropy asks every image, this asks every class, the worst one most. Of logits
+    ``[B, C]``, labels ``[B]`` and ``log_pi`` ``[C]``.
     """
     log_p = (widened(logits) + tau * log_pi).log_softmax(dim=1)
     own = F.one_hot(labels, logits.shape[1]).bool()
@@ -60,8 +56,7 @@ def ldam(logits: Tensor, labels: Tensor, margins: Tensor, scale: float, class_we
 
     Args:
         logits: ``s · cos``, ``[B, C]``, from a cosine classifier of scale ``s``; the margin lives on the cosine.
-        labels: ``[B]``; margins: ``[C]``; class_weights: ``[C]`` or None. Weighted losses are divided by the
-            weights' sum in the batch, as the authors do.
+        labels: ``[B]``; margins: ``[C]``; class_weights: ``[C]`` or None; their sum in the batch divides the loss.
     """
     logits = widened(logits)
     margin = torch.zeros_like(logits).scatter_(1, labels[:, None], scale * margins[labels][:, None])
@@ -80,13 +75,10 @@ def inverse_softmax(logits: Tensor, labels: Tensor, log_pi: Tensor, tau: float =
 
 
 def diversity(logits: Tensor) -> Tensor:
-    """How far the experts are from their mean: ``Σ_k mean_b KL(p̄ || p_k)``, ``p̄ = softmax(mean_k z_k)``.
+    """How far experts, ``[K, B, C]``, are from their mean: ``Σ_k mean_b KL(p̄ || p_k)``, ``p̄ = softmax(mean_k z_k)``.
 
     To be subtracted from the loss, so that experts are paid for disagreeing, as RIDE's code has it (Wang et al., 2021;
     there with weight 0.2). The mean is held fixed: the gradient moves each expert away from it, and not it.
-
-    Args:
-        logits: ``[K, B, C]``.
     """
     logits = widened(logits)
     log_mean = logits.detach().mean(dim=0).log_softmax(dim=1)
@@ -96,19 +88,14 @@ def diversity(logits: Tensor) -> Tensor:
 def expert_focus(counts: Tensor, members: Tensor, outsiders: float) -> Tensor:
     """What an image of each class counts for each expert: ``v_kc ∝ 1`` inside ``S_k``, ``o`` outside, ``[K, C]``.
 
-    Scaled to a mean of 1 over the training images for every expert, so that all learn at the same rate.
-
-    Args:
-        counts: ``[C]``; members: bool ``[K, C]``, the sets ``S_k``; outsiders: o, 0 to 1.
+    Scaled to a mean of 1 over the training images for every expert, so that all learn at the same rate. Of counts
+    ``[C]``, the sets ``S_k`` as ``members``, bool ``[K, C]``, and ``outsiders``, o, 0 to 1.
     """
     return mean_one(torch.where(members, 1.0, outsiders), counts)
 
 
 def rarity_focus(counts: Tensor, rarity: float) -> Tensor:
-    """What an image of each class counts by rarity alone: ``v_c ∝ n_c^-q``, mean 1 over the training images, ``[C]``.
-
-    ``rarity`` is q, from 0 (all images alike) to 1 (all classes alike).
-    """
+    """What an image of each class counts by rarity alone, ``[C]``: ``v_c ∝ n_c^-q``, q 0 to 1 (classes count alike)."""
     return mean_one(counts.double() ** -rarity, counts)
 
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from dqroute.core.checks import widened
 
-# Stands where features are not known.
-UNKNOWN = torch.empty(0)
+UNKNOWN = torch.empty(0)  # stands where features are not known
 
 
 class ExpertOutputs(NamedTuple):

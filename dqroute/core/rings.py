@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import nll_loss
 
 from dqroute.core.checks import without_autocast
-from dqroute.core.judging import balanced_weights, first_of_each, minimised, picked
+from dqroute.core.judging import balanced_weights, first_of_each, minimised
 from dqroute.core.routing import BARRED, Fusion
 
 # How strongly what counts for a ring is tied to the plain mean, and a class's own shift to its ring's: the more, the
@@ -38,31 +39,17 @@ class RingFusion(nn.Module):
         experts: ``K``, ``J`` or more: those beyond have all classes.
     """
 
-    rings: Tensor
-    order: Tensor
-    between: Tensor
-    bias: Tensor
-    within: Tensor
-    shifts: Tensor
-
     def __init__(self, members: Tensor, experts: int) -> None:
         super().__init__()
         self.experts, number = experts, len(members)
-        self.register_buffer("rings", ring_of(members))
+        self.rings = nn.Buffer(ring_of(members))
         self.sizes = self.rings.bincount(minlength=number).tolist()
         # Sorted once: exported programs know no sorting.
-        self.register_buffer("order", self.rings.argsort(stable=True), persistent=False)
-        self.register_buffer("between", torch.full((number, experts), 1 / experts))
-        self.register_buffer("bias", torch.zeros(number))
-        self.register_buffer("within", torch.full((number, experts), 1 / experts))
-        self.register_buffer("shifts", torch.zeros(members.shape[1]))
-
-    def _log_p(self, z: Tensor, between: Tensor, bias: Tensor, within: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the rings, ``[B, J]``, and of each class within its ring, ``[B, C]``."""
-        among = torch.einsum("kbc,ck->bc", z, between[self.rings])
-        inside = torch.einsum("kbc,ck->bc", z, within[self.rings]) + shifts
-        ring, norm = (self._by_ring(values) for values in (among, inside))
-        return (ring + bias).log_softmax(dim=1), inside - norm[:, self.rings]
+        self.order = nn.Buffer(self.rings.argsort(stable=True), persistent=False)
+        self.between = nn.Buffer(torch.full((number, experts), 1 / experts))
+        self.bias = nn.Buffer(torch.zeros(number))
+        self.within = nn.Buffer(torch.full((number, experts), 1 / experts))
+        self.shifts = nn.Buffer(torch.zeros(members.shape[1]))
 
     def _by_ring(self, values: Tensor) -> Tensor:
         """``log Σ_{c∈R_j} exp v_c`` of values ``[B, C]``, ``[B, J]``."""
@@ -72,24 +59,24 @@ class RingFusion(nn.Module):
 
     @without_autocast
     def log_rings(self, logits: Tensor) -> Tensor:
-        """Log-probabilities of the rings, ``[B, J]``."""
-        return self._log_p(logits.float(), self.between, self.bias, self.within, self.shifts)[0]
+        """Log-probabilities of the rings, ``[B, J]``, of the experts' logits ``[K, B, C]``."""
+        among = torch.einsum("kbc,ck->bc", logits.float(), self.between[self.rings])
+        return (self._by_ring(among) + self.bias).log_softmax(dim=1)
 
     @without_autocast
     def forward(self, logits: Tensor) -> Fusion:
         """One prediction from the experts' logits ``[K, B, C]``."""
-        z = logits.float()
-        ring, inside = self._log_p(z, self.between, self.bias, self.within, self.shifts)
+        ring = self.log_rings(logits)
+        inside = torch.einsum("kbc,ck->bc", logits.float(), self.within[self.rings]) + self.shifts
+        inside = inside - self._by_ring(inside)[:, self.rings]
         counts = self.within.abs()
         say = ring.exp() @ (counts / counts.sum(dim=1, keepdim=True))
         return Fusion((ring[:, self.rings] + inside).log_softmax(dim=1), say / say.sum(dim=1, keepdim=True))
 
-    @without_autocast
     def log_odds(self, logits: Tensor) -> Tensor:
         """The detectors, ``[K, B]``: log-odds that an image is of ``S_k``; ``+inf`` for experts of all classes."""
         ring = self.log_rings(logits)
-        everything = torch.full_like(ring[:, 0], torch.inf)
-        rows = [everything] * self.experts
+        rows = [torch.full_like(ring[:, 0], torch.inf)] * self.experts
         for k in range(1, ring.shape[1]):
             rows[k] = ring[:, k:].logsumexp(dim=1) - ring[:, :k].logsumexp(dim=1)
         return torch.stack(rows)
@@ -115,34 +102,31 @@ class RingFusion(nn.Module):
         def of_rings(at: Tensor) -> Tensor:
             a, b = at[: self.between.numel()].view_as(self.between), at[self.between.numel() :]
             sums = [torch.einsum("k,knc->nc", one.to(z.dtype), part) for one, part in zip(a, by_ring, strict=True)]
-            scores = (
-                torch.stack([part.logsumexp(dim=1) if part.shape[1] else BARRED + 0 * ring for part in sums], dim=1) + b
-            )
-            nll = -(weights @ picked(scores.log_softmax(dim=1), ring))
-            return nll + shrink * ((a - mean).square().sum() + b.square().sum())
+            scores = [part.logsumexp(dim=1) if part.shape[1] else BARRED + 0 * ring for part in sums]
+            nll = nll_loss((torch.stack(scores, dim=1) + b).log_softmax(dim=1), ring, reduction="none")
+            return weights @ nll + shrink * ((a - mean).square().sum() + b.square().sum())
 
         found = minimised(of_rings, torch.cat([torch.full_like(self.between, mean).flatten(), 0 * self.bias]))
         self.between.copy_(found[: self.between.numel()].view_as(self.between))
         self.bias.copy_(found[self.between.numel() :])
         judged = [j for j, members in enumerate(classes) if len(members)]
         place = torch.empty_like(self.rings)  # of each class within its ring
-        for members in classes:
-            place[members] = torch.arange(len(members), device=members.device)
         for j in judged:
             members, inside = classes[j], ring == j
+            place[members] = torch.arange(len(members), device=members.device)
             part, own, weight = by_ring[j][:, inside], place[labels[inside]], weights[inside]
 
             def of_classes(at: Tensor, part: Tensor = part, own: Tensor = own, weight: Tensor = weight) -> Tensor:
                 v, d = at[: self.experts], at[self.experts :]
                 log_p = (torch.einsum("k,knc->nc", v.to(z.dtype), part) + d).log_softmax(dim=1)
-                return -(weight @ picked(log_p, own)) + shrink * (v - mean).square().sum() + shrink * d.square().sum()
+                nll = nll_loss(log_p, own, reduction="none")
+                return weight @ nll + shrink * (v - mean).square().sum() + shrink * d.square().sum()
 
             start = torch.cat([torch.full_like(self.within[j], mean), torch.zeros_like(self.shifts[members])])
             found = minimised(of_classes, start)
             self.within[j].copy_(found[: self.experts])
             self.shifts[members] = found[self.experts :].to(self.shifts.dtype)
         # In a ring of which nothing was judged all experts count alike, as much as they do elsewhere on average.
-        for j in set(range(len(classes))) - set(judged):
-            for values in (self.between, self.within):
-                values[j] = values[judged].mean()
-            self.bias[j] = self.bias[judged].mean()
+        idle = [j for j, members in enumerate(classes) if not len(members)]
+        for values in (self.between, self.within, self.bias):
+            values[idle] = values[judged].mean()

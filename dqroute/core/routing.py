@@ -1,8 +1,8 @@
 """Fusing the experts: their detectors say how much each one's prediction counts for the image at hand.
 
-A fusion rule takes all experts' logits and detector log-odds and gives one prediction and the weight each expert had in
-it. A further one is a function under ``@rule("name")``. Each may be called by itself, with logits of any floating type,
-and computes in 32 bits. An expert that was skipped has log-odds of ``-inf`` and no say.
+A fusion rule takes all experts' logits and detector log-odds and gives one prediction and each expert's weight in it.
+Each may be called by itself, with logits of any floating type, and computes in 32 bits. An expert that was skipped has
+log-odds of ``-inf`` and no say. A further rule is a function under ``@rule("name")``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from math import inf
-from numbers import Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from dqroute.core.checks import choose, widened, without_autocast
+from dqroute.core.checks import checked_range, choose, widened, without_autocast
 
+COLDEST = 1e-9  # the lowest temperature of confidences
 # Added to a logit it leaves its class no probability, and unlike -inf a row of nothing else makes no NaN.
 BARRED = -1e9
 
@@ -47,7 +47,7 @@ def rule(name: str) -> Callable[[Rule], Rule]:
         @wraps(function)
         def fused(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float = 1.0) -> Fusion:
             z = widened(logits)
-            return function(z, log_odds.to(z.dtype), members, checked_temperature(temperature))
+            return function(z, log_odds.to(z.dtype), members, checked_range("temperature", temperature, COLDEST))
 
         FUSIONS[name] = fused
         return fused
@@ -58,9 +58,9 @@ def rule(name: str) -> Callable[[Rule], Rule]:
 def confidence_weights(log_odds: Tensor, temperature: float) -> Tensor:
     """Expert weights ``g_k = σ(s_k / T) / Σ_j σ(s_j / T)``, ``[B, K]``.
 
-    The published rule weighs experts by their detectors' confidences; the normalisation and the temperature are our
-    choice. T → ∞ gives equal weight to every expert but the first, which keeps twice theirs; T → 0 drops every expert
-    whose detector says no. Expert 1 has all classes, hence confidence 1, so the sum is never zero.
+    By their detectors' confidences, as published; the normalisation and the temperature are our choice. T → ∞ gives all
+    experts but the first, which keeps twice theirs, equal weight; T → 0 drops those whose detectors say no. Expert 1
+    has all classes, hence confidence 1, so the sum is never zero.
     """
     confidence = torch.sigmoid(log_odds / temperature)
     return (confidence / confidence.sum(dim=0)).T
@@ -90,15 +90,15 @@ def fuse_logits(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: 
 def fuse_probabilities(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
     """Probabilities weighted by confidence: ``p(c|x) = Σ_k g_k(x) softmax(z_k(x))_c``, a mixture of experts."""
     weights = confidence_weights(log_odds, temperature)
-    return Fusion(mixture(logits.log_softmax(dim=2), weights), weights)
+    log_p = logits.log_softmax(dim=2) + weights.T.log()[:, :, None]
+    # Rounding may carry a sure prediction past probability 1.
+    return Fusion(log_p.logsumexp(dim=0).clamp_max(0), weights)
 
 
 @rule("restricted")
 def fuse_restricted(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float) -> Fusion:
     """The mixture with every expert's softmax over ``S_k`` only: the literal reading of nested experts."""
-    weights = confidence_weights(log_odds, temperature)
-    own = logits.masked_fill(~members[:, None, :], -torch.inf)
-    return Fusion(mixture(own.log_softmax(dim=2), weights), weights)
+    return fuse_probabilities(logits.masked_fill(~members[:, None, :], -inf), log_odds, members, temperature)
 
 
 @rule("bayes")
@@ -148,12 +148,6 @@ def fuse_nested(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: 
     return Fusion(log_p.log_softmax(dim=1), weights / weights.sum(dim=1, keepdim=True))
 
 
-def mixture(log_probability: Tensor, weights: Tensor) -> Tensor:
-    """``log Σ_k g_k p_k`` for ``[K, B, C]`` log-probabilities and ``[B, K]`` weights."""
-    # Rounding may carry a sure prediction past probability 1.
-    return (log_probability + weights.T.log()[:, :, None]).logsumexp(dim=0).clamp_max(0)
-
-
 def fuse(name: str, logits: Tensor, log_odds: Tensor, members: Tensor, temperature: float = 1.0) -> Fusion:
     """Fuse the experts by the rule of a name from :data:`FUSIONS`; ValueError for an unknown one.
 
@@ -163,10 +157,3 @@ def fuse(name: str, logits: Tensor, log_odds: Tensor, members: Tensor, temperatu
     """
     choose("fusion rule", name, FUSIONS)
     return FUSIONS[name](logits, log_odds, members, temperature)
-
-
-def checked_temperature(temperature: float) -> float:
-    """The temperature; ValueError unless it is positive and finite."""
-    if not (isinstance(temperature, Real) and 0 < temperature < inf):
-        raise ValueError(f"the fusion temperature must be positive and finite; got {temperature}")
-    return temperature

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any, Literal
 
-from dqroute.core.checks import checked_seed, choose, meant, plain, shown, tell_options
+from dqroute.core.checks import choose, meant, shown
 from dqroute.data.alike import near_copies
 from dqroute.data.draw import checked_val
 from dqroute.data.feature_set import COMPONENTS, features
 from dqroute.data.files.reading import read_images
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, FeatureSplit, ImageSet, ResizedCrop, Split
+from dqroute.data.options import checked_seed, plain, tell_options
 from dqroute.data.sets.cifar import cifar10, cifar100
 from dqroute.data.sets.digits import digits
 from dqroute.data.sets.folder import folder

@@ -16,6 +16,7 @@ from dqroute.data.draw import Draw
 from dqroute.data.files.reading import listed
 from dqroute.data.files.split import FileSplit, pixel_statistics, told
 from dqroute.data.markup import box, line, number_of, picture
+from dqroute.measures.groups import mixed
 
 SHOWN = 6  # pictures of a shot group that a notebook shows
 
@@ -225,8 +226,8 @@ class ImageSet:
         if others.get("together") is not None:
             others["together"] = others["together"][split.train]
         groups = draw.groups_of(split)
-        if (mixed := groups.mixed(split.counts)) is not None:
-            others["notes"] = (*others.get("notes", ()), mixed)
+        if (note := mixed(groups, split.counts)) is not None:
+            others["notes"] = (*others.get("notes", ()), note)
         return cls(train=at(split.train), groups=groups, **others)
 
     def __post_init__(self) -> None:

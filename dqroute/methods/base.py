@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from dqroute.core.checks import checked_range, checked_whole, choose, shown
-from dqroute.core.judging import Calibration, Judged
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.core.routing import Fusion, fuse
-from dqroute.core.worlds import Shares, balanced_shares, reweighed, shares_in
 from dqroute.data.feature_set import as_wanted, pictures, projected
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding
-from dqroute.methods.prediction import Prediction
+from dqroute.measures.calibration import Calibration
+from dqroute.measures.worlds import Shares, balanced_shares, reweighed, shares_in
+from dqroute.methods.prediction import Judged, Prediction
 from dqroute.models.device import keep_freed_memory, uses_bf16
 from dqroute.models.encoders import Encoder, is_encoder, loaded
 from dqroute.models.experts import COSINE_SCALE, ExpertNetwork
@@ -232,7 +232,7 @@ class Method(nn.Module):
         """Predict from now on for the world that these unlabelled images come from, as for :meth:`predict`.
 
         How common the shot groups are there is estimated from what the model says of them
-        (:func:`dqroute.core.worlds.ring_shares`); None goes back to balanced classes. So does an estimate that is
+        (:func:`dqroute.measures.worlds.ring_shares`); None goes back to balanced classes. So does an estimate that is
         unsure, and a warning says so.
         """
         balanced = balanced_shares(self.calibration.rings)

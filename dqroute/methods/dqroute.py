@@ -9,10 +9,10 @@ from torch import Tensor
 
 from dqroute.core.checks import choose
 from dqroute.core.joint_loss import DQRouteLoss
-from dqroute.core.judging import Judged
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.routing import Fusion
 from dqroute.methods.base import Method, Problem, register
+from dqroute.methods.prediction import Judged
 from dqroute.models.heads import Heads
 
 
@@ -150,7 +150,8 @@ class DQRoute(Method):
         return self.criterion.log_odds(*outputs)
 
     def class_sets(self) -> Tensor:
-        return self.criterion.members()
+        nested = self.criterion.detectors.members
+        return torch.cat([nested, torch.ones_like(nested[:1]).expand(self.criterion.further, -1)])
 
     def fuse(self, outputs: ExpertOutputs) -> Fusion:
         return self.criterion.fuse(*outputs)

@@ -13,7 +13,7 @@ from dqroute.core import losses
 from dqroute.core.checks import checked_range, choose, widened
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.routing import Fusion
-from dqroute.core.worlds import Shares, agreeing_weights
+from dqroute.measures.worlds import Shares, agreeing_weights
 from dqroute.methods.base import Images, Method, Problem, in_batches, register
 
 
@@ -73,7 +73,7 @@ class SADE(Method):
         """Weigh the experts for the world that unlabelled images come from; returns the weights, ``[3]``.
 
         ``one`` and ``other`` are two views of each image, as ``predict`` takes them, such as it and its mirror image.
-        See :func:`dqroute.core.worlds.agreeing_weights`. ``adapt(None)`` undoes it.
+        See :func:`dqroute.measures.worlds.agreeing_weights`. ``adapt(None)`` undoes it.
         """
         first, second = (
             torch.cat([self.outputs(batch).logits for batch in in_batches(view, 256)], dim=1) for view in (one, other)

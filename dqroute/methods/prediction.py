@@ -1,4 +1,4 @@
-"""What a trained model says of images."""
+"""What a model says of images: of new ones, and of known ones that nobody who speaks was trained on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from torch import Tensor
 from dqroute.data.markup import box, number_of, percent, table
 
 FIRST = 5  # answers that a notebook shows
+
+
+class Judged(NamedTuple):
+    """What the experts say of images with known classes, none of which trained those who speak.
+
+    Attributes:
+        logits: ``[K, N, C]``; labels: int64 ``[N]``.
+    """
+
+    logits: Tensor
+    labels: Tensor
 
 
 class Prediction(NamedTuple):
@@ -23,7 +34,7 @@ class Prediction(NamedTuple):
         probabilities: ``[N, C]``, of all classes.
         expert_labels: int64 ``[N, K]``, what each expert would have said alone; -1 where it was skipped.
         mean_label: int64 ``[N]``, what the plain mean of the logits of the experts that ran would have said.
-        calibrated_label: int64 ``[N]``, the same after the method's calibration (:mod:`dqroute.core.judging`).
+        calibrated_label: int64 ``[N]``, the same after the method's calibration (:mod:`dqroute.measures.calibration`).
         ran: bool ``[N, K]``, false where an expert was skipped.
     """
 

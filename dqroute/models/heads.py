@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.judging import kept_from
 from dqroute.core.outputs import ExpertOutputs
-from dqroute.core.outsiders import class_gaussians
+from dqroute.measures.outsiders import class_gaussians
 from dqroute.models.experts import COSINE_SCALE
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import names_checked
 from dqroute.core.outputs import mean_logits
 from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.data.options import names_checked
 from dqroute.methods.dqroute import DQRoute
 from dqroute.runs.judged import fused
 from dqroute.runs.own_data import checked_data

@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import names_checked
-from dqroute.core.intervals import independent, wilson
 from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.data.options import names_checked
+from dqroute.measures.intervals import independent, wilson
 from dqroute.runs.audit import beside_labels
 from dqroute.runs.evaluate import predicted
 from dqroute.runs.judged import out_of_fold
@@ -40,9 +40,9 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
     Returns:
         A table with a row a class. Its columns are ``class``; ``training images``; ``images``, of the split;
         ``accuracy``, the share that is recognised, and ``low`` and ``high``, 0 to 1
-        (:func:`dqroute.core.intervals.wilson`); ``most often called``, the class that most of its other pictures are
-        taken for, and ``times``, how many. Where pictures come in groups, an interval is that of as many pictures as
-        there are groups, about (:func:`dqroute.core.intervals.independent`).
+        (:func:`dqroute.measures.intervals.wilson`); ``most often called``, the class that most of its other pictures
+        are taken for, and ``times``, how many. Where pictures come in groups, an interval is that of as many pictures
+        as there are groups, about (:func:`dqroute.measures.intervals.independent`).
 
     Raises:
         ValueError: if the run has nothing out of fold, the data are not its own, or have no such split.

@@ -16,9 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import checked_range, checked_whole, choose, names_checked
+from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.outputs import ExpertOutputs
-from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data import read_images
 from dqroute.data.feature_cache import FeatureCache, default_cache
 from dqroute.data.feature_set import cache_of, encoded, projected
@@ -27,6 +26,8 @@ from dqroute.data.files.in_memory import Held, Pixels
 from dqroute.data.files.reading import checked_files, named, refused
 from dqroute.data.files.split import FileSplit
 from dqroute.data.files.tree import pictures, warn_of_unread
+from dqroute.data.options import names_checked
+from dqroute.measures.worlds import reweighed, shares_in
 from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
 from dqroute.runs.decisions import cuts_for_sets
@@ -64,17 +65,17 @@ def classify(
         answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
             0 for those that are not named; :func:`dqroute.runs.decisions.thresholds` finds them.
         adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
-            (:mod:`dqroute.core.worlds`); a warning says where they are too few to tell, and nothing is adapted then.
+            (:mod:`dqroute.measures.worlds`); a warning says where they are too few to tell; nothing is adapted then.
         top: how many of the most probable classes are named.
         coverage: add the set of classes that holds the right one so often, 0 to 1, in the mean over the classes, rare
             ones counting as much as frequent ones. A class belongs to it from a probability on that predictions out of
-            fold tell (:func:`dqroute.core.decisions.set_cuts`); probabilities are for balanced classes, whether
+            fold tell (:func:`dqroute.measures.decisions.set_cuts`); probabilities are for balanced classes, whether
             adapted or not.
         outsiders: say of each picture how many of the training pictures are as strange: near 0 it shows no known class.
             ``"mahalanobis"`` goes by the distance of its features from those of the classes, ``"energy"`` by what the
-            experts say (:mod:`dqroute.core.outsiders`). With a few hundred pictures sort by it and look at the lowest:
-            of 440 training pictures of 12 classes (CIFAR-100, three draws) 11 % of strangers of other classes were
-            below 0.05, 44 % of ImageNet photographs, and 5 % of new pictures of the same classes.
+            experts say (:mod:`dqroute.measures.outsiders`). With a few hundred pictures sort by it and look at the
+            lowest: of 440 training pictures of 12 classes (CIFAR-100, three draws) 11 % of strangers of other classes
+            were below 0.05, 44 % of ImageNet photographs, and 5 % of new pictures of the same classes.
         batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:

@@ -8,11 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import checked_range, choose, names_checked
-from dqroute.core.curves import coverage_curve
-from dqroute.core.decisions import precision_cuts, set_cuts
+from dqroute.core.checks import checked_range, choose
 from dqroute.core.judging import balanced_weights
 from dqroute.data.files.reading import listed
+from dqroute.data.options import names_checked
+from dqroute.measures.curves import coverage_curve
+from dqroute.measures.decisions import precision_cuts, set_cuts
 from dqroute.runs.judged import out_of_fold
 from dqroute.runs.run import Run, RunOrFolder, opened
 
@@ -27,8 +28,8 @@ def thresholds(
 ) -> dict[str, float]:
     """A threshold for each class, to be given to :func:`dqroute.classify` as ``answer_at``.
 
-    Chosen on training pictures by those who never saw them (:func:`dqroute.core.decisions.precision_cuts`): classes of
-    which little is said lean on all answers. Of 550 training pictures of 12 classes (CIFAR-100, 5 to 150 a class, five
+    Chosen on training pictures, out of fold (:func:`~dqroute.measures.decisions.precision_cuts`): classes of which
+    little is said lean on all answers. Of 550 training pictures of 12 classes (CIFAR-100, 5 to 150 a class, five
     draws) ``precision=0.9`` had 90.0 % of the answers to new pictures right (82 to 96 %, by the draw), 74.7 %
     answered; ``0.95`` 94.1 and 59.2 %. A class that cannot be right so often is named in a warning and has a
     threshold of 1: it is not answered. Near copies that were not kept together (``group_by=``) break the promise, and
@@ -64,7 +65,7 @@ def thresholds(
 
 
 def cuts_for_sets(run: Run, coverage: float) -> Tensor:
-    """From which probability on each class belongs to the prediction set: :func:`dqroute.core.decisions.set_cuts`.
+    """From which probability on each class belongs to the prediction set: :func:`dqroute.measures.decisions.set_cuts`.
 
     A warning names classes of which no picture was judged: sets promise nothing of them.
     """

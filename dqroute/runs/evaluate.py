@@ -8,9 +8,9 @@ from math import isnan, nan
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import names_checked
-from dqroute.core.curves import Point, trade_off
 from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.data.options import names_checked
+from dqroute.measures.curves import Point, trade_off
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Prediction
 from dqroute.models.device import resolve_device
@@ -98,7 +98,7 @@ def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str, toge
 def trade_off_of(
     run: RunOrFolder, data: ImageSet | None = None, *, split: str = "test", device: str = "auto"
 ) -> dict[str, list[Point]]:
-    """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.core.curves`; asked for like a report.
+    """How overall accuracy pays for few-shot accuracy, see :mod:`dqroute.measures.curves`; asked for like a report.
 
     Returns the points of ``"routed"``, the run's own prediction, of ``"plain mean"``, its experts' mean logits, and of
     ``"calibrated"``, these after the method's calibration.

@@ -11,11 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqroute.core.checks import names_checked, shown
+<<<<<<< HEAD
+from dqroute.core.checks import shown
 from dqroute.data.files.in_memory import Pixels
+=======
+from dqroute.core.checks import shown
+>>>>>>> core
 from dqroute.data.files.reading import checked_files
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.markup import box, percent, table
+from dqroute.data.options import names_checked
 from dqroute.methods.base import Method, in_batches
 from dqroute.models.heads import Heads
 from dqroute.runs.classify import Picture, as_seen

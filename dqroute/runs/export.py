@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dqroute.core.checks import choose, names_checked, one_line, shown
-from dqroute.core.worlds import class_shifts
+from dqroute.core.checks import choose, one_line, shown
 from dqroute.data.disk import write_atomically
 from dqroute.data.feature_set import as_wanted, projected
+from dqroute.data.options import names_checked
+from dqroute.measures.worlds import class_shifts
 from dqroute.methods.base import Method
 from dqroute.models.device import uses_bf16
 from dqroute.models.encoders import pooled

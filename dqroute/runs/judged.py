@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqroute.core.judging import Judged
 from dqroute.core.outputs import UNKNOWN, ExpertOutputs
 from dqroute.data.alike import ALIKE, pairs_of
 from dqroute.data.image_set import FeatureSplit, ImageSet
-from dqroute.methods.prediction import Prediction
+from dqroute.methods.prediction import Judged, Prediction
 from dqroute.models.heads import Heads
 from dqroute.runs.run import Run
 

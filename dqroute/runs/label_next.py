@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch.nn import functional as F
 
-from dqroute.core.checks import checked_whole, names_checked
+from dqroute.core.checks import checked_whole
 from dqroute.data.alike import ALIKE
 from dqroute.data.files.reading import listed
+from dqroute.data.options import names_checked
 from dqroute.models.device import resolve_device
 from dqroute.runs.classify import Picture, looked_at, pictures_of
 from dqroute.runs.run import RunOrFolder, opened

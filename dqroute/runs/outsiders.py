@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dqroute.core.checks import choose
 from dqroute.core.outputs import ExpertOutputs, mean_logits
-from dqroute.core.outsiders import Typical, distances_out_of_fold, energy, share_as_strange
 from dqroute.data.disk import write_tensors
+from dqroute.measures.outsiders import Typical, distances_out_of_fold, energy, share_as_strange
 from dqroute.runs.judged import fused
 from dqroute.runs.run import TYPICAL, Run
 
@@ -39,8 +39,8 @@ def keep_typical(run: Run, features: Tensor, labels: Tensor, fold: Tensor, alone
 def strangeness(run: Run, kind: str) -> Callable[[ExpertOutputs], Tensor]:
     """A function from what the experts say of pictures to the share of own pictures that are as strange, ``[B]``.
 
-    See :func:`dqroute.core.outsiders.share_as_strange`; ``kind`` is one of :data:`OUTSIDERS`. ValueError for another
-    one, and if the run has nothing out of fold to compare with.
+    See :func:`~dqroute.measures.outsiders.share_as_strange`; ``kind`` is one of :data:`OUTSIDERS`. ValueError for
+    another one, and if the run has nothing out of fold to compare with.
     """
     choose("outsider score", kind, OUTSIDERS)
     if kind == "energy":

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from dqroute.core.intervals import wilson
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.markup import box, line, number_of, percent, table
+from dqroute.measures.intervals import wilson
 
 UNBALANCED = 1.5  # a split whose largest class has more than so many times the images of its smallest is called so
 
@@ -52,7 +52,7 @@ class Report:
         expert_weights: by shot group, the experts' mean weights, ``[K]``, for its images.
         classes: those it speaks of, where it comes from a run; neither compared nor kept.
         pictures: images of each class of the split, ``[C]``; independent: as how many they count where groups of them
-            stand or fall together (:func:`dqroute.core.intervals.independent`), None where each stands alone.
+            stand or fall together (:func:`dqroute.measures.intervals.independent`), None where each stands alone.
         intervals: of 95 %, low and high, of ``"balanced"`` and ``"overall"``; :meth:`sure` has those of the classes.
         detectors: for each expert that has outsiders: ``expert`` (from 1), ``classes`` (size of its class set),
             ``auroc``, ``fpr95`` (share of outsiders let in when 95 % of its own are).

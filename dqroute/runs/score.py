@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqroute.core.intervals import alike, independent, wilson
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.measures.accuracy import accuracies, calibration_error, mean
+from dqroute.measures.groups import described
+from dqroute.measures.intervals import alike, independent, wilson
 from dqroute.methods.prediction import Prediction
 from dqroute.runs.report import Report
 
@@ -34,7 +36,7 @@ def score(
     group, images = groups.of_class()[labels], labels.bincount(minlength=p.shape[1])
     hits = labels[prediction.label == labels].bincount(minlength=p.shape[1])
     inside = {"overall": torch.ones_like(labels, dtype=torch.bool)}
-    number, found = p.shape[1], measures(prediction.label, labels, groups)
+    number, found = p.shape[1], accuracies(prediction.label, labels, groups)
     each, every = independent(labels, number, together), independent(torch.zeros_like(labels), 1, together)
     sure = {"balanced": alike(each), "overall": every[0]}
     ends = {of: wilson(torch.tensor(found[of]), counted) for of, counted in sure.items()}
@@ -43,15 +45,15 @@ def score(
         split=name,
         images=len(labels),
         **found,
-        groups=groups.description if counts is None else groups.described(counts),
+        groups=groups.description if counts is None else described(groups, counts),
         per_class=[hit / n if n else None for hit, n in zip(hits.tolist(), images.tolist(), strict=True)],
-        plain_mean=measures(prediction.mean_label, labels, groups),
+        plain_mean=accuracies(prediction.mean_label, labels, groups),
         per_expert=mean(prediction.expert_labels == labels[:, None]),
         calibration={shot: calibration_error(p[those], labels[those]) for shot, those in inside.items()},
         expert_weights={shot: mean(prediction.expert_weights[inside[shot]]) for shot in GROUP_NAMES},
         detectors=detector_quality(prediction.confidence, class_sets, labels),
         imbalance=(images[images > 0].max() / images[images > 0].min()).item(),
-        calibrated=measures(prediction.calibrated_label, labels, groups),
+        calibrated=accuracies(prediction.calibrated_label, labels, groups),
         memorised=memorised,
         pictures=images.tolist(),
         independent=None if together is None else each.tolist(),
@@ -59,44 +61,9 @@ def score(
     )
 
 
-def measures(predicted: Tensor, labels: Tensor, groups: ShotGroups) -> dict[str, Any]:
-    """All measures of accuracy that a :class:`~dqroute.runs.report.Report` has, of classes ``[N]`` said and true."""
-    number, right, group = groups.num_classes, predicted == labels, groups.of_class()[labels]
-    images, said = (of.bincount(minlength=number).double() for of in (labels, predicted))
-    hits, held = labels[right].bincount(minlength=number).double(), images > 0
-    accuracy = (hits / images)[held]
-    fifth = accuracy.sort().values[: max(1, len(accuracy) // 5)]
-    return {
-        "overall": mean(right),
-        "balanced": accuracy.mean().item(),
-        **{shot: mean(right[group == index]) for index, shot in enumerate(GROUP_NAMES)},
-        "worst": fifth.mean().item(),
-        "harmonic": 1 / (images[held] / hits[held].clamp_min(0.5)).mean().item(),
-        "macro_f1": (2 * hits / (images + said))[held].mean().item(),
-    }
-
-
-def mean(rows: Tensor) -> Any:
-    """The mean of rows, or the share of what is true, as plain numbers; None of nothing."""
-    return rows.float().mean(dim=0).tolist() if len(rows) else None
-
-
-def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float | None:
-    """Expected calibration error ``Σ_m (n_m / N) |accuracy_m - confidence_m|`` over equal bins (Guo et al., 2017).
-
-    Of probabilities ``[N, C]`` and labels ``[N]``; None of no images.
-    """
-    # Here, because it takes a second to import and most of a session never calibrates.
-    from torchmetrics.functional.classification import multiclass_calibration_error
-
-    if not len(labels):
-        return None
-    return multiclass_calibration_error(probabilities, labels, probabilities.shape[1], bins, "l1").item()
-
-
 def detector_quality(confidence: Tensor, class_sets: Tensor, labels: Tensor) -> list[dict[str, Any]]:
     """AUROC and FPR95 of each detector that has its own images and outsiders; ``[N, K]``, bool ``[K, C]``, ``[N]``."""
-    # Here, for the same reason.
+    # Here, because it takes a second to import, and most of a session does without.
     from sklearn.metrics import roc_auc_score, roc_curve
 
     quality: list[dict[str, Any]] = []

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from dqroute.core.checks import choose, one_line
-from dqroute.core.curves import Point, area, overall_at
+from dqroute.measures.curves import Point, area, overall_at
 from dqroute.methods.base import METHODS, method_options
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published

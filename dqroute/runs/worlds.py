@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.core.worlds import agreeing_weights, reweighed, shares_in
 from dqroute.data.draw import generator
 from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.measures.worlds import agreeing_weights, reweighed, shares_in
 from dqroute.methods.ensembles import SADE
 from dqroute.runs.own_data import at_work, checked_data
 from dqroute.runs.run import WORLDS, RunOrFolder, opened
@@ -35,8 +35,8 @@ def worlds_of(
     ``backward`` with its tail; factor 1 is the split as it is. A row a world and ``prediction``: ``"routed"``, the
     run's own; ``"plain mean"`` of its experts; ``"calibrated"``, that mean calibrated. Columns, in %: ``as it is``;
     ``adapted``, by the shares of the shot groups that the images' predictions tell, their labels unseen
-    (:mod:`dqroute.core.worlds`); ``told``, by the true shares. Of SADE there is also ``"aggregated"``, its own way to
-    adapt: the experts weighed so that they agree on two views of each image, which are the picture and its mirror
+    (:mod:`dqroute.measures.worlds`); ``told``, by the true shares. Of SADE there is also ``"aggregated"``, its own way
+    to adapt: the experts weighed so that they agree on two views of each image, which are the picture and its mirror
     image, or its features and those with a share of them left out.
     """
     run = opened(run)

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dqroute.core.curves import GRID, Coverage, Point, curve
 from dqroute.core.long_tail import GROUP_NAMES
+from dqroute.measures.curves import GRID, Coverage, Point, curve
 from dqroute.runs.report import Report
 from dqroute.runs.tables import COLUMNS, Runs, by_row, by_seed, half_interval
 from dqroute.show.style import (

@@ -26,7 +26,7 @@ def judged_difficulty(run: Run, data: ImageSet) -> dict[str, Tensor]:
         LEARNED: (run.model.predict(data.train).probabilities.log(), data.train.labels),
         HONEST: (kept["logits"].mean(dim=0).log_softmax(dim=1), kept["labels"]),
     }
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, (log_p, labels) in sayings.items():
         tracker = DifficultyTracker(len(data.counts))
         tracker.observe(log_p, labels)

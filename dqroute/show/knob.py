@@ -18,8 +18,8 @@ from torch import Tensor
 
 from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.core.losses import log_prior
-from dqroute.core.worlds import reweighed, shares_in
 from dqroute.data.image_set import ImageSet
+from dqroute.measures.worlds import reweighed, shares_in
 from dqroute.show.live import Live, embed
 from dqroute.show.style import legend_above, new_panels
 

@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dqroute.core.checks import checked_range, checked_seed, choose, meant, plain, shown, tell_options
+from dqroute.core.checks import checked_range, choose, meant, shown
 from dqroute.data.alike import near_copies
 from dqroute.data.checking import check_files
 from dqroute.data.feature_set import FEW, OWN, features, fitting
 from dqroute.data.files.reading import listed
 from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
+from dqroute.data.options import checked_seed, plain, tell_options
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options, option_parameters
 from dqroute.models import pretrained
 from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names

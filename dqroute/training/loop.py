@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqroute.core.judging import Judged, first_of_each, fold_of, kept_from
+from dqroute.core.judging import first_of_each, fold_of, kept_from
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.core.rings import ENOUGH
 from dqroute.data.batches import batches_of
@@ -22,6 +22,7 @@ from dqroute.data.disk import write_atomically, write_json, write_tensors
 from dqroute.data.files.together import told_unjudged
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.base import Method
+from dqroute.methods.prediction import Judged
 from dqroute.models.cost import operations
 from dqroute.models.device import compiled, keep_freed_memory, precision_context, worth_compiling
 from dqroute.models.heads import Heads

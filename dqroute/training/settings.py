@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from dqroute.core.checks import choose, plain, shown
+from dqroute.core.checks import choose, shown
+from dqroute.data.options import plain
 
 MUON_SETTINGS = ("kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.

@@ -1,10 +1,10 @@
-"""An unknown name is answered with the likely one and with all there are; a seed is a whole number."""
+"""An unknown name is answered with the likely one and with all there are."""
 
 import numpy as np
 import pytest
 import torch
 
-from dqroute.core.checks import checked_seed, checked_whole, choose, meant, shown
+from dqroute.core.checks import checked_whole, choose, meant, shown
 
 
 def test_a_valid_name_is_returned():
@@ -26,17 +26,6 @@ def test_no_guess_where_nothing_is_close():
 def test_what_is_no_name_at_all_is_refused_with_the_same_message(name):
     with pytest.raises(ValueError, match="the valid ones are apple"):
         choose("fruit", name, ["apple"])
-
-
-@pytest.mark.parametrize("seed", [0, 7, np.int64(3)], ids=repr)
-def test_a_whole_number_is_a_seed_and_comes_back_plain(seed):
-    assert checked_seed(seed) == seed and type(checked_seed(seed)) is int
-
-
-@pytest.mark.parametrize("seed", [-1, 0.0, 1.5, "0", None, True], ids=repr)
-def test_anything_else_is_no_seed(seed):
-    with pytest.raises(ValueError, match="a seed is a whole number from 0 and below 2..63; got"):
-        checked_seed(seed)
 
 
 @pytest.mark.parametrize("value", [0, 1.5, "3", True, None])

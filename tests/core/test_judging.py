@@ -1,11 +1,11 @@
-"""Folds that spread every class, and the calibration that is fitted on what they say."""
+"""Folds that spread every class, and what is made from what they say."""
 
 import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
 
-from dqroute.core.judging import Calibration, balanced_weights, first_of_each, fold_of, kept_from, minimised
+from dqroute.core.judging import balanced_weights, first_of_each, fold_of, kept_from, minimised
 
 LONG_TAILED = torch.arange(4).repeat_interleave(torch.tensor([50, 12, 3, 1]))
 
@@ -80,40 +80,6 @@ def test_the_first_of_each_class():
 def test_the_least_of_a_parabola():
     target = torch.tensor([3.0, -2.0], dtype=torch.float64)
     assert minimised(lambda at: (at - target).square().sum(), torch.zeros(2)).tolist() == pytest.approx([3, -2])
-
-
-def test_unfitted_calibration_changes_nothing():
-    logits = torch.randn(5, 3)
-    torch.testing.assert_close(Calibration(torch.tensor([0, 1, 1]))(logits), logits.log_softmax(dim=1))
-
-
-def test_calibration_finds_temperature_and_shift():
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(2).repeat(4000)
-    # Of two classes with unit Gaussians at ±1 the log-odds are 2x: these logits are twice too sure, and 3 too low.
-    x = torch.randn(8000, generator=generator) + 2.0 * labels - 1
-    calibration = Calibration(torch.tensor([0, 1]))
-    calibration.fit(torch.stack([torch.zeros(8000), 4 * x - 3], dim=1), labels, shrink=0)
-    assert calibration.scale.item() == pytest.approx(0.5, abs=0.03)
-    assert (calibration.shifts[1] - calibration.shifts[0]).item() == pytest.approx(1.5, abs=0.06)
-
-
-@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
-def test_calibration_takes_logits_of_16_bits(kind):
-    calibration = Calibration(torch.tensor([0, 1, 1]))
-    calibration.fit(torch.randn(9, 3).to(kind), torch.arange(3).repeat(3))
-    assert torch.isfinite(calibration(torch.randn(4, 3).to(kind))).all()
-
-
-def test_a_ring_that_nobody_may_judge_stays_where_it_was():
-    """Its images are not there to ask for it: fitted like the others, it would be pushed down without end."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(2).repeat(200)
-    logits = torch.randn(400, 3, generator=generator)
-    logits[torch.arange(400), labels] += 2
-    calibration = Calibration(torch.tensor([0, 1, 2]))
-    calibration.fit(logits, labels)
-    assert calibration.shifts[2] == 0 and calibration.shifts.abs().max() < 0.5
 
 
 def test_who_judges_a_part_of_a_group_never_sees_the_rest():

@@ -10,9 +10,9 @@ from PIL import Image
 from training import save_digits
 
 import dqroute as dq
-from dqroute.core.intervals import wilson
 from dqroute.core.judging import first_of_each
 from dqroute.data.disk import read_tensors, write_tensors
+from dqroute.measures.intervals import wilson
 from dqroute.models.encoders import Encoder
 from dqroute.runs.by_class import by_class, confusions
 from dqroute.runs.decisions import thresholds

@@ -8,7 +8,7 @@ import pytest
 from training import QUICK
 
 import dqroute as dq
-from dqroute.core.curves import Point
+from dqroute.measures.curves import Point
 from dqroute.runs import tables
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.report import Report

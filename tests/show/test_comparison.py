@@ -11,7 +11,7 @@ from drawn import bars, bars_by_method, legend_texts
 from matplotlib.colors import same_color, to_hex
 
 from dqroute import show
-from dqroute.core.curves import Point, coverage_curve
+from dqroute.measures.curves import Point, coverage_curve
 from dqroute.runs.tables import accuracies, half_interval
 
 

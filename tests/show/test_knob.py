@@ -10,7 +10,7 @@ from training import nearest_means
 import dqroute as dq
 from dqroute import show
 from dqroute.core.losses import log_prior
-from dqroute.core.worlds import reweighed, shares_in
+from dqroute.measures.worlds import reweighed, shares_in
 from dqroute.runs import worlds
 from dqroute.show.knob import (
     IMAGES,

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dqroute import show
-from dqroute.core.curves import coverage_curve
+from dqroute.measures.curves import coverage_curve
 from dqroute.show import style
 
 

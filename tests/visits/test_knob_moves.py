@@ -9,7 +9,7 @@ from visiting import PHONE, serious_faults
 import dqroute as dq
 from dqroute import show
 from dqroute.core.losses import log_prior
-from dqroute.core.worlds import shares_in
+from dqroute.measures.worlds import shares_in
 from dqroute.show import live
 from dqroute.show.knob import as_bytes, as_log_p, drawn, representative, shares, weights
 

@@ -1,4 +1,4 @@
-// The formulas of the knob, those of knob.py and of dqroute/core/worlds.py.
+// The formulas of the knob, those of knob.py and of dqroute/measures/worlds.py.
 const knob = {
   // Log-probabilities, N times C, of bytes.
   logP(bytes, fine, C) {

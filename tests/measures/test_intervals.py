@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from dqroute.core.intervals import alike, independent, wilson
+from dqroute.measures.intervals import alike, independent, wilson
 
 
 @pytest.mark.parametrize(("hits", "number"), [(0, 5), (3, 5), (5, 5), (1, 1), (90, 100)])

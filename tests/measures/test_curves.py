@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqroute.core.curves import SHIFTS, Point, area, coverage_curve, overall_at, reach, threshold_for, trade_off
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
+from dqroute.measures.curves import SHIFTS, Point, area, coverage_curve, overall_at, reach, threshold_for, trade_off
 
 GROUPS = ShotGroups((0,), (1,), (2,), "shots")
 

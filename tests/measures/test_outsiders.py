@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dqroute.core.outsiders import Typical, class_gaussians, distances_out_of_fold, energy, share_as_strange
+from dqroute.measures.outsiders import Typical, class_gaussians, distances_out_of_fold, energy, share_as_strange
 
 
 @pytest.fixture

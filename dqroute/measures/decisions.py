@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from dqroute.core.checks import checked_range
-from dqroute.core.curves import coverage_curve
-from dqroute.core.intervals import wilson
 from dqroute.core.judging import balanced_weights
+from dqroute.measures.curves import coverage_curve
+from dqroute.measures.intervals import wilson
 
 POOLED = 50.0  # answers of all classes that each class's own are pooled with: of 0, 10, 20, 50 best out of fold
 SURE = 1.0  # standard errors; what it brings: dqroute.runs.decisions.thresholds
@@ -55,9 +55,9 @@ def precision_cuts(
 
     ``t_c`` is the least t with ``(R_c(t) + m P(t)) / (A_c(t) + m) ≥ precision``: of the answers c that are at least as
     sure, ``A_c`` counts all and ``R_c`` the right ones; ``P(t)`` is the lower end of an interval of the share that is
-    right of all classes' answers (:func:`dqroute.core.intervals.wilson`), since the least of many t that reach a share
-    promises more than it keeps. Cuts by a class's own answers alone promise what they find by chance among a handful;
-    a class of which nothing is said has the cut of all. Weighted answers count as ``(Σ u)² / Σ u²`` equal ones.
+    right of all classes' answers (:func:`~dqroute.measures.intervals.wilson`), since the least of many t that reach a
+    share promises more than it keeps. Cuts by a class's own answers alone promise what they find by chance among a
+    handful; a class of which nothing is said has the cut of all. Weighted answers are ``(Σ u)² / Σ u²`` equal ones.
 
     Args:
         probability: ``[N]``, of the answers ``said``, int64 ``[N]``; labels: int64 ``[N]``.

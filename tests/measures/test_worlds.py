@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dqroute.core.worlds import agreeing_weights, balanced_shares, reweighed, ring_shares, shares_in
+from dqroute.measures.worlds import agreeing_weights, balanced_shares, reweighed, ring_shares, shares_in
 
 RINGS = torch.tensor([0, 0, 1, 1, 2, 2])
 

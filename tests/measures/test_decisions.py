@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from dqroute.core.decisions import precision_cuts, set_cuts
 from dqroute.core.judging import balanced_weights
 from dqroute.core.long_tail import exponential_counts
+from dqroute.measures.decisions import precision_cuts, set_cuts
 
 
 def test_set_cuts_by_hand():
