@@ -1,5 +1,6 @@
 """Feature sets: computed once, by content; turned to their principal components; the same from files and memory."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -129,6 +130,24 @@ def test_streamed_files_are_read_at_the_encoders_size(folder, counted):
     shutil.copy(folder / "train/ant/0.png", folder / "train/ant/copy.png")
     assert len(quietly(dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds")).train) == 37
     assert not counted
+
+
+def test_without_a_terminal_lines_tell_how_far_it_is(folder, monkeypatch, capsys):
+    monkeypatch.setattr("dqroute.data.progress.SECONDS", 0)
+    monkeypatch.setattr("dqroute.data.progress.SHARE", 0)
+    data = dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds")
+    features(data, HISTOGRAMS, device="cpu")
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"set, checked: 48 of 48 files, 100% done, 00:00 left", lines[47])
+    train, test = lines[48:-1], lines[-1]
+    assert [line[:35] for line in train] == [
+        "set train: 32 of 36 pictures, 89% d",
+        "set train: 36 of 36 pictures, 100% ",
+    ]
+    assert re.fullmatch(r"set test: 12 of 12 pictures, 100% done, \d\d:\d\d left", test)
+    # What is known already takes no time, and is not told.
+    features(data, HISTOGRAMS, device="cpu")
+    assert "pictures" not in capsys.readouterr().err
 
 
 def test_damaged_files_of_all_parts_are_named_before_anything_is_computed(folder, counted):
