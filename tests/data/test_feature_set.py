@@ -212,6 +212,30 @@ print("done", sum(seen), flush=True)
     assert total <= int(whole.stdout.split()[-1]) - 384
 
 
+@pytest.mark.posix
+@pytest.mark.slow
+def test_processes_that_compute_the_same_at_the_same_time_do_not_hurt_each_other(tmp_path):
+    code = """
+import hashlib, sys, dqroute as dq, dqroute.data.feature_set as f
+f.ROWS = 64
+data = dq.load("glyphs", imbalance=10, n_max=50)
+print("ready", flush=True)
+sys.stdin.readline()
+seen = f.features(data, "gradient-histograms", cache=sys.argv[1], progress=False)
+print(hashlib.sha256(seen.train.features.numpy().tobytes()).hexdigest())
+"""
+    start = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "cache")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(start, **pipes) for _ in range(2)]
+    assert [each.stdout.readline() for each in both] == ["ready\n"] * 2
+    for each in both:
+        each.stdin.write("\n")
+        each.stdin.flush()
+    first, second = (each.communicate()[0] for each in both)
+    assert first == second and len(first) == 65 and [each.returncode for each in both] == [0, 0]
+    assert not list((tmp_path / "cache").rglob("*.partial"))
+
+
 def test_mirror_images_are_a_second_view_of_the_training_pictures(tiny, counted):
     plain, both = quietly(tiny), quietly(tiny, views=2)
     assert both.identity != plain.identity and both.test.mirrored is None
