@@ -84,9 +84,15 @@ class Encoder(nn.Module):
             values = 255 * torch.tensor(getattr(preprocessing, which))
             self.register_buffer(which, values.view(1, -1, 1, 1), persistent=False)
         self.code = hashlib.sha256(f"{network}{source_of(type(network))}".encode()).hexdigest()
-        self.network, width = faster(network.eval().requires_grad_(False), preprocessing.size)
+        size = preprocessing.size
+        try:
+            self.network, self.width = faster(network.eval().requires_grad_(False).float(), size)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{name} cannot take pictures 3x{size}x{size} ({one_line(error)[:200]}); its function gives a network "
+                "of colour pictures, and the size that it wants"
+            ) from error
         self.narrow: nn.Module | None = None  # made when it is needed
-        self.width = width
 
     @torch.inference_mode()
     def forward(self, pictures: Tensor) -> Tensor:
@@ -204,10 +210,13 @@ def architecture(name: str, weights: bool = True) -> tuple[nn.Module, Preprocess
     if model and family in FAMILIES:
         return FAMILIES[family](model, weights)
     made = ENCODERS[choose("pretrained backbone", name, encoder_names())]()
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Preprocessing)):
+    network, wanted = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not (isinstance(network, nn.Module) and isinstance(wanted, Preprocessing)):
         raise ValueError(f"an encoder's function gives a network and a Preprocessing; that of {name} gave {made!r:.80}")
-    choose("interpolation", made[1].interpolation, ("bicubic", "bilinear"))
-    return made
+    if not {len(wanted.mean), len(wanted.std)} <= {1, 3} or not min(wanted.std) > 0:
+        raise ValueError(f"mean and std are of three channels, or one for all, std above 0; {name} has {wanted}")
+    choose("interpolation", wanted.interpolation, ("bicubic", "bilinear"))
+    return network, wanted
 
 
 class Trunk(nn.Module):

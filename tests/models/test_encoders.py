@@ -104,6 +104,32 @@ def test_features_that_are_no_numbers_are_an_error(own):
         loaded("broken")(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
 
 
+@pytest.mark.parametrize(
+    ("network", "wanted", "said"),
+    [
+        (
+            nn.Conv2d(1, 4, 3),
+            Preprocessing(8),
+            r"^own cannot take pictures 3x8x8 \(.*channels.*\); its function gives a",
+        ),
+        (nn.Conv2d(3, 4, 9), Preprocessing(8), r"^own cannot take pictures 3x8x8 \(.*Kernel size"),
+        (abs, Preprocessing(8), "gives a network and a Preprocessing; that of own gave"),
+        (nn.Conv2d(3, 4, 3), Preprocessing(8, (0.5, 0.5)), "mean and std are of three channels, or one for all"),
+        (nn.Conv2d(3, 4, 3), Preprocessing(8, std=(0.0,)), "std above 0; own has"),
+    ],
+)
+def test_a_network_of_other_pictures_is_refused_with_its_name(own, network, wanted, said):
+    encoder("own")(lambda: (network, wanted))
+    with pytest.raises(ValueError, match=said):
+        loaded("own")
+
+
+def test_weights_of_other_widths_are_computed_in_32_bits(own):
+    single = nn.Conv2d(3, 4, 3).half()
+    encoder("own")(lambda: (single, Preprocessing(8)))
+    assert loaded("own")(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).dtype == torch.float32
+
+
 def test_other_weights_are_another_encoder():
     first, second = (nn.Conv2d(3, 2, 3) for _ in range(2))
     assert encoders.digest(first) != encoders.digest(second)
