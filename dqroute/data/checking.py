@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from tqdm import tqdm
-
 from dqroute.data.files.reading import MEND, Failures, named
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import ImageSet
+from dqroute.data.progress import Progress
 
 NAMED = 50  # damaged files that one message names
 
@@ -33,9 +32,8 @@ def damaged(
 ) -> Failures:
     """The files of splits that are damaged or gone, and why; those whose key is ``known`` are not decoded."""
     bad: Failures = []
-    # A bar only where it takes a while.
-    number = sum(map(len, splits))
-    with tqdm(*(None, f"{name}: checking files", number), unit="img", delay=2, disable=not progress) as bar:
+    shown = Progress(f"{name}, checked", sum(map(len, splits)), "file", show=progress)
+    with shown.bar:
         for split in splits:
-            bad += split.look(lambda key: not known(key), bar.update)
+            bad += split.look(lambda key: not known(key), shown.step)
     return bad

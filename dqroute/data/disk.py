@@ -11,6 +11,7 @@ import warnings
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from safetensors import SafetensorError
@@ -26,7 +27,8 @@ def write_atomically(path: Path, content: bytes, elsewhere: str = "choose anothe
 
     OSError names the file and the remedy, when the folder cannot be written or the disk is full.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Of its own for each writer: in two containers two processes may have one number.
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ from dqroute.data.disk import write_tensors
 KEY = 16  # bytes that tell pictures apart
 ROWS = 2048  # of a file
 LARGEST = 60_000  # a number beyond this does not fit into 16 bits
+ABANDONED = 3600  # seconds: a file takes less than one to be written
 
 
 def default_cache() -> Path:
@@ -53,6 +55,11 @@ class FeatureCache:
         self.checked: set[Path] = set()
         for file in sorted(folder.glob("*.safetensors")):
             self._enter(file)
+        # A process killed while writing leaves its half-written file; what is younger another may be at.
+        for partial in folder.glob(".*.partial"):
+            with suppress(OSError):
+                if time.time() - partial.stat().st_mtime > ABANDONED:
+                    partial.unlink()
 
     def _enter(self, file: Path) -> None:
         try:

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from dqroute.core.checks import checked_whole
 from dqroute.data.checking import check_files
@@ -22,6 +21,7 @@ from dqroute.data.files.decoding import read_rgb
 from dqroute.data.files.reading import cores, read_ahead
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet, Split
+from dqroute.data.progress import Progress
 from dqroute.models.device import resolve_device, uses_bf16
 from dqroute.models.encoders import BUNDLED, SHARPER, Encoder, loaded
 
@@ -137,13 +137,12 @@ def encoded(
     new = sorted(index for key, index in first.items() if key not in store)
     kept: list[Tensor] = []
     done = 0
-    quiet, there = not (progress and new), len(keys) - len(new)
-    # What takes no time needs no bar.
-    with tqdm(total=len(keys), initial=there, desc=name, unit="img", disable=quiet, delay=3) as bar:
+    shown = Progress(name, len(keys), "picture", done=len(keys) - len(new), show=progress and bool(new))
+    with shown.bar:
         try:
             for batch in pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation):
                 kept.append(encoder(batch.flip(3) if mirrored else batch).cpu())
-                bar.update(len(batch))
+                shown.step(len(batch))
                 if sum(map(len, kept)) >= ROWS:
                     rows, kept = torch.cat(kept), []
                     store.add([keys[index] for index in new[done : done + len(rows)]], rows)

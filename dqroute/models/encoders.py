@@ -23,6 +23,7 @@ from dqroute.core.checks import checked_whole, choose, one_line
 from dqroute.models.device import uses_bf16
 from dqroute.models.gradients import GradientHistograms
 from dqroute.models.norms import fold_batch_norms
+from dqroute.models.padding import pad_along_the_way
 from dqroute.models.trust import check_downloaded, checked_file, same_as_first
 
 BUNDLED = "efficientnet-lite0"
@@ -83,16 +84,25 @@ class Encoder(nn.Module):
             values = 255 * torch.tensor(getattr(preprocessing, which))
             self.register_buffer(which, values.view(1, -1, 1, 1), persistent=False)
         self.code = hashlib.sha256(f"{network}{source_of(type(network))}".encode()).hexdigest()
-        self.network, width = faster(network.eval().requires_grad_(False), preprocessing.size)
+        size = preprocessing.size
+        try:
+            self.network, self.width = faster(network.eval().requires_grad_(False).float(), size)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{name} cannot take pictures 3x{size}x{size} ({one_line(error)[:200]}); its function gives a network "
+                "of colour pictures, and the size that it wants"
+            ) from error
         self.narrow: nn.Module | None = None  # made when it is needed
-        self.width = width
 
     @torch.inference_mode()
     def forward(self, pictures: Tensor) -> Tensor:
         """Features, float32 ``[B, D]``, of pictures, uint8 ``[B, 3, size, size]``; ValueError unless all are finite."""
         device = self.mean.device
-        normalised = (pictures.to(device).float() - self.mean) / self.std
-        normalised = normalised.contiguous(memory_format=torch.channels_last)
+        # By rows of pixels, as they lie in memory: triples of channels are too short for the processor's vectors.
+        _, channels, _, width = pictures.shape
+        rows = pictures.to(device).permute(0, 2, 3, 1).flatten(2).to(torch.float32, copy=True)
+        mean, std = (each.expand(1, channels, 1, 1).flatten().repeat(width) for each in (self.mean, self.std))
+        normalised = rows.sub_(mean).div_(std).unflatten(2, (width, channels)).permute(0, 3, 1, 2)
         if not uses_bf16("auto", device):
             features = pooled(self.network, normalised)
         else:
@@ -123,7 +133,8 @@ def faster(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     """The network in the layout and form that is fastest, as far as its features stay the same; and their number."""
     network = network.to(memory_format=torch.channels_last)
     probe = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    said, folded = pooled(network, probe), fold_batch_norms(copy.deepcopy(network))
+    said, folded = pooled(network, probe), pad_along_the_way(fold_batch_norms(copy.deepcopy(network)), probe)
+    folded = folded.to(memory_format=torch.channels_last)
     # Where a network calls its modules in another order than it names them, folding would change what it computes.
     near = 1e-3 * float(said.abs().nan_to_num().max())
     same = torch.allclose(pooled(folded, probe), said, rtol=1e-3, atol=near)
@@ -199,10 +210,13 @@ def architecture(name: str, weights: bool = True) -> tuple[nn.Module, Preprocess
     if model and family in FAMILIES:
         return FAMILIES[family](model, weights)
     made = ENCODERS[choose("pretrained backbone", name, encoder_names())]()
-    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[1], Preprocessing)):
+    network, wanted = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not (isinstance(network, nn.Module) and isinstance(wanted, Preprocessing)):
         raise ValueError(f"an encoder's function gives a network and a Preprocessing; that of {name} gave {made!r:.80}")
-    choose("interpolation", made[1].interpolation, ("bicubic", "bilinear"))
-    return made
+    if not {len(wanted.mean), len(wanted.std)} <= {1, 3} or not min(wanted.std) > 0:
+        raise ValueError(f"mean and std are of three channels, or one for all, std above 0; {name} has {wanted}")
+    choose("interpolation", wanted.interpolation, ("bicubic", "bilinear"))
+    return network, wanted
 
 
 class Trunk(nn.Module):

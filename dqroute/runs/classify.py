@@ -27,6 +27,7 @@ from dqroute.data.files.reading import checked_files, named, refused
 from dqroute.data.files.split import FileSplit
 from dqroute.data.files.tree import pictures, warn_of_unread
 from dqroute.data.options import names_checked
+from dqroute.data.progress import Progress
 from dqroute.measures.worlds import reweighed, shares_in
 from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
@@ -149,13 +150,17 @@ def looked_at(run: Run, files: Sequence[Picture], batch_size: int) -> Iterator[t
     model = run.model
     (side, kind), network = square_of(model), model.network_for_prediction()
     store = cache_of(model.encoder.to(model.mean.device), default_cache()) if model.needs else None
-    for start in range(0, len(files), batch_size):
-        some = files[start : start + batch_size]
-        try:
-            images, wrong = features_of(model, store, some) if store else read_what_can_be(some, side, kind, model.fit)
-        except (ValueError, OSError):  # of a cache that cannot be written or read
-            images, wrong = read_what_can_be(some, side, kind, model.fit)
-        yield model.outputs(images, network=network) if len(images) else None, wrong
+    shown = Progress("pictures looked at", len(files), "picture")
+    with shown.bar:
+        for start in range(0, len(files), batch_size):
+            some = files[start : start + batch_size]
+            try:
+                read = features_of(model, store, some) if store else None
+            except (ValueError, OSError):  # of a cache that cannot be written or read
+                read = None
+            images, wrong = read or read_what_can_be(some, side, kind, model.fit)
+            yield model.outputs(images, network=network) if len(images) else None, wrong
+            shown.step(len(some))
 
 
 def features_of(model: Method, store: FeatureCache, files: Sequence[Picture]) -> tuple[Tensor, list[str]]:

@@ -11,12 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-<<<<<<< HEAD
 from dqroute.core.checks import shown
 from dqroute.data.files.in_memory import Pixels
-=======
-from dqroute.core.checks import shown
->>>>>>> core
 from dqroute.data.files.reading import checked_files
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.markup import box, percent, table

@@ -21,6 +21,7 @@ from dqroute.data.batches import batches_of
 from dqroute.data.disk import write_atomically, write_json, write_tensors
 from dqroute.data.files.together import told_unjudged
 from dqroute.data.image_set import FeatureSplit, ImageSet
+from dqroute.data.progress import Progress
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Judged
 from dqroute.models.cost import operations
@@ -36,7 +37,6 @@ from dqroute.training.checkpoint import Part, read_checkpoint, write_checkpoint
 from dqroute.training.distribution import Processes, average_gradients, over_all_processes, whole, whole_outputs
 from dqroute.training.interruption import told_to_end
 from dqroute.training.optimizer import Updates
-from dqroute.training.progress import Progress
 from dqroute.training.settings import Settings
 
 KEPT = 100_000_000  # logits out of fold, of two bytes each, that a run folder takes at most
@@ -100,7 +100,7 @@ class Training:
         # Epochs and steps of the next that the last checkpoint holds; how often one is due, and when it was written.
         self.held, self.pause, self.saved = (0, 0), math.inf, monotonic()
         # Between two steps, computing one, which changes buffers such as the norms' statistics, or changing the rest.
-        self.stage, self.shown = "between", Progress("", 1, 1, 0, False)
+        self.stage, self.shown = "between", Progress("", 1, show=False)
         kinds: dict[torch.dtype, list[Tensor]] = defaultdict(list)
         for buffer in self.model.buffers():
             kinds[buffer.dtype].append(buffer)
@@ -146,8 +146,8 @@ class Training:
         settings, main = self.settings, self.processes.main
         self.pause, self.saved = 60 * checkpoint_minutes, monotonic()
         done = len(self.records) * len(self.batches) + self.part.step
-        name, batches = f"{self.run.method} seed {self.run.seed}", len(self.batches)
-        self.shown = Progress(name, settings.epochs, batches, done, progress and main)
+        name, steps = f"{self.run.method} seed {self.run.seed}", settings.epochs * len(self.batches)
+        self.shown = Progress(name, steps, done=done, show=progress and main)
         with told_to_end() as self.told_to_end, self.shown.bar, fastest_kernels():
             try:
                 for epoch in range(len(self.records), settings.epochs if self.model.trained else 0):
@@ -251,7 +251,7 @@ class Training:
             part.right += hits
             part.step += 1
             self.stage = "between"
-            self.shown.step(lambda: part.loss_sum.item() / sum(self.batches.sizes[: part.step]))
+            self.shown.step(1, lambda: self.where(epoch))
             # All processes have the same state; the main one saves it, and its end is the others'. After the last step
             # the epoch's own checkpoint follows at once, or the end of the run.
             if self.processes.main and part.step < len(self.batches):
@@ -269,6 +269,11 @@ class Training:
             "seconds": round(seconds, 3),
         }
         return record | self.validation() | model.diagnostics()
+
+    def where(self, epoch: int) -> str:
+        """How far the training is, in words."""
+        loss = self.part.loss_sum.item() / sum(self.batches.sizes[: self.part.step])
+        return f"epoch {epoch + 1} of {self.settings.epochs}, loss {loss:.3f}"
 
     def forward(
         self, images: Tensor, labels: Tensor, fold: Tensor | None = None

@@ -1,6 +1,10 @@
 """The cache of features: what is in it is found again, what is damaged is said and computed anew."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
@@ -65,6 +69,30 @@ def test_features_of_another_width_are_not_taken(tmp_path):
     FeatureCache(tmp_path, 3).add(KEYS, ROWS)
     with pytest.warns(UserWarning, match="is damaged"):
         assert KEYS[0] not in FeatureCache(tmp_path, 4)
+
+
+@pytest.mark.posix
+def test_what_a_killed_process_left_half_written_goes_once_nobody_can_be_at_it(tmp_path):
+    code = """
+import os, signal, sys, torch
+from pathlib import Path
+from dqroute.data.feature_cache import FeatureCache
+cache = FeatureCache(Path(sys.argv[1]), 3)
+cache.add([bytes(16)], torch.zeros(1, 3))
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+cache.add([bytes(range(16))], torch.ones(1, 3))
+"""
+    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (half,) = tmp_path.glob(".*.partial")
+    cache = FeatureCache(tmp_path, 3)
+    # Another process may be writing it: it has to find its file where it left it.
+    assert half.exists() and bytes(16) in cache and bytes(range(16)) not in cache
+    os.utime(half, (0, time.time() - 4000))
+    cache = FeatureCache(tmp_path, 3)
+    assert not half.exists() and bytes(16) in cache
+    cache.add([bytes(range(16))], torch.ones(1, 3))
+    assert torch.equal(FeatureCache(tmp_path, 3).read([bytes(range(16))]), torch.ones(1, 3))
 
 
 @pytest.mark.posix

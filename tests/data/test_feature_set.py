@@ -1,5 +1,6 @@
 """Feature sets: computed once, by content; turned to their principal components; the same from files and memory."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -131,6 +132,24 @@ def test_streamed_files_are_read_at_the_encoders_size(folder, counted):
     assert not counted
 
 
+def test_without_a_terminal_lines_tell_how_far_it_is(folder, monkeypatch, capsys):
+    monkeypatch.setattr("dqroute.data.progress.SECONDS", 0)
+    monkeypatch.setattr("dqroute.data.progress.SHARE", 0)
+    data = dq.load(f"folder:{folder}", stream=True, size=16, groups="thirds")
+    features(data, HISTOGRAMS, device="cpu")
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"set, checked: 48 of 48 files, 100% done, 00:00 left", lines[47])
+    train, test = lines[48:-1], lines[-1]
+    assert [line[:35] for line in train] == [
+        "set train: 32 of 36 pictures, 89% d",
+        "set train: 36 of 36 pictures, 100% ",
+    ]
+    assert re.fullmatch(r"set test: 12 of 12 pictures, 100% done, \d\d:\d\d left", test)
+    # What is known already takes no time, and is not told.
+    features(data, HISTOGRAMS, device="cpu")
+    assert "pictures" not in capsys.readouterr().err
+
+
 def test_damaged_files_of_all_parts_are_named_before_anything_is_computed(folder, counted):
     (folder / "test/bee/1.png").write_bytes(b"no picture")
     cut = folder / "train/cow/3.png"
@@ -191,6 +210,30 @@ print("done", sum(seen), flush=True)
     total = int(second.stdout.split()[-1])
     whole = subprocess.run([*start[:-1], str(tmp_path / "other")], capture_output=True, text=True, check=True)
     assert total <= int(whole.stdout.split()[-1]) - 384
+
+
+@pytest.mark.posix
+@pytest.mark.slow
+def test_processes_that_compute_the_same_at_the_same_time_do_not_hurt_each_other(tmp_path):
+    code = """
+import hashlib, sys, dqroute as dq, dqroute.data.feature_set as f
+f.ROWS = 64
+data = dq.load("glyphs", imbalance=10, n_max=50)
+print("ready", flush=True)
+sys.stdin.readline()
+seen = f.features(data, "gradient-histograms", cache=sys.argv[1], progress=False)
+print(hashlib.sha256(seen.train.features.numpy().tobytes()).hexdigest())
+"""
+    start = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "cache")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(start, **pipes) for _ in range(2)]
+    assert [each.stdout.readline() for each in both] == ["ready\n"] * 2
+    for each in both:
+        each.stdin.write("\n")
+        each.stdin.flush()
+    first, second = (each.communicate()[0] for each in both)
+    assert first == second and len(first) == 65 and [each.returncode for each in both] == [0, 0]
+    assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
 def test_mirror_images_are_a_second_view_of_the_training_pictures(tiny, counted):

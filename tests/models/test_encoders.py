@@ -52,6 +52,20 @@ def test_an_encoder_of_ones_own_is_a_function(own):
     assert found.width == 3 and is_encoder("means") and not is_encoder("resnet8")
 
 
+@pytest.mark.parametrize("mean", [(0.4,), (0.4, 0.5, 0.6)])
+def test_pictures_are_normalised_by_channel_however_they_lie_in_memory(monkeypatch, mean):
+    monkeypatch.setattr(encoders, "uses_bf16", lambda *_: False)
+    ours = Encoder("own", nn.Flatten(), Preprocessing(5, mean, (0.25,)))
+    rows = torch.randint(0, 256, (2, 5, 5, 3), dtype=torch.uint8)
+    before, lying = rows.clone(), rows.permute(0, 3, 1, 2)
+    expected = ((lying.float() - 255 * torch.tensor(mean).view(1, -1, 1, 1)) / (255 * 0.25)).flatten(1)
+    for pictures in (lying, lying.contiguous(), lying.flip(3).flip(3)):
+        assert torch.equal(ours(pictures), expected)
+    # A single channel seen thrice, as grey pictures are; and nothing is written into what was given.
+    assert torch.equal(ours(lying[:, :1].expand(-1, 3, -1, -1))[:, :25], ours(lying)[:, :25])
+    assert torch.equal(rows, before)
+
+
 def test_batch_norms_are_folded_where_that_changes_nothing():
     def norms(network):
         return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
@@ -88,6 +102,32 @@ def test_features_that_are_no_numbers_are_an_error(own):
 
     with pytest.raises(ValueError, match="broken gives features that are no numbers.*'efficientnet-lite0'"):
         loaded("broken")(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("network", "wanted", "said"),
+    [
+        (
+            nn.Conv2d(1, 4, 3),
+            Preprocessing(8),
+            r"^own cannot take pictures 3x8x8 \(.*channels.*\); its function gives a",
+        ),
+        (nn.Conv2d(3, 4, 9), Preprocessing(8), r"^own cannot take pictures 3x8x8 \(.*Kernel size"),
+        (abs, Preprocessing(8), "gives a network and a Preprocessing; that of own gave"),
+        (nn.Conv2d(3, 4, 3), Preprocessing(8, (0.5, 0.5)), "mean and std are of three channels, or one for all"),
+        (nn.Conv2d(3, 4, 3), Preprocessing(8, std=(0.0,)), "std above 0; own has"),
+    ],
+)
+def test_a_network_of_other_pictures_is_refused_with_its_name(own, network, wanted, said):
+    encoder("own")(lambda: (network, wanted))
+    with pytest.raises(ValueError, match=said):
+        loaded("own")
+
+
+def test_weights_of_other_widths_are_computed_in_32_bits(own):
+    single = nn.Conv2d(3, 4, 3).half()
+    encoder("own")(lambda: (single, Preprocessing(8)))
+    assert loaded("own")(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)).dtype == torch.float32
 
 
 def test_other_weights_are_another_encoder():
