@@ -14,14 +14,14 @@ from typing import Any
 
 import pandas as pd
 import torch
-from dqroute.core.curves import overall_at, trade_off
 from torch import Tensor
 
 import dqroute as dq
-from dqroute.core.judging import Calibration
 from dqroute.core.rings import RingFusion
 from dqroute.data import FeatureSplit, ImageSet
-from dqroute.runs.score import measures
+from dqroute.measures.accuracy import accuracies
+from dqroute.measures.calibration import Calibration
+from dqroute.measures.curves import overall_at, trade_off
 from dqroute.runs.tables import means
 
 DRAWS = range(5)
@@ -66,7 +66,7 @@ def answers(name: str, networks: list[str], seed: int) -> dict[str, dict[str, fl
         fusion = RingFusion(rings, len(test)) if fused else Calibration(groups.of_class())
         fusion.fit(known if fused else known.mean(dim=0), one[1])
         log_p = fusion(test).log_probability if fused else fusion(test.mean(dim=0))
-        measured = measures(log_p.argmax(dim=1), labels, groups)
+        measured = accuracies(log_p.argmax(dim=1), labels, groups)
         found[label] = {of: 100 * measured[of] for of in ("overall", "few", "worst")}
         found[label]["overall at few 45 %"] = 100 * overall_at(trade_off(log_p, labels, groups, log_pi), 0.45)
     return found
