@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dqroute.core.checks import checked_range, checked_whole, choose, shown
+from dqroute.core.checks import checked_whole, choose, shown
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
@@ -217,8 +217,8 @@ class Method(nn.Module):
         return {}
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
-        """Detector log-odds ``[K, B]``, ``-inf`` where an expert was skipped; without detectors all are ``+inf``."""
-        return outputs.where_run(torch.full(outputs.logits.shape[:2], torch.inf, device=outputs.logits.device))
+        """Detector log-odds ``[K, B]``; without detectors all are ``+inf``."""
+        return torch.full(outputs.logits.shape[:2], torch.inf, device=outputs.logits.device)
 
     def class_sets(self) -> Tensor:
         """bool ``[K, C]``: the classes each expert answers for."""
@@ -264,13 +264,7 @@ class Method(nn.Module):
         return self._folded(self.network, uses_bf16(self.precision, self.mean.device))
 
     @torch.no_grad()
-    def predict(
-        self,
-        images: Images,
-        batch_size: int = 256,
-        *,
-        sure_at: float | None = None,
-    ) -> Prediction:
+    def predict(self, images: Images, batch_size: int = 256) -> Prediction:
         """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
 
         Behind a pretrained encoder pictures may have any size; what is known of them, features ``[N, D]``, will do too.
@@ -278,31 +272,25 @@ class Method(nn.Module):
         Args:
             images: a tensor, tensors one after the other, or a split, whose files are read along the way.
             batch_size: images at a time.
-            sure_at: run the experts one after the other, and no further one where those that ran find a class so many
-                times as probable as the runner-up; from 1. None runs all experts for every image.
 
         Raises:
-            ValueError: if nothing is given or images have another type, number of channels or size, one cannot be
-                read, or ``sure_at`` is out of range.
+            ValueError: if nothing is given or images have another type, number of channels or size, or one cannot be
+                read.
         """
         network = self.network_for_prediction()
         if self.needs is not None and isinstance(images, FileSplit):
             images = pictures(images, range(len(images)), self.needs.size, self.needs.interpolation)
-        rows = [self.answers(self.outputs(batch, sure_at, network)) for batch in in_batches(images, batch_size)]
+        rows = [self.answers(self.outputs(batch, network)) for batch in in_batches(images, batch_size)]
         if not rows:
             raise ValueError("no images were given to classify")
         return Prediction(*(torch.cat(column).cpu() for column in zip(*rows, strict=True)))
 
     @torch.no_grad()
-    def outputs(
-        self, images: Tensor, sure_at: float | None = None, network: ExpertNetwork | Heads | None = None
-    ) -> ExpertOutputs:
+    def outputs(self, images: Tensor, network: ExpertNetwork | Heads | None = None) -> ExpertOutputs:
         """What the experts say of uint8 images ``[B, channels, H, W]``; arguments and errors as for :meth:`predict`.
 
         Who asks for many batches gives the ``network``, from :meth:`network_for_prediction`.
         """
-        if sure_at is not None:
-            checked_range("sure_at", sure_at, 1)
         if self.needs is not None and images.ndim == 2:
             if images.shape[1] != self.needs.components or not torch.isfinite(images).all():
                 got = f"{list(images.shape)}{'' if torch.isfinite(images).all() else ' with NaN'}"
@@ -325,7 +313,7 @@ class Method(nn.Module):
             return network(self.encode(images))
         # In the network's layout from the start: a convolution would otherwise run in its input's.
         images = images.to(self.mean.device).contiguous(memory_format=torch.channels_last)
-        return network(self.normalise(images).to(next(network.trunk.parameters()).dtype), sure_at)
+        return network(self.normalise(images).to(next(network.trunk.parameters()).dtype))
 
     def answers(self, outputs: ExpertOutputs) -> Prediction:
         """What the outputs of a batch come to."""
@@ -336,11 +324,8 @@ class Method(nn.Module):
         confidence = self.log_odds(outputs).double().sigmoid().T
         alone, mean = outputs.logits.argmax(dim=2).T, mean_logits(outputs)
         together, calibrated = mean.argmax(dim=1), self.calibration(mean).argmax(dim=1)
-        ran = torch.ones_like(alone, dtype=torch.bool) if outputs.ran is None else outputs.ran.T
-        alone = alone.masked_fill(~ran, -1)
         return Prediction(
-            *(label, probability, fusion.expert_weights, confidence, probabilities),
-            *(alone, together, calibrated, ran),
+            *(label, probability, fusion.expert_weights, confidence, probabilities), *(alone, together, calibrated)
         )
 
 

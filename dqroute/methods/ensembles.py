@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dqroute.core import losses
-from dqroute.core.checks import checked_range, choose, widened
+from dqroute.core.checks import checked_range, choose
 from dqroute.core.outputs import ExpertOutputs
-from dqroute.core.routing import Fusion
-from dqroute.measures.worlds import Shares, agreeing_weights
-from dqroute.methods.base import Images, Method, Problem, in_batches, register
+from dqroute.methods.base import Method, Problem, register
 
 
 @register("ride")
@@ -58,47 +53,12 @@ class RIDE(Method):
 class SADE(Method):
     """Three experts, for a long-tailed, a balanced and an inverse world, in the manner of SADE (Zhang et al., 2022).
 
-    The mean of their logits predicts, until :meth:`aggregate` has seen images of the place of use.
+    The mean of their logits predicts; :func:`dqroute.runs.worlds.worlds_of` weighs them for worlds, as the authors do.
     """
-
-    weights: Tensor
 
     def __init__(self, problem: Problem, *, tau: float = 2.0, classifier: str = "auto") -> None:
         super().__init__(problem, experts=3, classifier=classifier)
         self.tau = checked_range("tau", tau, 0)
-        self.register_buffer("weights", torch.full((3,), 1 / 3), persistent=False)
-
-    @torch.no_grad()
-    def aggregate(self, one: Images, other: Images) -> Tensor:
-        """Weigh the experts for the world that unlabelled images come from; returns the weights, ``[3]``.
-
-        ``one`` and ``other`` are two views of each image, as ``predict`` takes them, such as it and its mirror image.
-        See :func:`dqroute.measures.worlds.agreeing_weights`. ``adapt(None)`` undoes it.
-        """
-        first, second = (
-            torch.cat([self.outputs(batch).logits for batch in in_batches(view, 256)], dim=1) for view in (one, other)
-        )
-        self.weights.copy_(agreeing_weights(first, second))
-        return self.weights
-
-    def adapt(self, images: Images | None, batch_size: int = 256) -> Shares:
-        if images is None:
-            self.weights.fill_(1 / 3)
-        return super().adapt(images, batch_size)
-
-    @contextmanager
-    def unadapted(self) -> Iterator[None]:
-        aggregated = self.weights.clone()
-        self.weights.fill_(1 / 3)
-        try:
-            with super().unadapted():
-                yield
-        finally:
-            self.weights.copy_(aggregated)
-
-    def fuse(self, outputs: ExpertOutputs) -> Fusion:
-        weighed = torch.einsum("k,kbc->bc", self.weights, widened(outputs.logits))
-        return Fusion(weighed.log_softmax(dim=1), self.weights.expand(weighed.shape[0], -1))
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """``CE(z_1, y) + CE(z_2 + log π, y) + CE(z_3 + log π - τ log π̄, y)``, π̄ the prior upside down."""

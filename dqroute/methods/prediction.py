@@ -29,13 +29,11 @@ class Prediction(NamedTuple):
         label: int64 ``[N]``.
         probability: ``[N]``, of that label, 0 to 1.
         expert_weights: ``[N, K]``, each expert's share in the prediction, rows summing to 1.
-        confidence: ``[N, K]``, each expert's detector's probability that the image belongs to its classes; 0 where
-            the expert was skipped.
+        confidence: ``[N, K]``, each expert's detector's probability that the image belongs to its classes.
         probabilities: ``[N, C]``, of all classes.
-        expert_labels: int64 ``[N, K]``, what each expert would have said alone; -1 where it was skipped.
-        mean_label: int64 ``[N]``, what the plain mean of the logits of the experts that ran would have said.
+        expert_labels: int64 ``[N, K]``, what each expert would have said alone.
+        mean_label: int64 ``[N]``, what the plain mean of the experts' logits would have said.
         calibrated_label: int64 ``[N]``, the same after the method's calibration (:mod:`dqroute.measures.calibration`).
-        ran: bool ``[N, K]``, false where an expert was skipped.
     """
 
     label: Tensor
@@ -46,7 +44,6 @@ class Prediction(NamedTuple):
     expert_labels: Tensor
     mean_label: Tensor
     calibrated_label: Tensor
-    ran: Tensor
 
     def __repr__(self) -> str:
         return f"<Prediction: {len(self.label):,} images, {number_of(self.probabilities.shape[1])}>"

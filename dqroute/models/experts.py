@@ -5,7 +5,6 @@ A branch is an expert's own copy of the stages that are not shared, if any. One 
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute.core.checks import choose
-from dqroute.core.outputs import ExpertOutputs, mean_logits
+from dqroute.core.outputs import ExpertOutputs
 from dqroute.models.backbones import Stage, backbone_stages
 from dqroute.models.encoders import Trunk, is_encoder
 
@@ -43,7 +42,7 @@ class ExpertNetwork(nn.Module):
         experts: ``K``, at least 1.
         shared_depth: how many of the backbone's stages the experts share, from 1 to all. The CIFAR ResNets have 3
             stages, torchvision's 4; the stem belongs to the first. With all of them shared, an expert is a classifier
-            of features that the experts learn together, and skipping it saves no more than that.
+            of features that the experts learn together.
         branch_width: see :func:`~dqroute.models.backbones.cifar_resnet`.
         classifier: ``"linear"`` or ``"cosine"``; scale: of the cosine.
         tune, components: of a pretrained encoder as backbone, see :class:`~dqroute.models.encoders.Trunk`.
@@ -88,37 +87,11 @@ class ExpertNetwork(nn.Module):
         """``K``."""
         return len(self.branches)
 
-    def forward(self, images: Tensor, sure_at: float | None = None) -> ExpertOutputs:
-        """Run the experts on normalised images ``[B, channels, H, W]``; outputs are float32.
-
-        With ``sure_at``, an expert runs for those images alone of which the experts before it are not :func:`sure`.
-        """
+    def forward(self, images: Tensor) -> ExpertOutputs:
+        """Run the experts on normalised images ``[B, channels, H, W]``; outputs are float32."""
         shared = self.trunk(images)
-        features: list[Tensor] = []
-        logits: list[Tensor] = []
-        ran = torch.ones(1, images.shape[0], dtype=torch.bool, device=images.device)
-        for branch, classify in zip(self.branches, self.classifiers, strict=True):
-            if sure_at is None or not logits:
-                features.append(branch(shared).mean(dim=(2, 3)).float())
-            else:
-                unsure = ~sure(ExpertOutputs(torch.stack(logits), ran=ran), sure_at)
-                ran = torch.cat([ran, unsure[None]])
-                features.append(torch.zeros_like(features[0]))
-                if unsure.any():
-                    features[-1][unsure] = branch(shared[unsure]).mean(dim=(2, 3)).float()
-            # The classifiers are a sliver of the work; in full precision their logits keep their last digits.
-            with torch.autocast(images.device.type, enabled=False):
-                logits.append(classify(features[-1]))
-            if sure_at is not None:
-                logits[-1] = logits[-1] * ran[-1][:, None]
-        return ExpertOutputs(torch.stack(logits), torch.stack(features), None if sure_at is None else ran)
-
-
-def sure(outputs: ExpertOutputs, times: float) -> Tensor:
-    """Where the plain mean of the experts that ran holds a class ``times`` as likely as any other, bool ``[B]``.
-
-    Then a further expert seldom turns it. Asking one after the other is RIDE's way (Wang et al., 2021), with a
-    threshold in the place of a trained router; to look at the runner-up is our choice.
-    """
-    first, second = mean_logits(outputs).topk(2, dim=1).values.unbind(dim=1)
-    return first - second >= math.log(times)
+        features = [branch(shared).mean(dim=(2, 3)).float() for branch in self.branches]
+        # The classifiers are a sliver of the work; in full precision their logits keep their last digits.
+        with torch.autocast(images.device.type, enabled=False):
+            logits = [classify(read) for classify, read in zip(self.classifiers, features, strict=True)]
+        return ExpertOutputs(torch.stack(logits), torch.stack(features))

@@ -61,8 +61,8 @@ class Heads(nn.Module):
         """``K``, the Gaussian one among them."""
         return self.trained + self.gaussian
 
-    def forward(self, features: Tensor, sure_at: float | None = None) -> ExpertOutputs:
-        """What the last set says of features ``[B, D]``; all experts run, being one product."""
+    def forward(self, features: Tensor) -> ExpertOutputs:
+        """What the last set says of features ``[B, D]``."""
         return ExpertOutputs(self.of_sets(features, slice(-1, None))[:, 0].movedim(1, 0), self.read(features))
 
     def of_sets(self, features: Tensor, sets: slice = slice(None)) -> Tensor:

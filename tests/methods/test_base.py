@@ -42,39 +42,6 @@ def test_predictions_follow_the_weights(problem, tiny):
     assert {p.dtype for p in model.network_for_prediction().trunk.parameters()} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("name", ["ride", "sade", "dqroute"])
-def test_experts_are_asked_until_they_are_sure(name, problem, tiny):
-    """By hand: expert 1 for all; expert 2 where that is not sure; expert 3 where the mean of the two is not either.
-
-    Sure is who finds a class so many times as probable as the next.
-    """
-    model, images = build(name, problem).eval(), tiny.test.images[:60]
-    # Weights as drawn are sure of nothing; larger ones give every probability there is.
-    torch.nn.init.normal_(model.network.classifiers[0].weight, std=0.2)
-    logits = model.network(model.normalise(images)).logits
-    ranked = [logits[:k].mean(dim=0).softmax(dim=1).sort(dim=1, descending=True).values for k in (1, 2)]
-    first, two = (p[:, 0] / p[:, 1] for p in ranked)
-    sure = first.median().item() * (1 + 1e-4)
-    p = model.predict(images, sure_at=sure)
-    expected = torch.stack([torch.ones(60).bool(), first < sure, (first < sure) & (two < sure)], dim=1)
-    assert torch.equal(p.ran, expected) and 0 < p.ran[:, 1].sum() < 60
-    assert model.predict(images, sure_at=1.0).ran.sum() == 60
-    everyone = model.predict(images, sure_at=1e30)
-    assert everyone.ran.all() and torch.equal(everyone.label, model.predict(images).label)
-
-
-@pytest.mark.parametrize("name", ["ride", "dqroute"])
-def test_where_one_expert_ran_its_answer_is_the_prediction(name, problem, tiny):
-    """At 1 the first expert is always sure."""
-    model = build(name, problem).eval()
-    found = model.predict(tiny.test.images, sure_at=1.0)
-    assert found.ran.sum(dim=1).eq(1).all()
-    alone = model.outputs(tiny.test.images).logits[0].softmax(dim=1)
-    torch.testing.assert_close(found.expert_weights, torch.tensor([1.0, 0.0, 0.0]).expand(len(alone), 3))
-    assert (found.confidence[:, 1:] == 0).all()
-    torch.testing.assert_close(found.probabilities, alone, atol=1e-5, rtol=1e-5)
-
-
 def test_predicting_nothing_gives_nothing(problem, tiny):
     p = build("dqroute", problem).predict(tiny.test.images[:0])
     assert p.probabilities.shape == (0, 10) and p.label.shape == (0,)
@@ -159,8 +126,3 @@ def test_one_image_or_no_tensor_is_told_what_to_do(problem, batch):
         model.predict(images.numpy())
     with pytest.raises(ValueError, match="batch_size must be"):
         model.predict(images, batch_size=0)
-
-
-def test_sure_at_starts_at_1(problem, tiny):
-    with pytest.raises(ValueError, match="sure_at must lie at 1"):
-        build("dqroute", problem).predict(tiny.test.images[:2], sure_at=0.5)

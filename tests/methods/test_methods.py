@@ -115,22 +115,6 @@ def test_losses_are_those_of_the_formulas(problem, batch):
     torch.testing.assert_close(loss, sum(each) + losses.inverse_softmax(z[2], labels, log_pi, 2.0))
 
 
-def test_sade_weighs_its_experts_by_images_of_the_place_of_use(problem, tiny):
-    model, images = build("sade", problem), tiny.test.images[:40]
-    mean = model.predict(images)
-    torch.testing.assert_close(mean.expert_weights, torch.full((40, 3), 1 / 3))
-    weights = model.aggregate(images, images.flip(-1))
-    found = model.predict(images)
-    torch.testing.assert_close(found.expert_weights, weights.expand(40, 3))
-    assert weights.sum().item() == pytest.approx(1) and weights.std() > 0.01
-    assert not torch.equal(found.probabilities, mean.probabilities)
-    with model.unadapted():
-        torch.testing.assert_close(model.predict(images).probabilities, mean.probabilities)
-    torch.testing.assert_close(model.predict(images).probabilities, found.probabilities)
-    model.adapt(None)
-    torch.testing.assert_close(model.predict(images).probabilities, mean.probabilities)
-
-
 def test_a_gaussian_wants_features(problem):
     with pytest.raises(ValueError, match=r"reads features .* load the set with backbone="):
         build("gaussian", problem)

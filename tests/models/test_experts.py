@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from dqroute.core.outputs import ExpertOutputs
 from dqroute.models.backbones import backbone_names, cifar_resnet
-from dqroute.models.experts import CosineClassifier, ExpertNetwork, sure
+from dqroute.models.experts import CosineClassifier, ExpertNetwork
 
 
 def parameters(module):
@@ -50,7 +49,7 @@ def test_shapes_and_types(experts, depth, classifier):
     out = network(torch.randn(4, 1, 16, 12))
     assert out.logits.shape == (experts, 4, 7)
     assert out.features.shape == (experts, 4, 64) and network.features == 64
-    assert {t.dtype for t in out[:2]} == {torch.float32} and out.ran is None
+    assert {t.dtype for t in out[:2]} == {torch.float32}
     assert network.experts == experts
 
 
@@ -161,34 +160,6 @@ def test_values_out_of_range_are_named(change, message):
 def test_a_width_for_torchvision_is_refused():
     with pytest.raises(ValueError, match="branch_width"):
         ExpertNetwork("resnet18", 10, branch_width=0.75)
-
-
-@pytest.mark.parametrize("shared_depth", [1, 3])
-def test_an_expert_runs_only_for_the_images_that_those_before_it_are_unsure_of(shared_depth):
-    torch.manual_seed(0)
-    network = ExpertNetwork("resnet8", 7, 1, 3, shared_depth).eval()
-    images, seen = torch.randn(6, 1, 8, 8), {}
-    for k, branch in enumerate(network.branches):
-        branch.register_forward_hook(lambda module, inputs, output, k=k: seen.update({k: len(output)}))
-    dense = network(images)
-    assert dense.ran is None and seen == {0: 6, 1: 6, 2: 6}
-    ratios = dense.logits[0].softmax(dim=1).topk(2, dim=1).values
-    times = (ratios[:, 0] / ratios[:, 1]).sort().values[2:4].mean().item()
-    sparse = network(images, sure_at=times)
-    # Expert 1 ran for all; it is sure of three of them, so expert 2 ran for the other three.
-    assert sparse.ran[0].all() and sparse.ran[1].sum() == 3 == seen[1]
-    assert not (sparse.ran[2] & ~sparse.ran[1]).any()
-    torch.testing.assert_close(sparse.logits, dense.logits * sparse.ran[:, :, None], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(sparse.features, dense.features * sparse.ran[:, :, None], atol=1e-5, rtol=1e-5)
-
-
-def test_sure_worked_by_hand():
-    """Probabilities 6 : 2 : 1 are sure at 3 and not above; of a mean of two the second counts where it ran."""
-    z = torch.tensor([[[6.0, 2.0, 1.0]] * 2, [[2.0, 6.0, 1.0]] * 2]).log()
-    ran = torch.tensor([[True, True], [False, True]])
-    z = z * ran[:, :, None]
-    assert sure(ExpertOutputs(z[:1]), 2.9).all() and not sure(ExpertOutputs(z[:1]), 3.1).any()
-    assert sure(ExpertOutputs(z, ran=ran), 2.0).tolist() == [True, False]
 
 
 def test_a_network_of_torchvisions_is_built_once_and_each_branch_has_weights_of_its_own(monkeypatch):

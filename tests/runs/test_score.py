@@ -29,7 +29,6 @@ def prediction_of(probabilities, experts=1, **changes):
         "expert_labels": best.indices[:, None].expand(n, experts),
         "mean_label": best.indices,
         "calibrated_label": best.indices,
-        "ran": torch.ones(n, experts, dtype=torch.bool),
     }
     return Prediction(**(given_ | changes))
 
