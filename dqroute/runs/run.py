@@ -80,7 +80,7 @@ def canonical(value: Any) -> Any:
     return json.loads(json.dumps(value), parse_int=lambda n: float(n) if abs(int(n)) < 2**53 else int(n))
 
 
-def digest_of(request: dict[str, Any]) -> str:
+def digest_of(request: Any) -> str:
     """Ten hexadecimal digits that tell requests apart."""
     return hashlib.sha256(json.dumps(canonical(request), sort_keys=True).encode()).hexdigest()[:10]
 

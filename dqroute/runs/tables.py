@@ -5,7 +5,6 @@ A row's runs are those of a method; where rows are to be something else, give a 
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from math import nan, sqrt
@@ -19,7 +18,7 @@ from dqroute.measures.curves import Point, area, overall_at
 from dqroute.methods.base import METHODS, method_options
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published
-from dqroute.runs.run import Run, canonical, find_runs
+from dqroute.runs.run import Run, digest_of, find_runs
 
 Runs = Iterable[Run] | Mapping[str, Iterable[Run]]
 Curves = Mapping[str, Sequence[Sequence[Point]]]
@@ -95,21 +94,6 @@ def measured(runs: Iterable[Run], of: str = "routed", split: str = "test") -> pd
     return pd.DataFrame.from_dict(rows, orient="index").sort_index()
 
 
-def accuracies(runs: Runs, split: str = "test") -> pd.DataFrame:
-    """A line a run and group: ``method`` (or the row's name), ``seed``, ``group``, ``accuracy`` in %.
-
-    ValueError if a run has no report on that split.
-    """
-    rows = []
-    for name, some in by_row(runs).items():
-        for run in sound(some, split):
-            if (report := run.report(split)) is None:
-                raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
-            shares = {group: getattr(report, group) for group in COLUMNS}
-            rows += [(name, run.seed, group, 100 * share) for group, share in shares.items() if share is not None]
-    return pd.DataFrame(rows, columns=["method", "seed", "group", "accuracy"])
-
-
 def half_interval(values: pd.Series) -> float:
     """Half the width of the 95 % interval of the mean (Student's t); NaN for fewer than three values."""
     # Here, because scipy takes its time to import.
@@ -133,19 +117,26 @@ def means(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
-    """The accuracies of each row in %, a seed a line, a group a column.
+    """The accuracies of each row in %, a seed a line, a group a column; no column of a group that no run has.
 
-    ValueError if a row has two runs of one seed: two settings would be averaged as if they were seeds.
+    ValueError if a run has no report on that split, or a row has two runs of one seed: two settings would be averaged
+    as if they were seeds.
     """
-    long = accuracies(runs, split)
-    twice = long[long.duplicated(["method", "seed", "group"])]
-    if len(twice):
-        which = f"{twice['method'].iloc[0]} seed {twice['seed'].iloc[0]}"
-        remedy = "compare one setting of a method at a time, or name the rows: {name: runs}"
-        raise ValueError(f"{which} is there more than once; {remedy}")
-    parts = long.groupby("method", sort=False)
-    wide = {str(name): part.pivot(index="seed", columns="group", values="accuracy") for name, part in parts}
-    return {name: part[[group for group in COLUMNS if group in part]] for name, part in wide.items()}
+    found = {}
+    for name, some in by_row(runs).items():
+        seeds: dict[int, dict[str, float | None]] = {}
+        for run in sound(some, split):
+            if (report := run.report(split)) is None:
+                raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
+            if run.seed in seeds:
+                remedy = "compare one setting of a method at a time, or name the rows: {name: runs}"
+                raise ValueError(f"{name} seed {run.seed} is there more than once; {remedy}")
+            seeds[run.seed] = {group: getattr(report, group) for group in COLUMNS}
+        if seeds:
+            found[name] = 100 * pd.DataFrame.from_dict(seeds, "index", dtype=float).sort_index().dropna(
+                axis=1, how="all"
+            )
+    return found
 
 
 def summary(runs: Runs, split: str = "test") -> pd.DataFrame:
@@ -237,13 +228,13 @@ def table(runs: str | Path | Iterable[Run] | None = None, split: str = "test") -
         runs = read_published(runs)
     found = sound(find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else runs, split)
     asked: list[dict[str, Any]] = []
-    values: dict[str, set[str]] = {}
     for run in found:
-        data = {"data seed" if name == "seed" else name: value for name, value in run.settings["data"].items()}
+        data = {
+            "data seed" if name == "seed" else name: v for name, v in run.settings["data"].items() if name != "name"
+        }
         asked.append(run.settings["options"] | run.settings["training"] | data)
-        for name, value in asked[-1].items():
-            values.setdefault(name, set()).add(json.dumps(canonical(value), sort_keys=True))
-    differing = [name for name in values if len(values[name]) > 1 and name != "name"]
+    names = dict.fromkeys(name for settings in asked for name in settings)
+    differing = [name for name in names if len({digest_of(s[name]) for s in asked if name in s}) > 1]
     rows = []
     for run, settings in zip(found, asked, strict=True):
         made, report = run.provenance, run.report(split)

@@ -14,14 +14,12 @@ cell's metadata, or the sentence below it where it moves.
 from dqroute.show.classes import accuracy_by_count, by_class, class_counts, profile
 from dqroute.show.comparison import (
     JOB_COLOURS,
-    accuracy_by_compute,
     accuracy_by_coverage,
     accuracy_by_group,
     before_and_after,
     differences,
     expert_weights,
     lines,
-    reliability,
     speed_ratios,
     trade_offs,
     training_curves,

@@ -11,7 +11,6 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.measures.curves import GRID, Coverage, Point, curve
@@ -24,7 +23,6 @@ from dqroute.show.style import (
     legend_above,
     method_styles,
     new_figure,
-    new_panels,
     plain_numbers,
 )
 
@@ -183,38 +181,10 @@ def expert_weights(reports: Sequence[Report]) -> Figure:
     return figure
 
 
-def reliability(panels: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]], xlabel: str, ylabel: str) -> Figure:
-    """What came true against what was stated, in %, a point a bin; on the diagonal the two agree. Panels side by side.
-
-    Args:
-        panels: by name, lines by name: the mean probability of each bin and the share that came true, ``[M]``, 0 to 1.
-    """
-    ends: dict[str, Any] = {"xlim": (-3, 103), "ylim": (-3, 103), "aspect": "equal"}
-    figure, axes = new_panels(panels, 4.2, xlabel, ylabel, **ends)
-    styles = method_styles(name for drawn in panels.values() for name in drawn)
-    for ax, drawn in zip(axes, panels.values(), strict=True):
-        ax.plot([0, 100], [0, 100], color="black", linewidth=0.8)
-        for name, (stated, true) in drawn.items():
-            ax.plot(100 * stated, 100 * true, marker="o", markersize=4, label=name, **styles[name])
-        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, fontsize="small")
-    return figure
-
-
 def accuracy_by_coverage(curves: Mapping[str, Coverage]) -> Figure:
     """How often the answers are right against the share of images answered, a line a curve, by name."""
     drawn = {name: (100 * curve.coverage, 100 * curve.accuracy) for name, curve in curves.items()}
     return lines(drawn, "images answered, %", "answers that are right, %", xlim=(0, 100))
-
-
-def accuracy_by_compute(curves: Mapping[str, Sequence[tuple[float, float]]], dense: float) -> Figure:
-    """Accuracy against the share of the operations that a sparse prediction takes; a thin line is all experts'.
-
-    The curves' points are operations, as a share of the dense prediction's, and accuracy, 0 to 1, as ``dense`` is.
-    """
-    drawn = {rule: (100 * np.array(sorted(points))).T for rule, points in curves.items()}
-    figure = lines(drawn, "operations, % of all experts'", "accuracy, %", marker="o")
-    figure.axes[0].axhline(100 * dense, color="black", linewidth=0.8, zorder=1)
-    return figure
 
 
 JOB_COLOURS = {"training": "#9fb0bd", "training, compiled": "#5d7182", "inference": "#27343f"}

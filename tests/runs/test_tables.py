@@ -13,7 +13,7 @@ from dqroute.runs import tables
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.report import Report
 from dqroute.runs.tables import (
-    accuracies,
+    by_seed,
     curves_by_method,
     detectors,
     half_interval,
@@ -62,12 +62,8 @@ def test_one_seed_or_two_have_no_interval():
 
 
 def test_accuracies_are_in_percent_and_leave_out_what_is_none():
-    frame = accuracies([FakeRun("a", 0, 0.25, few=None)])
-    assert frame.to_dict("records") == [
-        {"method": "a", "seed": 0, "group": "overall", "accuracy": 25.0},
-        {"method": "a", "seed": 0, "group": "many", "accuracy": 60.0},
-        {"method": "a", "seed": 0, "group": "medium", "accuracy": 40.0},
-    ]
+    frame = by_seed([FakeRun("a", 0, 0.25, few=None)], "test")["a"]
+    assert frame.to_dict("index") == {0: {"overall": 25.0, "many": 60.0, "medium": 40.0}}
 
 
 def test_summary_by_hand():
@@ -87,12 +83,12 @@ def test_rows_can_be_named_otherwise_than_by_method():
     rows = {"a": plain, "a, changed": changed}
     assert summary(rows)["overall"].tolist() == ["32.0 ± 5.0", "34.0 ± 7.5"]
     assert paired_differences(rows, "a").loc["a, changed − a", "overall"] == "2.0 ± 2.5"
-    assert accuracies(rows)["method"].unique().tolist() == ["a", "a, changed"]
+    assert list(by_seed(rows, "test")) == ["a", "a, changed"]
 
 
 def test_a_row_without_runs_is_left_out():
     assert list(summary({"a": three_seeds("a", [0.3, 0.3, 0.3]), "none": []}).index) == ["a"]
-    assert len(accuracies({})) == len(accuracies([])) == 0
+    assert by_seed({}, "test") == by_seed([], "test") == {}
 
 
 def test_a_group_that_no_run_has_is_no_column():
@@ -139,7 +135,7 @@ def test_a_run_without_a_report_is_named():
     with pytest.raises(ValueError, match=r"no report on the test split; call dq\.evaluate"):
         summary([FakeRun("a", 0, None)])
     with pytest.raises(ValueError, match="no report on the val split"):
-        accuracies([FakeRun("a", 0, 0.3)], "val")
+        by_seed([FakeRun("a", 0, 0.3)], "val")
 
 
 def test_an_unknown_reference_lists_what_there_is():

@@ -12,7 +12,7 @@ from matplotlib.colors import same_color, to_hex
 
 from dqroute import show
 from dqroute.measures.curves import Point, coverage_curve
-from dqroute.runs.tables import accuracies, half_interval
+from dqroute.runs.tables import by_seed, half_interval
 
 
 def test_lines_are_named_and_take_the_axes_settings():
@@ -39,9 +39,6 @@ def test_lines_of_experts_have_the_colours_of_the_experts_and_differ_in_dash():
     # A method that is called after an expert is a method.
     (line,) = show.lines({"expert 3 without the others": ([1, 2], [3, 4])}, "x", "y").axes[0].lines
     assert not any(same_color(line.get_color(), colour) for colour in show.EXPERT_COLOURS)
-    curve = torch.tensor([0.2, 0.9]), torch.tensor([0.25, 0.8])
-    (ax,) = show.reliability({"": {"expert 2, alone": curve}}, "x", "y").axes
-    assert same_color(ax.lines[1].get_color(), show.EXPERT_COLOURS[1])
 
 
 def test_training_curves_are_a_line_a_run_with_one_entry_a_method(trained):
@@ -66,9 +63,8 @@ def test_accuracies_are_a_bar_a_method_and_group(trained):
     assert ax.get_ylabel() == "test accuracy, %"
     assert [label.get_text() for label in ax.get_xticklabels()] == ["overall", "many", "medium", "few"]
     assert legend_texts(ax.figure.legends[0]) == ["cross-entropy", "dqroute"]
-    means = accuracies(trained).groupby(["method", "group"])["accuracy"].mean()
     for drawn, method in zip(bars_by_method(ax), ("cross-entropy", "dqroute"), strict=True):
-        expected = [means[method, group] for group in ("overall", "many", "medium", "few")]
+        expected = by_seed(trained, "test")[method].mean().tolist()
         assert [bar.get_height() for bar in drawn] == pytest.approx(expected)
 
 
@@ -192,18 +188,6 @@ def test_expert_weights_leave_out_a_group_without_images(trained):
     assert len(bars(ax)) == 6
 
 
-def test_reliability_is_a_line_a_name_beside_the_diagonal():
-    stated, true = torch.tensor([0.2, 0.9]), torch.tensor([0.25, 0.8])
-    figure = show.reliability({"left": {"a": (stated, true)}, "right": {"b": (true, stated)}}, "says, %", "is, %")
-    left, right = figure.axes
-    diagonal, line = left.lines
-    assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
-    assert list(line.get_xdata()) == pytest.approx([20, 90]) and list(line.get_ydata()) == pytest.approx([25, 80])
-    assert legend_texts(left.get_legend()) == ["a"] and legend_texts(right.get_legend()) == ["b"]
-    assert (left.get_xlabel(), left.get_ylabel(), right.get_xlabel()) == ("says, %", "is, %", "says, %")
-    assert not same_color(line.get_color(), right.lines[1].get_color())
-
-
 def test_accuracy_by_coverage_is_a_line_a_curve():
     curve = coverage_curve(torch.tensor([0.9, 0.8]), torch.tensor([True, False]))
     (ax,) = show.accuracy_by_coverage({"test": curve}).axes
@@ -226,10 +210,3 @@ def test_speed_ratios_are_a_bar_a_network_and_job():
     assert list(drawn.values()) == [[(0, 2.0), (1, 1.5)], [(0, 3.0), (1, 2.5)], [(0, 4.0), (1, 5.0)]]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["one branch", "three experts"]
     assert legend_texts(ax.figure.legends[0]) == list(show.JOB_COLOURS)
-
-
-def test_accuracy_by_compute_is_a_line_a_rule_from_little_to_much():
-    (ax,) = show.accuracy_by_compute({"sure": [(0.9, 0.4), (0.5, 0.3)], "asked": [(0.7, 0.35)]}, dense=0.42).axes
-    drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in ax.lines}
-    assert drawn["sure"] == ([50, 90], [30, 40]) and drawn["asked"] == ([70], [35])
-    assert [42, 42] in [list(line.get_ydata()) for line in ax.lines]
