@@ -6,10 +6,12 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import torch
+from pydantic import ConfigDict, Field, GetPydanticSchema
+from pydantic_core.core_schema import no_info_after_validator_function
 from torch import Tensor, nn
 
 from dqroute.core.checks import checked_whole, choose, shown
@@ -30,6 +32,15 @@ from dqroute.models.folding import Folded
 from dqroute.models.heads import Heads
 
 Images = Tensor | AnySplit | Iterable[Tensor]
+# Of what others write: True is no number, 3.0 no whole number, NaN and infinity are nothing, a foreign name is an error.
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+CLASSES = 100_000
+Text = Annotated[str, Field(max_length=1000)]
+Width = Annotated[int, Field(ge=0, le=65_536)]
+Side = Annotated[int, Field(ge=1, le=16_384)]
+Channels = Annotated[tuple[float, ...], Field(min_length=1, max_length=64)]
+Whole = Annotated[list[Annotated[int, Field(ge=0, le=2**40)]], Field(min_length=1, max_length=CLASSES)]
+Counts = Annotated[Tensor, GetPydanticSchema(lambda _, of: no_info_after_validator_function(torch.tensor, of(Whole)))]
 
 
 @dataclass(frozen=True)
@@ -41,11 +52,12 @@ class EncoderNeeds:
         width: of its features; components: how many numbers the network reads of them.
     """
 
-    weights: str
-    size: int
-    interpolation: str
-    width: int
-    components: int
+    __pydantic_config__: ClassVar = STRICT
+    weights: Text
+    size: Side
+    interpolation: Text
+    width: Width
+    components: Width
 
 
 @dataclass(frozen=True)
@@ -67,22 +79,27 @@ class Problem:
         difficulty: the error rate of each class, where the data set knows it: for methods that are told the truth.
     """
 
-    counts: Tensor
+    __pydantic_config__: ClassVar = STRICT
+    counts: Counts
     groups: ShotGroups
-    channels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    backbone: str = "resnet8"
-    shared_depth: int = 1
-    branch_width: float = 1.0
-    size: tuple[int, ...] | None = None
-    tune: str | int = "all"
-    components: int = 0
+    channels: Annotated[int, Field(ge=1, le=64)]
+    mean: Channels
+    std: Channels
+    backbone: Text = "resnet8"
+    shared_depth: Annotated[int, Field(ge=1, le=100)] = 1
+    branch_width: Annotated[float, Field(ge=0.05, le=16)] = 1.0
+    size: Annotated[tuple[Side, ...], Field(max_length=3)] | None = None
+    tune: Text | int = "all"
+    components: Width = 0
     encoder: EncoderNeeds | None = None
-    folds: int = 0
-    difficulty: tuple[float, ...] | None = None
-    scale: float = COSINE_SCALE
-    fit: str = "crop"
+    folds: Annotated[int, Field(ge=0, le=100)] = 0
+    difficulty: Annotated[tuple[float, ...], Field(max_length=CLASSES)] | None = None
+    scale: Annotated[float, Field(ge=0.1, le=1000)] = COSINE_SCALE
+    fit: Text = "crop"
+
+    def to_json(self) -> dict[str, Any]:
+        """The problem as plain values."""
+        return asdict(self) | {"counts": self.counts.tolist()}
 
 
 class Method(nn.Module):

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
@@ -27,7 +27,7 @@ from dqroute.data.disk import AGAIN, folder_name, keep, read_json, read_json_lin
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.data.markup import box, table
-from dqroute.methods.base import METHODS, EncoderNeeds, Method, Problem
+from dqroute.methods.base import METHODS, Method, Problem
 from dqroute.runs.asked import checked_asked, weights_asked
 from dqroute.runs.locking import only_process
 from dqroute.runs.pictures import changed_files
@@ -55,23 +55,6 @@ SPLITS = ("test", "val", OUT_OF_FOLD)
 def default_runs_dir() -> Path:
     """``$DQROUTE_RUNS``, or ``runs`` in the working folder."""
     return Path(os.environ.get("DQROUTE_RUNS", "runs")).expanduser()
-
-
-def problem_to_json(problem: Problem) -> dict[str, Any]:
-    """A problem as plain values."""
-    return asdict(problem) | {"counts": problem.counts.tolist()}
-
-
-def problem_from_json(value: dict[str, Any]) -> Problem:
-    """The inverse of :func:`problem_to_json`."""
-    groups, encoder = ShotGroups(**with_tuples(value["groups"])), value.get("encoder")
-    parts = {"counts": torch.tensor(value["counts"]), "groups": groups}
-    return Problem(**(with_tuples(value) | parts | {"encoder": encoder and EncoderNeeds(**encoder)}))
-
-
-def with_tuples(value: dict[str, Any]) -> dict[str, Any]:
-    """What JSON made lists is tuples again."""
-    return {name: tuple(item) if isinstance(item, list) else item for name, item in value.items()}
 
 
 def canonical(value: Any) -> Any:
@@ -136,7 +119,7 @@ class Run:
         """
         folder, names, digest = folder_of(runs_dir, request, data.name), list(data.class_names), digest_of(request)
         if not (folder / SETTINGS).is_file():
-            described = {"problem": problem_to_json(problem), "class_names": names}
+            described = {"problem": problem.to_json(), "class_names": names}
             with only_process(folder):
                 write_json(folder / SETTINGS, {"format": FORMAT, "digest": digest} | request | described)
         run = cls(folder, data)
@@ -207,7 +190,7 @@ class Run:
     @property
     def groups(self) -> ShotGroups:
         """The shot groups of the training set."""
-        return problem_from_json(self.settings["problem"]).groups
+        return self.asked.problem.groups
 
     def split_for(self, split: str) -> str:
         """The split itself; for ``"test"`` it is ``"out-of-fold"`` where all images were trained on."""
@@ -248,7 +231,7 @@ class Run:
         ValueError if the settings, which may be anybody's, describe no model of this version, or one beyond all reason.
         """
         with understood(self.folder / SETTINGS):
-            return build(self.settings, problem_from_json(self.settings["problem"]))
+            return build(self.settings, self.asked.problem)
 
     @cached_property
     def model(self) -> Method:

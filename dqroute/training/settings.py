@@ -8,17 +8,16 @@ from collections.abc import Mapping
 from math import cos, pi
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dqroute.core.checks import choose, shown
 from dqroute.data.options import plain
+from dqroute.methods.base import STRICT
 
 MUON_SETTINGS = ("kernel_lr", "kernel_decay")
 # Left out of what decides a run where they say nothing, so that runs from before there was a choice are found.
 IF_SAID = {"pretrained": None, "trunk_lr": 1.0, "folds": 0, "tune": "heads", "optimizer": "sgd", "cosine_scale": 30.0}
-# True is no number, 3.0 no whole number, and NaN and infinity are nothing.
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 Whole = Annotated[int, Field(ge=1, le=100_000, description="a whole number from 1 to 100,000")]
 Amount = Annotated[float, Field(ge=0, le=1000, description="a number from 0 to 1000")]
 Share = Annotated[float, Field(ge=0, le=1, description="a number from 0 to 1")]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 import dqroute as dq
 from dqroute.core.long_tail import shot_groups
@@ -22,8 +23,6 @@ from dqroute.runs.run import (
     digest_of,
     find_runs,
     folder_of,
-    problem_from_json,
-    problem_to_json,
 )
 from dqroute.runs.tables import summary, table
 
@@ -59,7 +58,7 @@ def test_a_problem_survives_json(counts, rule):
     problem = Problem(
         torch.tensor(counts), shot_groups(counts, rule), 3, (1.5, 2.0, 3.25), (4.0, 5.0, 6.0), "resnet20", 2, 0.75
     )
-    again = problem_from_json(json.loads(json.dumps(problem_to_json(problem))))
+    again = TypeAdapter(Problem).validate_json(json.dumps(problem.to_json()))
     assert torch.equal(again.counts, problem.counts) and again.counts.dtype == problem.counts.dtype
     for name in vars(problem):
         if name != "counts":
