@@ -32,7 +32,7 @@ from dqroute.models.folding import Folded
 from dqroute.models.heads import Heads
 
 Images = Tensor | AnySplit | Iterable[Tensor]
-# Of what others write: True is no number, 3.0 no whole number, NaN and infinity are nothing, a foreign name is an error.
+# True is no number, 3.0 no whole number, NaN and infinity are nothing, and a foreign name is an error.
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 CLASSES = 100_000
 Text = Annotated[str, Field(max_length=1000)]

@@ -33,7 +33,7 @@ from dqroute.core.checks import checked_range, choose, shown
 from dqroute.core.long_tail import shot_groups
 from dqroute.data import DATA_SETS, checked_imbalance, checked_val
 from dqroute.data.feature_set import OWN
-from dqroute.methods.base import METHODS, EncoderNeeds, Problem
+from dqroute.methods.base import METHODS, STRICT, EncoderNeeds, Problem
 from dqroute.models.backbones import backbone_names
 from dqroute.models.encoders import BUNDLED, encoder_names, is_encoder
 from dqroute.models.pretrained import IMAGENET
@@ -41,7 +41,7 @@ from dqroute.runs.run import canonical
 from dqroute.sweep.document import parse_document, read_document
 from dqroute.sweep.parameters import distinct
 from dqroute.training.fit import SAID
-from dqroute.training.settings import STRICT, checked, setting_names, training_settings
+from dqroute.training.settings import checked, setting_names, training_settings
 
 MOST, RUNS = 256, 10_000
 EXAMPLES = {"data": "[digits, glyphs: {imbalance: 50}]", "methods": "[cross-entropy, dqroute: {alpha: 0.3}]"}

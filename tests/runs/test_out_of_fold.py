@@ -46,7 +46,7 @@ def test_a_folder_that_holds_nothing_out_is_reported_out_of_fold(pictures, runs_
     # Opened later there is nothing more to be had; tables and published files have it where others have the test.
     again = dq.Run(run.folder)
     assert again.report() == report and dq.evaluate(again) == report
-    assert by_seed([again], "test")["dqroute"]["overall"].item() == pytest.approx(100 * report.overall)
+    assert by_seed([again], "test")[run.method]["overall"].item() == pytest.approx(100 * report.overall)
     (line,) = publish([again], tmp_path / "table.jsonl")
     assert line.report() == report
     assert set(suspect_labels(again, data)["file"]) <= set(data.train.names)
