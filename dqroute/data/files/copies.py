@@ -21,10 +21,10 @@ def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
     """Which of some files below ``base`` have the same content: the numbers of each set of two or more, in order."""
     alike = [list(range(len(names)))]
     # Sizes tell most files apart, their beginnings nearly all others: few are read to their end.
-    looks: tuple[Callable[[Path], object], ...] = (size, beginning, content)
+    looks: tuple[Callable[[Path], object], ...] = (size, partial(digest, most=BEGINNING), digest)
     for look in looks:
         found: list[list[int]] = []
-        seen = each(partial(look_at, look, base), [names[n] for those in alike for n in those])
+        seen = each(look, [base / names[n] for those in alike for n in those])
         for those in alike:
             by_sight = defaultdict[object, list[int]](list)
             for number in those:
@@ -32,11 +32,6 @@ def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
             found += [same for same in by_sight.values() if len(same) > 1]
         alike = found
     return alike
-
-
-def look_at(look: Callable[[Path], object], base: Path, name: str) -> object:
-    """What a look finds of a file below ``base``."""
-    return look(base / name)
 
 
 def size(file: Path) -> int | Path:
@@ -47,16 +42,10 @@ def size(file: Path) -> int | Path:
         return file
 
 
-def beginning(file: Path) -> bytes:
-    """A digest of the first bytes of a file."""
+def digest(file: Path, most: int = -1) -> bytes:
+    """Of a file's first bytes, so many at most, or of all of it."""
     with open(file, "rb") as opened:
-        return hashlib.sha256(opened.read(BEGINNING)).digest()
-
-
-def content(file: Path) -> bytes:
-    """A digest of all of a file."""
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").digest()
+        return hashlib.sha256(opened.read(most)).digest()
 
 
 def with_copies(group: Tensor, same: Sequence[Sequence[int]]) -> Tensor:
