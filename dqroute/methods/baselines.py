@@ -1,4 +1,4 @@
-"""The baselines of one expert: what each adds to plain cross-entropy."""
+"""The baselines of one expert: what each adds to plain cross-entropy; and one for which nothing is trained."""
 
 from __future__ import annotations
 
@@ -151,3 +151,21 @@ class Focused(Method):
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """``mean_b v_y CE(z + τ log π', y)``, ``π'_c ∝ π_c v_c``; see :func:`dqroute.core.losses.expert_focus`."""
         return losses.logit_adjusted(outputs.logits[0], labels, self.log_prior, self.tau, self.focus)
+
+
+@register("gaussian")
+class Gaussian(Method):
+    """A Gaussian for each class on features of a pretrained encoder, all of one covariance: no training, no epochs.
+
+    ``ridge``, 0 to 1, draws the covariance to a sphere: at 1 the nearest class mean is the answer. See
+    :meth:`dqroute.models.heads.Heads.meet`.
+    """
+
+    trained = False
+
+    def __init__(self, problem: Problem, *, ridge: float = 0.1) -> None:
+        if problem.encoder is None:
+            raise ValueError(
+                "gaussian reads features of a pretrained encoder: load the set with backbone='efficientnet-lite0', say"
+            )
+        super().__init__(problem, experts=0, gaussian=ridge)

@@ -11,7 +11,7 @@ from dqroute.data.markup import percent
 from dqroute.methods.base import METHODS
 from dqroute.models.encoders import is_encoder, licence_of
 from dqroute.runs.report import Report
-from dqroute.runs.run import CARD, REPORT, Run
+from dqroute.runs.run import CARD, SPLITS, Run
 
 
 def write_card(run: Run) -> None:
@@ -22,9 +22,9 @@ def write_card(run: Run) -> None:
 def card(run: Run) -> str:
     """The card as Markdown, the same for the same run; of settings, provenance and the reports that there are."""
     asked, told, reports = run.settings, run.provenance, reports_of(run)
-    problem, data = asked["problem"], asked["data"]
-    names, counts = asked["class_names"], problem["counts"]
+    names, counts = asked["class_names"], asked["problem"]["counts"]
     summary = METHODS[run.method].summary if run.method in METHODS else ""
+    group = {c: name for name in GROUP_NAMES for c in run.groups[name]}
     lines = [
         f"# {run.method} on {plain(run.folder.parent.name)}",
         f"A classifier of pictures into {len(names)} classes. {summary}",
@@ -34,15 +34,12 @@ def card(run: Run) -> str:
         *measures_of(reports),
         *judged_by(told),
         "## Classes",
-        table(("class", "training pictures", "shot group", *(f"right, {report.split}" for report in reports))),
-    ]
-    group = {c: name for name in GROUP_NAMES for c in run.groups[name]}
-    right = [[report.sure(c) for c in range(len(names))] for report in reports]
-    rows = [(name, f"{count:,}", group[c]) for c, (name, count) in enumerate(zip(names, counts, strict=True))]
-    lines[-1] += "".join("\n" + row(cells) for cells in ((*own, *(r[c] for r in right)) for c, own in enumerate(rows)))
-    lines += [
+        table(
+            ("class", "training pictures", "shot group", *(f"right, {report.split}" for report in reports)),
+            [(names[c], f"{counts[c]:,}", group[c], *(r.sure(c) for r in reports)) for c in range(len(names))],
+        ),
         "## What decides it",
-        listed("data", data) + f"\n- fingerprint of the pictures: {told.get('data_fingerprint')}",
+        listed("data", asked["data"]) + f"\n- fingerprint of the pictures: {told.get('data_fingerprint')}",
         listed("training", asked["training"]),
         listed("options", asked["options"]),
         "## How to load it",
@@ -54,23 +51,22 @@ def card(run: Run) -> str:
 
 
 def reports_of(run: Run) -> list[Report]:
-    """The evaluations that there are and can be read, by the name of their split."""
+    """The evaluations that there are and can be read."""
     found = []
-    before, after = REPORT.split("{split}")
-    for path in sorted(run.folder.glob(REPORT.format(split="*"))):
+    for split in SPLITS:
         with suppress(ValueError):
-            found += [report for report in [run.report(path.name[len(before) : -len(after)])] if report]
+            if run.split_for(split) == split and (report := run.report(split)):
+                found.append(report)
     return found
 
 
 def network_of(asked: Mapping[str, Any]) -> str:
     """What the network is and whose weights it began with."""
-    encoder, training = asked["problem"].get("encoder"), asked["training"]
-    backbone = asked["problem"]["backbone"]
+    encoder, backbone = asked["problem"].get("encoder"), asked["problem"]["backbone"]
     if encoder or is_encoder(backbone):
         kind = "Classifiers on the features of" if encoder else "Trained on from"
         return f"{kind} {backbone}. Its weights: {licence_of(backbone)}."
-    start = training.get("pretrained")
+    start = asked["training"].get("pretrained")
     return f"A {backbone}, trained from {f'the weights {start}; see their own licence' if start else 'nothing'}."
 
 
@@ -79,15 +75,10 @@ def measures_of(reports: Sequence[Report]) -> list[str]:
     if not reports:
         return ["It has not been evaluated."]
     measures = ("balanced", "overall", *GROUP_NAMES, "worst", "harmonic")
-    rows = [
-        (report.split, f"{report.images:,}", *map(report.said, measures))
-        + (percent(report.calibration.get("overall")),)
-        for report in reports
-    ]
-    head = table(("split", "pictures", *measures, "calibration error"))
+    rows = [(r.split, f"{r.images:,}", *map(r.said, measures), percent(r.calibration.get("overall"))) for r in reports]
     rule = "Accuracy. Balanced: mean of the classes. Worst: mean of the worst fifth of the classes. In brackets: 95 % "
     rule += f"intervals, over groups where pictures belong together. Groups: {reports[0].groups}."
-    return ["\n".join([head, *map(row, rows)]), plain(rule)]
+    return [table(("split", "pictures", *measures, "calibration error"), rows), plain(rule)]
 
 
 def judged_by(told: Mapping[str, Any]) -> list[str]:
@@ -96,9 +87,11 @@ def judged_by(told: Mapping[str, Any]) -> list[str]:
         return []
     fair = told["judge"] == "out-of-fold"
     who = "heads that never saw the picture (out of fold)" if fair else "the network that was trained on the pictures"
-    known, honest = told.get("training_accuracy"), told.get("out_of_fold_accuracy")
-    said = "" if honest is None else f" It is right on {percent(known)} of its training pictures, {percent(honest)} "
-    return [f"What judges within it was learned from {who}.{said}{'' if honest is None else 'out of fold.'}"]
+    said = [f"What judges within it was learned from {who}."]
+    if (honest := told.get("out_of_fold_accuracy")) is not None:
+        known = percent(told.get("training_accuracy"))
+        said.append(f"It is right on {known} of its training pictures, {percent(honest)} out of fold.")
+    return [" ".join(said)]
 
 
 def listed(name: str, values: Mapping[str, Any]) -> str:
@@ -107,14 +100,9 @@ def listed(name: str, values: Mapping[str, Any]) -> str:
     return f"- {name}: {said or 'none'}"
 
 
-def table(head: Sequence[str]) -> str:
-    """The head of a Markdown table."""
-    return f"{row(head)}\n{row(['---'] * len(head))}"
-
-
-def row(cells: Iterable[str]) -> str:
-    """A row of a Markdown table."""
-    return f"| {' | '.join(map(plain, cells))} |"
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join(f"| {' | '.join(map(plain, row))} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def plain(text: str) -> str:

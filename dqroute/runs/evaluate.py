@@ -8,6 +8,7 @@ from math import isnan, nan
 import torch
 from torch import Tensor
 
+from dqroute.core.outputs import ExpertOutputs
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.options import names_checked
 from dqroute.measures.curves import Point, trade_off
@@ -109,16 +110,18 @@ def trade_off_of(
         # JSON knows no NaN.
         return {name: [Point(*(nan if x is None else x for x in p)) for p in points] for name, points in known.items()}
     model, images, groups = at_work(run, data, split, device)
-    log_p: dict[str, list[Tensor]] = {"routed": [], "plain mean": [], "calibrated": []}
     with torch.no_grad(), model.unadapted():
-        for batch in images.chunks(256):
-            outputs = model.outputs(batch)
-            log_p["routed"].append(model.fuse(outputs).log_probability.cpu())
-            log_p["plain mean"].append(outputs.logits.mean(dim=0).cpu())
-            log_p["calibrated"].append(model.calibration(outputs.logits.mean(dim=0)).cpu())
-    log_pi = model.log_pi.cpu()
-    curves = {name: trade_off(torch.cat(rows), images.labels, groups, log_pi) for name, rows in log_p.items()}
+        said = [three_ways(model, model.outputs(batch)) for batch in images.chunks(256)]
+    log_p, log_pi = {name: torch.cat([part[name] for part in said]) for name in said[0]}, model.log_pi.cpu()
+    curves = {name: trade_off(rows, images.labels, groups, log_pi) for name, rows in log_p.items()}
     # Six digits tell a hundred thousand images apart.
     plain = {name: [[None if isnan(x) else round(x, 6) for x in p] for p in points] for name, points in curves.items()}
     run.keep(file, plain)
     return curves
+
+
+def three_ways(model: Method, outputs: ExpertOutputs) -> dict[str, Tensor]:
+    """Log-probabilities ``[B, C]``: as the model fuses its experts, of their mean logits, and of these calibrated."""
+    mean = outputs.logits.mean(dim=0)
+    ways = {"routed": model.fuse(outputs).log_probability, "plain mean": mean.log_softmax(dim=1)}
+    return {name: log_p.cpu() for name, log_p in (ways | {"calibrated": model.calibration(mean)}).items()}

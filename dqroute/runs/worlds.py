@@ -13,6 +13,7 @@ from dqroute.data.draw import generator
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.measures.worlds import agreeing_weights, reweighed, shares_in
 from dqroute.methods.ensembles import SADE
+from dqroute.runs.evaluate import three_ways
 from dqroute.runs.own_data import at_work, checked_data
 from dqroute.runs.run import WORLDS, RunOrFolder, opened
 
@@ -44,25 +45,22 @@ def worlds_of(
     if (known := run.read(file)) is not None and {1, *factors} == {row["imbalance"] for row in known}:
         return pd.DataFrame(known)
     model, images, groups = at_work(run, data, split, device)
-    said: dict[str, list[Tensor]] = {"routed": [], "plain mean": [], "calibrated": []}
+    said: list[dict[str, Tensor]] = []
     views: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), model.unadapted():
         for batch, other in two_views(images, run.seed):
             outputs = model.outputs(batch)
             if isinstance(model, SADE):
                 views.append((outputs.logits.cpu(), model.outputs(other).logits.cpu()))
-            mean = outputs.logits.mean(dim=0)
-            said["routed"].append(model.fuse(outputs).log_probability.cpu())
-            said["plain mean"].append(mean.log_softmax(dim=1).cpu())
-            said["calibrated"].append(model.calibration(mean).cpu())
+            said.append(three_ways(model, outputs))
     rings, labels, rank = groups.of_class(), images.labels, model.counts.cpu().argsort(descending=True, stable=True)
     rows: list[dict[str, Any]] = []
     for factor in (1, *factors):
         for direction in ("forward", "backward") if factor > 1 else ("balanced",):
             there = drawn(labels, rank if direction != "backward" else rank.flip(0), factor, run.seed)
             true = rings[labels[there]].bincount(minlength=3) / len(there)
-            for name, parts in said.items():
-                log_p = torch.cat(parts)[there]
+            for name in said[0]:
+                log_p = torch.cat([part[name] for part in said])[there]
                 found = shares_in(log_p, rings)
                 kinds = {"as it is": log_p, "adapted": reweighed(log_p, rings, found.share) if found.sure else log_p}
                 kinds["told"] = reweighed(log_p, rings, true)
