@@ -21,7 +21,7 @@ from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.core.routing import Fusion, fuse
 from dqroute.data.feature_set import as_wanted, pictures, projected
 from dqroute.data.files.split import FileSplit
-from dqroute.data.image_set import AnySplit, Encoding
+from dqroute.data.image_set import AnySplit
 from dqroute.measures.calibration import Calibration
 from dqroute.measures.worlds import Shares, balanced_shares, reweighed, shares_in
 from dqroute.methods.prediction import Judged, Prediction
@@ -180,11 +180,6 @@ class Method(nn.Module):
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 ``[B, channels, H, W]`` to float with mean 0 and deviation 1 by channel; features stay as they are."""
         return images if images.ndim == 2 else (images.float() - self.mean) / self.std
-
-    def look_through(self, encoding: Encoding) -> None:
-        """Take up how pictures become the features that are trained on."""
-        for name in ("centre", "scale", "axes"):
-            getattr(self, name).copy_(getattr(encoding, name))
 
     @property
     def encoder(self) -> Encoder:

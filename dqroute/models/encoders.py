@@ -10,6 +10,7 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
@@ -83,7 +84,10 @@ class Encoder(nn.Module):
         for which in ("mean", "std"):
             values = 255 * torch.tensor(getattr(preprocessing, which))
             self.register_buffer(which, values.view(1, -1, 1, 1), persistent=False)
-        self.code = hashlib.sha256(f"{network}{source_of(type(network))}".encode()).hexdigest()
+        source = ""
+        with suppress(OSError, TypeError):  # of a class of which it is not to be had
+            source = inspect.getsource(type(network))
+        self.code = hashlib.sha256(f"{network}{source}".encode()).hexdigest()
         size = preprocessing.size
         try:
             self.network, self.width = faster(network.eval().requires_grad_(False).float(), size)
@@ -107,7 +111,7 @@ class Encoder(nn.Module):
             features = pooled(self.network, normalised)
         else:
             if self.narrow is None:
-                self.narrow = narrowed(self.network, normalised[:2])
+                self.narrow = Narrow(self.network, normalised[:2])
             features = pooled(self.narrow, normalised).float()
         if not torch.isfinite(features).all():
             raise ValueError(
@@ -142,31 +146,22 @@ def faster(network: nn.Module, size: int) -> tuple[nn.Module, int]:
 
 
 class Narrow(nn.Module):
-    """A network in bfloat16: weights and all, or by autocast, which sums where it must in 32 bits, and is slower."""
+    """A network in bfloat16: weights and all where its features of some pictures, ``probe``, stay what they are.
 
-    def __init__(self, network: nn.Module, whole: bool) -> None:
+    Else by autocast, which sums where it must in 32 bits, and is slower.
+    """
+
+    def __init__(self, network: nn.Module, probe: Tensor) -> None:
         super().__init__()
-        self.whole, self.network = whole, copy.deepcopy(network).to(torch.bfloat16) if whole else network
+        self.whole, self.network = True, copy.deepcopy(network).to(torch.bfloat16)
+        alike = F.cosine_similarity(pooled(self, probe).float(), pooled(network, probe))
+        if not (alike > 0.999).all():
+            self.whole, self.network = False, network
 
     def forward(self, pictures: Tensor) -> Tensor:
         with torch.autocast(pictures.device.type, torch.bfloat16, enabled=not self.whole):
             features: Tensor = self.network(pictures.to(torch.bfloat16) if self.whole else pictures)
         return features
-
-
-def narrowed(network: nn.Module, probe: Tensor) -> Narrow:
-    """The network in bfloat16, weights and all where its features of some pictures stay what they are."""
-    whole = Narrow(network, True)
-    alike = F.cosine_similarity(pooled(whole, probe).float(), pooled(network, probe))
-    return whole if bool((alike > 0.999).all()) else Narrow(network, False)
-
-
-def source_of(kind: type) -> str:
-    """The source of a class, ``""`` where it is not to be had."""
-    try:
-        return inspect.getsource(kind)
-    except (OSError, TypeError):
-        return ""
 
 
 def digest(network: nn.Module) -> str:

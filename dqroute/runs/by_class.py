@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import pandas as pd
 import torch
 from torch import Tensor
@@ -16,16 +14,6 @@ from dqroute.runs.evaluate import predicted
 from dqroute.runs.judged import out_of_fold
 from dqroute.runs.own_data import at_work, checked_data, groups_in
 from dqroute.runs.run import OUT_OF_FOLD, Run, RunOrFolder, opened
-
-
-class Said(NamedTuple):
-    """Probabilities ``[N, C]`` and labels ``[N]`` of images, their numbers in a split, and their groups, if any."""
-
-    p: Tensor
-    labels: Tensor
-    images: Tensor
-    split: AnySplit | None
-    groups: Tensor | None
 
 
 @names_checked
@@ -48,13 +36,13 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
         ValueError: if the run has nothing out of fold, the data are not its own, or have no such split.
     """
     run = opened(run)
-    said = said_of(run, data, split, device)
+    p, labels, _, _, groups = said_of(run, data, split, device)
     names, number = run.settings["class_names"], len(run.settings["class_names"])
     called = torch.zeros(number, number, dtype=torch.int64)
-    called.index_put_((said.labels, said.p.argmax(dim=1)), torch.ones((), dtype=torch.int64), accumulate=True)
+    called.index_put_((labels, p.argmax(dim=1)), torch.ones((), dtype=torch.int64), accumulate=True)
     images, hits = called.sum(dim=1), called.diagonal().clone()
     share = hits.double() / images
-    low, high = wilson(share, independent(said.labels, number, said.groups))
+    low, high = wilson(share, independent(labels, number, groups))
     often, taken_for = called.fill_diagonal_(0).max(dim=1)
     table = pd.DataFrame(
         {
@@ -84,26 +72,29 @@ def confusions(
     and ``so often``, the share of the label's pictures that are called so.
     """
     run = opened(run)
-    said = said_of(run, data, split, device)
+    p, labels, places, part, _ = said_of(run, data, split, device)
     names = run.settings["class_names"]
-    probability, label = said.p.max(dim=1)
-    pair, images = said.labels * len(names) + label, said.labels.bincount(minlength=len(names))
-    share = pair.bincount(minlength=len(names) ** 2)[pair] / images[said.labels]
-    wrong = (label != said.labels).nonzero().flatten().tolist()
+    probability, label = p.max(dim=1)
+    pair, images = labels * len(names) + label, labels.bincount(minlength=len(names))
+    share = pair.bincount(minlength=len(names) ** 2)[pair] / images[labels]
+    wrong = (label != labels).nonzero().flatten().tolist()
     order = sorted(wrong, key=lambda i: (-share[i].item(), int(pair[i]), -probability[i].item()))[:most]
     first = torch.tensor(order, dtype=torch.int64)
-    found = beside_labels(said.split, said.images[first], said.labels[first], label[first], said.p[first], names)
+    found = beside_labels(part, places[first], labels[first], label[first], p[first], names)
     return found.assign(**{"so often": share[first].tolist()})
 
 
-def said_of(run: Run, data: ImageSet | None, split: str, device: str) -> Said:
-    """What a run says of the images of a split, or out of fold, for balanced classes."""
+def said_of(
+    run: Run, data: ImageSet | None, split: str, device: str
+) -> tuple[Tensor, Tensor, Tensor, AnySplit | None, Tensor | None]:
+    """What a run says of the images of a split, or out of fold, for balanced classes.
+
+    Probabilities ``[N, C]`` and labels ``[N]``, the images' numbers in a part of the set, that part and their groups.
+    """
     data = checked_data(run, data, split)
+    groups = groups_in(run, data, split)
     if split == OUT_OF_FOLD:
-        prediction, labels = out_of_fold(run, data)
-        places = run.judged["images"]
-        train = None if data is None else data.train
-        return Said(prediction.probabilities, labels, places, train, groups_in(run, data, split))
+        said, labels = out_of_fold(run, data)
+        return said.probabilities, labels, run.judged["images"], None if data is None else data.train, groups
     model, images, _ = at_work(run, data, split, device)
-    said, places = predicted(model, images).probabilities, torch.arange(len(images))
-    return Said(said, images.labels, places, images, groups_in(run, data, split))
+    return predicted(model, images).probabilities, images.labels, torch.arange(len(images)), images, groups

@@ -182,8 +182,8 @@ def fit(
         # Before there is a folder, because the method may refuse its options.
         if not found:
             model = build(request, problem)
-            if data.encoding is not None:
-                model.look_through(data.encoding)
+            for name in ("centre", "scale", "axes") if data.encoding is not None else ():
+                getattr(model, name).copy_(getattr(data.encoding, name))
             if parent is not None:
                 go_on(model, parent, data.class_names)
             elif is_encoder(settings.backbone):

@@ -6,7 +6,6 @@ import os
 import warnings
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 from dqroute.data.files.decoding import HEIF, HEIF_ENDINGS, extensions
 from dqroute.data.files.reading import listed
@@ -20,25 +19,16 @@ SPECIAL = "not a plain file"  # pipes, sockets, devices, whatever their names
 PICTURES |= {".raw", ".orf", ".rw2", ".dcm", ".mp4", ".mov", ".avi", SPECIAL}
 
 
-class Tree(NamedTuple):
-    """What a folder holds.
-
-    Attributes:
-        parts: of each part, ``"train"`` and perhaps ``"val"`` and ``"test"``, the picture files of each class, below
-            the folder, sorted.
-        notes: what a user should be told, in sentences.
-    """
-
-    parts: dict[str, dict[str, list[str]]]
-    notes: list[str]
-
-
-def read_tree(base: Path) -> Tree:
+def read_tree(base: Path) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
     """The pictures of a folder: ``train/<class>/…`` and ``test/<class>/…``, or class folders alone.
 
     Parts may be called train, test, val, valid, validation in any capitals; a class, too, beside others. Pictures may
     lie deeper in a class's folder. What begins with a dot is passed over; what is no picture by its name is counted,
     and a warning names pictures of kinds that cannot be read here.
+
+    Returns:
+        Of each part, ``"train"`` and perhaps ``"val"`` and ``"test"``, the picture files of each class, below the
+        folder, sorted; and what a user should be told, in sentences.
 
     Raises:
         ValueError: if there is no class folder, or a link leads nowhere.
@@ -70,7 +60,7 @@ def read_tree(base: Path) -> Tree:
         told = ", ".join(f"{number:,} {end or 'without an ending'}" for end, number in sorted(left.items()))
         notes.append(f"{sum(left.values()):,} files that are no pictures are left out ({told})")
     warn_of_unread(base.name, left, level=5)
-    return Tree(parts, notes)
+    return parts, notes
 
 
 def warn_of_unread(name: str, left: Counter[str], level: int) -> None:
