@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -42,17 +41,17 @@ def features(
     components: int = COMPONENTS,
     views: int = 1,
     encoding: Encoding | None = None,
-    cache: str | os.PathLike[str] | None = None,
     device: str = "auto",
     progress: bool = True,
     check: bool = True,
 ) -> ImageSet:
     """The same set as features of a pretrained backbone: each picture one vector, for all methods to train on.
 
-    What was computed before is read from the cache; what is new is computed picture by picture and kept as it goes, so
-    that after an interruption it goes on from there. The vectors are then standardised and turned to their principal
-    components, both by the training images. Pictures in files are read at the backbone's own size, those in memory
-    enlarged or shrunk to it: a model of pictures that were shrunk before sees sharper ones when it is given files.
+    What was computed before is read from the cache (``$DQROUTE_CACHE``, or ``~/.cache/dqroute``); what is new is
+    computed picture by picture and kept as it goes, so that after an interruption it goes on from there. The vectors
+    are then standardised and turned to their principal components, both by the training images. Pictures in files are
+    read at the backbone's own size, those in memory enlarged or shrunk to it: a model of pictures that were shrunk
+    before sees sharper ones when it is given files.
 
     Args:
         data: an image set; one of features is given back as it is.
@@ -61,7 +60,6 @@ def features(
         views: 1, or 2 for the mirror images of the training pictures too, for training to take one or the other: never
             of anything with writing on it.
         encoding: how pictures are turned to features, of an earlier set; None takes it from these training images.
-        cache: where features are kept; by default ``$DQROUTE_CACHE``, or ``~/.cache/dqroute``.
         device: where to compute; progress: whether to show how far it is.
         check: whether to look through all files that are new before the first is computed, so that damaged ones of any
             part are named together; else each is found when it is its turn, and what was computed by then is kept.
@@ -81,7 +79,7 @@ def features(
     if views not in (1, 2) or isinstance(views, bool):
         raise ValueError(f"views is 1, the pictures as they are, or 2, their mirror images too; got {views!r}")
     encoder = loaded(backbone).to(resolve_device(device))
-    store = cache_of(encoder, Path(cache).expanduser() if cache else default_cache())
+    store = cache_of(encoder, default_cache())
     if check:
         how = data.train.fit if isinstance(data.train, FileSplit) else "crop"
         check_files(data, lambda key: as_seen(key, how) in store, progress)

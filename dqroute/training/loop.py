@@ -80,17 +80,17 @@ class Training:
         keep_freed_memory()
         self.model: Method = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.updates = Updates(self.model, settings)
-        heads, self.fold = self.model.network, None
+        # The fold of each training image, below 0 where nobody judges it.
+        heads, self.fold = self.model.network, torch.full_like(data.train.labels, -1)
         if isinstance(heads, Heads):
             if heads.folds:
                 self.fold = fold_of(data.train.labels, heads.folds, data.together, run.seed)
                 if processes.main and (said := told_unjudged(data.train.labels, self.fold, data.class_names)):
                     print(f"{data.name}: {said}")
             assert isinstance(data.train, FeatureSplit)
-            fold = self.fold_of_each(data.train.labels).to(device)
-            heads.meet(data.train.features.to(device), data.train.labels.to(device), fold)
+            heads.meet(data.train.features.to(device), data.train.labels.to(device), self.fold.to(device))
         # Whose accuracy is counted along the way: out of fold, only images that somebody may judge.
-        judged = 0 if self.fold is None or model.judge != "out-of-fold" else int((self.fold >= 0).sum())
+        judged = int((self.fold >= 0).sum()) if model.judge == "out-of-fold" else 0
         self.counted = judged or len(data.train)
         share = processes.rank, processes.count
         self.batches = batches_of(data, settings.batch_size, device, share, self.fold)
@@ -196,9 +196,8 @@ class Training:
             model.to(self.device)
             return {"judge": "training"}
         assert isinstance(train, FeatureSplit)
-        fold = self.fold_of_each(train.labels)
-        honest = model.judge == "out-of-fold" and bool((fold >= 0).any())
-        known, right = fold >= 0, torch.zeros(2, len(fold), dtype=torch.bool)
+        fold, known, right = self.fold, self.fold >= 0, torch.zeros(2, len(train), dtype=torch.bool)
+        honest = model.judge == "out-of-fold" and bool(known.any())
         said: list[Tensor] = []
         for part in torch.arange(len(fold)).split(512):
             every = heads.of_sets(train.features[part].to(self.device)).cpu()
@@ -212,7 +211,7 @@ class Training:
             "judge": model.judge if honest else "training",
             "training_accuracy": right[0].float().mean().item(),
         }
-        if self.fold is not None:
+        if heads.folds:
             told["not_judged"] = int((~known).sum())
         if known.any():
             told["out_of_fold_accuracy"] = right[1, known].float().mean().item()
@@ -225,10 +224,6 @@ class Training:
             alone = len(train) if together is None else len(together.unique())
             keep_typical(self.run, train.features, train.labels, fold, alone)
         return told
-
-    def fold_of_each(self, labels: Tensor) -> Tensor:
-        """The fold of each training image, below 0 where nobody judges it."""
-        return torch.full_like(labels, -1) if self.fold is None else self.fold
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its record."""

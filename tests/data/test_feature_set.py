@@ -187,8 +187,8 @@ def test_load_takes_a_backbone(tiny):
 def test_a_killed_extraction_goes_on(tmp_path):
     """The second process computes only what the first had not yet written."""
     code = """
-import sys, dqroute as dq, dqroute.data.feature_set as f, dqroute.models.encoders as e
-f.ROWS = 64
+import os, sys, dqroute as dq, dqroute.data.feature_set as f, dqroute.models.encoders as e
+f.ROWS, os.environ["DQROUTE_CACHE"] = 64, sys.argv[1]
 forward, seen = e.Encoder.forward, []
 def counting(self, pictures):
     seen.append(len(pictures))
@@ -196,7 +196,7 @@ def counting(self, pictures):
     return forward(self, pictures)
 e.Encoder.forward = counting
 data = dq.load("glyphs", imbalance=10, n_max=50)
-f.features(data, "gradient-histograms", cache=sys.argv[1], progress=False)
+f.features(data, "gradient-histograms", progress=False)
 print("done", sum(seen), flush=True)
 """
     start = [sys.executable, "-c", code, str(tmp_path / "cache")]
