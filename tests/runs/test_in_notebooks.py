@@ -110,7 +110,7 @@ def test_a_prediction_shows_the_first_answers(odd):
     text = Reader(prediction._repr_html_()).text
     first = [f"{n} {prediction.label[n]} {100 * prediction.probability[n]:.1f} %" for n in range(5)]
     assert text == f"200 predictions image class probability {' '.join(first)}"
-    assert re.search("0 predictions", dq.Prediction(*[torch.empty(0)] * 9)._repr_html_())
+    assert re.search("0 predictions", dq.Prediction(*[torch.empty(0)] * len(dq.Prediction._fields))._repr_html_())
 
 
 def test_an_explanation_shows_the_ranking_and_the_experts(odd):
