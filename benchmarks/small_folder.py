@@ -30,11 +30,11 @@ from dqroute.core import rings
 from dqroute.core.decisions import precision_cuts
 from dqroute.core.judging import balanced_weights, fold_of
 from dqroute.core.outsiders import Typical, share_as_strange
-from dqroute.data import ImageSet, near_copies
+from dqroute.data import FeatureSplit, ImageSet, near_copies
 from dqroute.data.disk import read_json, write_json
 from dqroute.data.feature_set import principal, projected
 from dqroute.runs.audit import suspect_labels
-from dqroute.runs.classify import looked_at, pictures_of
+from dqroute.runs.classify import Picture, looked_at, pictures_of, square_of
 from dqroute.runs.decisions import thresholds
 from dqroute.runs.export import Whole
 from dqroute.runs.judged import out_of_fold
@@ -109,7 +109,10 @@ def measured(place: Path, others: Path | None, seed: int, **fit: Any) -> Iterato
     yield strangers(run, known, strange, "pictures") | scores(run, known, strange)
     bursts = dq.load(f"folder:{place / 'bursts'}", test=0, group_by=BURST)
     yield strangers(dq.fit("dqroute", bursts, **settings), known, strange, "bursts")
-    other, wrong = dq.fit("dqroute", mislabelled, **settings), sum("moved-" in name for name in mislabelled.train.names)
+    other, wrong = (
+        dq.fit("dqroute", mislabelled, **settings),
+        sum("moved-" in name for name in mislabelled.train.names or ()),
+    )
     right = suspect_labels(other, most=wrong)["file"].str.contains("moved-")
     yield {
         "wrong labels": 100 * wrong / len(mislabelled.train),
@@ -117,10 +120,13 @@ def measured(place: Path, others: Path | None, seed: int, **fit: Any) -> Iterato
         "wrong labels found": 100 * right.sum() / wrong,
     }
     pile = pictures_of(place / "pile")
-    asked = {"asked for": label_next(run, pile, ASKED)["file"], "at random": random.Random(seed).sample(pile, ASKED)}
+    asked = {
+        "asked for": list(label_next(run, pile, ASKED)["file"]),
+        "at random": random.Random(seed).sample(pile, ASKED),
+    }
     for name, files in asked.items():
         more = copytree(place / "pictures", place / name, dirs_exist_ok=True)
-        for file in map(Path, files):
+        for file in (Path(str(file)) for file in files):
             (more / file.parent.name / file.name).write_bytes(file.read_bytes())
         wider = dq.fit("dqroute", dq.load(f"folder:{more}", test=0), **settings)
         yield accuracy(f"with {ASKED} labels {name}", wider, new)
@@ -186,7 +192,7 @@ def precisions(run: dq.Run) -> dict[str, float]:
 @torch.no_grad()
 def in_32_bits(run: dq.Run, new: Path) -> dict[str, float]:
     """How far an exported program is from the run, which computes in 16 bits where the hardware does."""
-    pixels = dq.read_images(pictures_of(new)[::6], run.model.needs.size)
+    pixels = dq.read_images(pictures_of(new)[::6], square_of(run.model)[0])
     ours, theirs = run.model.predict(pixels).probabilities, Whole(run.model)(pixels)
     apart, other = (ours - theirs).abs().amax(dim=1), ours.argmax(dim=1) != theirs.argmax(dim=1)
     told = {"in 32 bits, apart in the median": apart.median(), "in 32 bits, apart at most": apart.max()}
@@ -195,7 +201,7 @@ def in_32_bits(run: dq.Run, new: Path) -> dict[str, float]:
     }
 
 
-def strangers(run: dq.Run, known: Sequence[str], strange: dict[str, Path], name: str) -> dict[str, float]:
+def strangers(run: dq.Run, known: Sequence[Picture], strange: dict[str, Path], name: str) -> dict[str, float]:
     """Shares of pictures that are said to be stranger than all but 5 % of one's own, and the area under the curve."""
     found = {}
     for kind in OUTSIDERS:
@@ -210,10 +216,11 @@ def strangers(run: dq.Run, known: Sequence[str], strange: dict[str, Path], name:
 
 
 @torch.no_grad()
-def scores(run: dq.Run, known: Sequence[str], strange: dict[str, Path]) -> dict[str, float]:
+def scores(run: dq.Run, known: Sequence[Picture], strange: dict[str, Path]) -> dict[str, float]:
     """Other scores of strangeness, each along axes without the picture, and one along those of all pictures."""
+    assert run.data and isinstance(run.data.train, FeatureSplit) and run.data.train.whole
     train, number = run.data.train, run.data.num_classes
-    fold, whole = fold_of(train.labels, 5, seed=run.seed), torch.cat(list(train.whole()))
+    fold, whole = fold_of(train.labels, 5, seed=run.seed), torch.cat(list(run.data.train.whole()))
 
     def means(x: Tensor, y: Tensor) -> Score:
         x = F.normalize(torch.stack([F.normalize(x, dim=1)[y == c].mean(dim=0) for c in y.unique()]), dim=1)
@@ -253,7 +260,7 @@ def scores(run: dq.Run, known: Sequence[str], strange: dict[str, Path]) -> dict[
 def lines_of(found: dict[str, dict[str, float]]) -> list[str]:
     """A row a number: mean, least and most, over the even draws, on which is chosen, and over the odd ones."""
     table = pd.DataFrame(found)
-    parts = [[draw for draw in table if int(draw) % 2 == odd] for odd in (0, 1)]
+    parts = [[draw for draw in found if int(draw) % 2 == odd] for odd in (0, 1)]
     lines = [f"| of draws | {' | '.join(' '.join(part) for part in parts)} |", "|---|---|---|"]
     for name, row in table.iterrows():
         some = [row[part].dropna() for part in parts]

@@ -26,7 +26,9 @@ from dqroute.models.device import resolve_device, uses_bf16
 from dqroute.models.encoders import BUNDLED, SHARPER, Encoder, loaded
 
 OWN = ("folder", "table")  # sets of one's own pictures, which start from a pretrained network
-FEW = 5000  # pictures of one's own, up to which the larger size is worth twice the time: benchmarks/small_folder.py
+# Pictures of one's own, up to which the larger size is taken. What it brings differs: of four folders by
+# benchmarks/small_folder.py two were better at it, two at 160 pixels.
+FEW = 5000
 COMPONENTS = 256
 SAME = 1e-4  # below this share of the largest, images do not differ in a feature or along an axis
 CHUNK = 4096  # rows of features that are in memory at a time, as they come from the encoder

@@ -275,8 +275,7 @@ def efficientnet_lite(version: int, size: int) -> tuple[nn.Module, Preprocessing
 def efficientnet_lite0() -> tuple[nn.Module, Preprocessing]:
     """4.7 million parameters, 1,280 features; its weights are installed with this package.
 
-    At 160 pixels, half as many as at 224, where it was trained; few pictures are better looked at there, see
-    ``efficientnet-lite0-224``.
+    At 160 pixels, half as many as at 224, where it was trained: that is ``efficientnet-lite0-224``.
     """
     return efficientnet_lite(0, 160)
 
