@@ -34,7 +34,8 @@ def test_the_proof_is_rehearsed_on_digits(tmp_path, monkeypatch, capsys):
 
     found = json.loads(output.read_text())
     assert list(found) == ["0", "1"] and list(found["0"]) == list(found["1"])
-    assert all(0 <= value <= 100 for numbers in found.values() for value in numbers.values())
+    # Of answers that nobody gave none is right.
+    assert all(0 <= value <= 100 or value != value for numbers in found.values() for value in numbers.values())
     own, new, strange = (
         {path.name for path in (work / "draw-1" / part).iterdir()} for part in ("pictures", "new", "strangers")
     )
