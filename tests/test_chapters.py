@@ -10,18 +10,23 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
+import small_folder
 from build_book import ROOT
 from scipy.stats import spearmanr
 
 import dqroute as dq
+from dqroute.data.disk import read_json
 from dqroute.data.sets.glyphs import true_difficulty
 from dqroute.measures.curves import overall_at
 from dqroute.runs import tables
+from dqroute.runs.decisions import thresholds
 from dqroute.runs.evaluate import trade_off_of
+from dqroute.runs.outsiders import OUTSIDERS
 from dqroute.runs.published import read_published
 from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
 
+PLACES = ("new", "strangers", "photographs")
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 
 # More characters in a line of code, and its page scrolls sideways.
@@ -386,6 +391,39 @@ def test_the_settings_of_the_rivals_are_those_that_were_best_where_they_were_tun
         own = tuned[family == name]
         default = own["alpha"].eq(0.5) & own["strength"].eq(0.5) & own["cosine_scale"].eq(20) & own["judge"].eq(judge)
         assert own[default]["mean"].item() > own["mean"].max() - 0.15
+
+
+def test_what_is_said_of_the_scale_of_heads_is_so():
+    runs = pd.read_csv(ROOT / "book" / "results" / "tuning.csv").query("method == 'logit-adjustment' and tau == 1")
+    at = runs.groupby("cosine_scale")["overall"].mean()
+    said = (ROOT / "dqroute" / "training" / "settings.py").read_text(encoding="utf-8")
+    assert f"{at[30]:.1f} % at 30, {at[20]:.1f} at 20" in said
+    said = (ROOT / "book" / "choices.md").read_text(encoding="utf-8")
+    assert f"one logit-adjusted head loses {at[20] - at[30]:.1f} on images held out" in said
+
+
+def test_what_is_said_of_small_folders_is_so():
+    """Thresholds, of all draws; strangers, of the odd ones, because the ridge was chosen on the others."""
+    found = read_json(ROOT / "benchmarks" / "results" / "small-folder.json")
+    lines = small_folder.lines_of(found)
+    notes = (ROOT / "benchmarks" / "NOTES.md").read_text(encoding="utf-8").partition("## Small folders")[2]
+    rows = [line for line in notes.splitlines() if line.startswith("| ")]
+    assert len(rows) > 20 and set(rows) <= set(lines)
+    table = pd.DataFrame(found)
+    right, kept = table.loc["precision 0.9, right"], table.mean(axis=1)
+    nine, more = ([kept[f"precision {p}, {of}"] for of in ("right", "answered")] for p in (0.9, 0.95))
+    span = f"({right.min():.0f} to {right.max():.0f} %, by the draw)"
+    said = " ".join(thresholds.__doc__.split())
+    assert f"{nine[0]:.0f} % of the answers to new pictures right {span}, {nine[1]:.0f} % answered; " in said
+    assert f"answered; ``0.95`` {more[0]:.0f} and {more[1]:.0f} %" in said
+    odd, said = table[["1", "3"]].mean(axis=1), " ".join(dq.classify.__doc__.split())
+    new, strangers, photographs = ([odd[f"pictures, {by}, {of} below 0.05"] for by in OUTSIDERS] for of in PLACES)
+    assert (
+        f"{strangers[0]:.0f} % of strangers of other classes of CIFAR-100 were below 0.05, {photographs[0]:.0f} %"
+        in said
+    )
+    assert f"and {new[0]:.0f} % of new pictures of the same classes; by energy" in said
+    assert f"by energy {strangers[1]:.0f}, {photographs[1]:.0f} and {new[1]:.0f} %" in said
 
 
 def test_what_the_chapter_on_the_cause_says_is_so():

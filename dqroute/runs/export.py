@@ -68,9 +68,8 @@ def export(run: RunOrFolder, path: str | os.PathLike[str]) -> Path:
     what ``run.model.adapt`` has learned. Before it is written the program is held against the model.
 
     All is computed in float32, and :func:`dqroute.classify` has its networks compute in bfloat16 where the hardware
-    does: then the two are apart, and a line says how far, on pictures of the set where they are at hand. Heads on
-    features of ``efficientnet-lite0``, 550 training pictures, on 300 photographs: 0.003 to 0.009 in the median, 0.12 at
-    most, and one answer in 80 is another. In float32 both say the same to 1e-4.
+    does: then the two are apart, and a line says how far, on pictures of the set where they are at hand. In float32
+    both say the same to 1e-4.
 
     The metadata have ``class_names``, a JSON list in the order of the probabilities; ``size``, ``[H, W]``;
     ``interpolation`` and ``fit``, by which pictures are made squares; ``run``, the folder's name. They are in

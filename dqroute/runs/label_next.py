@@ -28,11 +28,12 @@ def label_next(
     batch_size: int = 256,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """The pictures whose label would help most, the best first: ``label_next(run, "UNLABELLED")``.
+    """The pictures that a label would decide most about, the best first: ``label_next(run, "UNLABELLED")``.
 
     Those between whose two likeliest classes ``a`` and ``b`` the model hesitates, the more so the fewer training images
     these have: the largest ``(1 - (p_a - p_b)) (1 / n_a + 1 / n_b)``, p for balanced classes, so that a picture counts
     for as much as it is of its class. Of pictures that are nearly the same, as the frames of a burst are, one is taken.
+    On four folders of 549 pictures 36 such labels brought no more than 36 at random (``benchmarks/small_folder.py``).
 
     Args:
         run: a finished run that :func:`dqroute.classify` takes, or its folder; files: pictures as it takes them.

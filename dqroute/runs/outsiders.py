@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from dqroute.core.checks import choose
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.data.disk import write_tensors
+from dqroute.data.feature_set import principal, projected
+from dqroute.data.image_set import FeatureSplit
 from dqroute.measures.outsiders import Typical, distances_out_of_fold, energy, share_as_strange
 from dqroute.runs.judged import fused
 from dqroute.runs.run import TYPICAL, Run
 
-LEAST = 12  # axes that are looked along
-# Training images for each, or groups of them: of 549 pictures 34 axes, of 4,096 or more all 256. Along 25 axes of 400
-# frames of 31 bursts none of 540 strangers had a share below .05, along 12 some 6 in 100, 3 of one's own (three draws).
-IMAGES_AN_AXIS = 16
 OUTSIDERS = ("mahalanobis", "energy")
+HELD = (
+    20_000  # images whose features are in memory as they come from the encoder; among so many, axes fit no single one
+)
 
 
-def keep_typical(run: Run, features: Tensor, labels: Tensor, fold: Tensor, alone: int) -> None:
+def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> None:
     """Leave in the run folder what training features look like, for runs that are opened without them.
 
     Args:
-        features: ``[N, D]``; labels: int64 ``[N]``; fold: int64 ``[N]``, that of each image, -1 for none.
-        alone: how many images there are, or groups of such as belong together.
+        train: the training images; fold: int64 ``[N]``, that of each image, below 0 for none.
     """
-    known, number = fold >= 0, len(run.settings["class_names"])
-    # Axes are those of all training images: along many of them whatever was not among these looks near, strangers too.
-    features = features[:, : max(LEAST, alone // IMAGES_AN_AXIS)]
-    typical = Typical.of(features, labels, number)._asdict()
-    distance = distances_out_of_fold(features, labels, number, fold)
+    known, number, labels = fold >= 0, len(run.settings["class_names"]), train.labels
+    whole = None if train.whole is None or len(train) > HELD else torch.cat(list(train.whole()))
+
+    def seen_by(seen: Tensor) -> Tensor:
+        if whole is None:
+            return train.features
+        return projected(whole, *principal(lambda: [whole[seen]], train.features.shape[1]))
+
+    typical = Typical.of(train.features, labels, number)._asdict()
+    distance = distances_out_of_fold(seen_by, labels, number, fold)
     kept = {"distance": distance[known], "labels": labels[known]}
     write_tensors(run.folder / TYPICAL, typical | kept, {"digest": run.settings["digest"]})
 

@@ -18,7 +18,7 @@ from dqroute.runs.own_data import at_work, checked_data
 from dqroute.runs.run import WORLDS, RunOrFolder, opened
 
 FACTORS = (50, 25, 10, 5, 2)
-# Share of an image's features that the second of two views lacks: of 0.1 to 0.7 best on held-out photographs.
+# Share of an image's features that the second of two views lacks: a plain choice.
 BLURRED = 0.7
 
 

@@ -220,9 +220,7 @@ class Training:
                 kept["images"] = known.nonzero().flatten()
                 write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
             told["near_copies"] = near_copies_apart(train.features, fold)
-            together = self.data.together
-            alone = len(train) if together is None else len(together.unique())
-            keep_typical(self.run, train.features, train.labels, fold, alone)
+            keep_typical(self.run, train, fold)
         return told
 
     def epoch(self, epoch: int) -> dict[str, Any]:

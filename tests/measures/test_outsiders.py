@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dqroute.measures.outsiders import Typical, class_gaussians, distances_out_of_fold, energy, share_as_strange
+from dqroute.measures.outsiders import RIDGE, Typical, class_gaussians, distances_out_of_fold, energy, share_as_strange
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_the_share_that_is_as_strange_by_hand():
 def test_distance_is_that_to_the_nearest_mean_whatever_the_length(drawn):
     features, labels = drawn
     x = F.normalize(features.double(), dim=1)
-    means, covariance = class_gaussians(x, labels, 4, 0.1)
+    means, covariance = class_gaussians(x, labels, 4, RIDGE)
     assert means[3].tolist() == pytest.approx(x[labels == 3].mean(dim=0).tolist())
     apart = x[:, None] - means
     direct = torch.einsum("ncd,de,nce->nc", apart, covariance.inverse(), apart).amin(dim=1)
@@ -46,12 +46,17 @@ def test_out_of_fold_images_are_stranger_than_those_that_were_seen(drawn):
     features, labels = drawn
     fold = torch.arange(len(labels)) % 3
     fold[0] = -1
-    found = distances_out_of_fold(features, labels, 4, fold)
+    found = distances_out_of_fold(lambda seen: features, labels, 4, fold)
     assert found.isnan().tolist() == (fold < 0).tolist()
     assert found[1:].mean() > 1.1 * Typical.of(features, labels, 4).distance(features)[1:].mean()
     seen = fold != 2
     alone = Typical.of(features[seen], labels[seen], 4).distance(features[~seen])
     torch.testing.assert_close(found[~seen], alone)
+    asked = []
+    assert torch.equal(
+        distances_out_of_fold(lambda seen: (asked.append(seen), features)[1], labels, 4, fold)[1:], found[1:]
+    )
+    assert [seen.tolist() for seen in asked] == [(fold != index).tolist() for index in range(3)]
 
 
 def test_energy_by_hand():

@@ -156,8 +156,7 @@ def noise_field(size: int) -> Tensor:
 def one_thread() -> Iterator[None]:
     """Run small tensor operations on one thread.
 
-    Measured: 20,000 images take 0.5 s so. Two threads are no faster, and take 12 s when another process keeps one
-    of two cores busy, because each of the many short operations then waits for the slower thread.
+    Of many short operations each would wait for the slower thread where another process keeps a core busy.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
