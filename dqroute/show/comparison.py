@@ -104,7 +104,7 @@ def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]], marks: Sequence[
             if shift in marks:  # below the line, on either side of its top
                 side = 1 if at[0] < 100 * GRID[heights.nan_to_num().argmax()] else -1
                 look: dict[str, Any] = {"textcoords": "offset points", "ha": "left" if side > 0 else "right"}
-                ax.annotate(f"τ = {shift:g}", at, (8 * side, -6), **look)
+                ax.annotate(f"τ = {shift:g}", at, (6 * side, -8), fontsize="small", **look)
     ax.set(xlabel="few-shot accuracy, %", ylabel="overall accuracy, %")
     legend_above(figure, most=3)
     return figure
