@@ -88,6 +88,10 @@ def test_pictures_have_alternative_texts(path):
             assert len(cell["metadata"].get("mystnb", {}).get("image", {}).get("alt", "")) > 20, drawn[0]
 
 
+def test_the_front_page_is_read_in_two_minutes():
+    assert len((ROOT / "book" / "intro.md").read_text(encoding="utf-8").split()) <= 400
+
+
 def test_the_readme_has_the_numbers_of_the_runs():
     runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
     asked = {"fooled": ("dqroute, judge=training", "routed"), "ours": ("dqroute", "routed")}

@@ -32,7 +32,7 @@ def folders(tmp_path):
 
 
 def said_of(folders, monkeypatch, **asked):
-    """What the chapter says, all of it text."""
+    """What the chapter says, its text and its HTML."""
     monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
     asked |= {"runs_dir": str(folders / "runs")}
     papermill.execute_notebook(
@@ -40,9 +40,10 @@ def said_of(folders, monkeypatch, **asked):
     )
     cells = json.loads((folders / "out.ipynb").read_text(encoding="utf-8"))["cells"]
     return "".join(
-        "".join(output.get("text", []) or output.get("data", {}).get("text/plain", []))
+        "".join(text)
         for cell in cells
         for output in cell.get("outputs", [])
+        for text in (output.get("text", []), *(output.get("data", {}).get(f"text/{k}", []) for k in ("plain", "html")))
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-SIDE = 64  # height of a picture on the page; files hold twice as many pixels at most
+SIDE = 64  # usual height of a picture on the page
 
 
 def escaped(value: object) -> str:
@@ -38,7 +38,7 @@ def line(text: str) -> str:
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
     """A table of plain texts and numbers; without a ``head`` the first column names the rows."""
-    style = "text-align: left; padding: 0.1em 1em 0.1em 0; background: none; color: inherit; white-space: normal"
+    style = "text-align: left; padding: 0.1em 0.5em 0.1em 0; background: none; color: inherit; white-space: normal"
 
     def cells(row: Sequence[object], named: int, scope: str) -> str:
         made = [escaped(value) for value in row]
@@ -73,15 +73,15 @@ def image_of(image: Tensor) -> Image.Image:
     return Image.fromarray(image.permute(1, 2, 0).squeeze(-1).numpy())
 
 
-def picture(image: Tensor, alt: str) -> str:
-    """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, 64 pixels high."""
+def picture(image: Tensor, alt: str, high: int = SIDE) -> str:
+    """A uint8 image ``[channels, H, W]`` as an element that holds its own bytes, so many pixels high on the page."""
     seen = image_of(image)
     # What is small is drawn pixel by pixel; of a photograph as much as a dense screen shows.
     small = max(seen.size) <= SIDE
     if not small:
-        seen.thumbnail((4 * SIDE, 2 * SIDE))
+        seen.thumbnail((4 * high, 2 * high))
     source = address(seen) if small else address(seen, "JPEG", quality=80)
-    drawn = f"height: {SIDE}px" + "; image-rendering: pixelated" * small
+    drawn = f"height: {high}px; max-width: 100%; object-fit: contain" + "; image-rendering: pixelated" * small
     return f'<img src="{source}" alt="{html.escape(alt)}" title="{html.escape(alt)}" style="{drawn}">'
 
 

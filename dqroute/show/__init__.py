@@ -7,7 +7,8 @@ makes figures move, with a kernel and without, ``live`` embeds those that comput
 Style guide. Shot groups and experts have fixed colours from dark to light, in order also in grey print; as points,
 groups differ in shape, too. Methods differ in colour, and in dash as lines, in hatching as bars. Axes carry quantity
 and unit; no titles but the names of panels. Each figure has an alternative text: under ``mystnb.image.alt`` of its
-cell's metadata, or the sentence below it where it moves.
+cell's metadata, or the sentence below it where it moves. Photographs are HTML and no part of a figure: a dark page
+turns figures over.
 """
 # ruff: noqa: F401
 
@@ -25,7 +26,7 @@ from dqroute.show.comparison import (
     training_curves,
 )
 from dqroute.show.deal import deal_the_world
-from dqroute.show.images import examples, explanation, image_row, show_image, simplex, simplex_places
+from dqroute.show.images import image_row, simplex, simplex_places
 from dqroute.show.knob import knob
 from dqroute.show.live import Live, embed
 from dqroute.show.router_game import be_the_router

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
@@ -101,7 +102,7 @@ def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]], marks: Sequence[
             if shift in marks:  # below the line, on either side of its top
                 side = 1 if at[0] < 100 * GRID[heights.nan_to_num().argmax()] else -1
                 look: dict[str, Any] = {"textcoords": "offset points", "ha": "left" if side > 0 else "right"}
-                ax.annotate(f"τ = {shift:g}", at, (8 * side, -6), **look)
+                ax.annotate(f"τ = {shift:g}", at, (6 * side, -8), fontsize="small", **look)
     ax.set(xlabel="few-shot accuracy, %", ylabel="overall accuracy, %")
     legend_above(figure, most=3)
     return figure
@@ -119,20 +120,19 @@ def differences(rows: Mapping[str, Sequence[float] | pd.DataFrame], xlabel: str,
         for name, values in rows.items()
     }
     columns = list(next(iter(frames.values())))
-    figure, axes = new_figure(len(columns), 0.6 + 0.27 * len(rows), sharey=True, sharex=least is not None)
+    figure, axes = new_figure(len(columns), 0.6 + 0.25 * len(rows), sharey=True, sharex=least is not None)
     for ax, column in zip(axes, columns, strict=True):
         for place, frame in enumerate(frames.values()):
             values = frame[column].astype(float)
             if least is not None and values.mean() < least:
-                ax.annotate(f"← {values.mean():.1f}".replace("-", "−"), (least, place), va="center", color="#1b3a6b")
+                ax.annotate(f"← {values.mean():.1f}".replace("-", "−"), (least, place), va="center", fontsize="small")
                 continue
             ax.plot(values, [place + 0.25] * len(values), ".", color="0.5", markersize=4)
             ax.errorbar(values.mean(), place, xerr=half_interval(values), fmt="o", color="#1b3a6b", markersize=5)
         ax.axvline(0, color="0.3", linewidth=1)
         ax.set_title(str(column), loc="left", fontsize="medium")
         ax.set(xlabel=xlabel)
-        ax.set(yticks=range(len(rows)), yticklabels=list(rows), ylim=(len(rows) - 0.5, -0.5))
-        ax.grid(axis="y", visible=False)
+        name_rows(ax, rows)
     if least is not None:
         axes[0].set_xlim(left=least)
     return figure
@@ -148,7 +148,7 @@ def before_and_after(
 
     A line spans the 95 % interval of the second state. ``names`` are those of the two states, for the legend.
     """
-    figure, axes = new_figure(len(columns), 0.9 + 0.27 * len(after), sharey=True)
+    figure, axes = new_figure(len(columns), 0.9 + 0.25 * len(after), sharey=True)
     for ax, column in zip(axes, columns, strict=True):
         for place, name in enumerate(after):
             first, second = before[name][column], after[name][column]
@@ -156,12 +156,20 @@ def before_and_after(
             ax.plot([first.mean(), second.mean()], [place, place], color=own, linewidth=1, alpha=0.5)
             ax.plot(first.mean(), place, "o", color=own, markerfacecolor="white", markersize=5, zorder=3)
             ax.errorbar(second.mean(), place, xerr=half_interval(second), fmt="o", color=own, markersize=5, zorder=4)
-        ax.set(xlabel=f"{column}, %", yticks=range(len(after)), yticklabels=list(after), ylim=(len(after) - 0.5, -0.5))
-        ax.grid(axis="y", visible=False)
+        ax.set(xlabel=f"{column}, %")
+        name_rows(ax, after)
     for name, face in zip(names, ("white", "#1b3a6b"), strict=True):
         axes[0].plot([], [], "o", color="#1b3a6b", markerfacecolor=face, label=name)
     legend_above(figure)
     return figure
+
+
+def name_rows(ax: Axes, names: Iterable[str]) -> None:
+    """Rows from the top, each with its name, and few numbers below: a panel may be an inch wide."""
+    names = list(names)
+    ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    ax.grid(axis="y", visible=False)
 
 
 def expert_weights(reports: Sequence[Report]) -> Figure:

@@ -1,4 +1,4 @@
-"""Figures that show images."""
+"""What shows images: in a row, as HTML, and as points of a triangle."""
 
 from __future__ import annotations
 
@@ -6,77 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from matplotlib.axes import Axes
+from IPython.display import HTML
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from torch import Tensor
 
 from dqroute.core.long_tail import GROUP_NAMES
-from dqroute.data.image_set import ImageSet
-from dqroute.runs.explain import Explanation
-from dqroute.show.style import EXPERT_COLOURS, GROUP_COLOURS, new_figure, points_by_group
-
-GREY = "#9fb0bd"
+from dqroute.data.markup import escaped, picture
+from dqroute.show.style import GROUP_COLOURS, new_figure, points_by_group
 
 
-def examples(data: ImageSet, per_group: int = 12, rows: int = 2, seed: int = 0) -> Figure:
-    """Training images of each shot group, one of each of some classes, drawn by seed."""
-    generator = torch.Generator().manual_seed(seed)
-    # Of features the set has another shape than its pictures.
-    shape, panels = data.train.take([0]).shape[1:], []
-    # No more room than the largest group fills.
-    most = min(per_group, max(len(data.groups[name]) for name in GROUP_NAMES))
-    wide = min(most, -(-per_group // rows))
-    for name in GROUP_NAMES:
-        classes = torch.tensor(data.groups[name], dtype=torch.int64)
-        classes = classes[torch.randperm(len(classes), generator=generator)][:per_group]
-        first = torch.full((-(-most // wide) * wide, *shape), 255, dtype=torch.uint8)
-        if len(classes):
-            first[: len(classes)] = data.train.take([int((data.train.labels == c).nonzero()[0, 0]) for c in classes])
-        panels.append(torch.cat([torch.cat(list(row), dim=2) for row in first.split(wide)], dim=1))
-    return image_row(torch.stack(panels), GROUP_NAMES, list(GROUP_COLOURS.values()))
+def image_row(images: Tensor, captions: Sequence[str], high: int = 128) -> HTML:
+    """Images side by side as long as there is room, uint8 ``[N, channels, H, W]``, each with its caption below.
 
-
-def image_row(images: Tensor, captions: Sequence[str], colours: Sequence[str] | None = None) -> Figure:
-    """Images side by side, uint8 ``[N, channels, H, W]``, with captions below and frames in colours, or grey."""
-    high, wide = images.shape[2:]
-    figure, axes = new_figure(len(images), height=7.0 / len(images) * high / wide + 0.4)
-    for ax, image, caption, colour in zip(axes, images, captions, colours or [GREY] * len(images), strict=True):
-        show_image(ax, image)
-        ax.set_xlabel(caption, parse_math=False)
-        for spine in ax.spines.values():
-            # Around the image, of which it would hide three pixels.
-            spine.set(visible=True, color=colour, linewidth=3, position=("outward", 1.5), capstyle="projecting")
-    return figure
-
-
-def show_image(ax: Axes, image: Tensor) -> None:
-    """Draw a uint8 image ``[channels, H, W]`` without ticks."""
-    ax.imshow(image.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-    ax.set(xticks=[], yticks=[])
-    ax.grid(visible=False)
-
-
-def explanation(image: Tensor, told: Explanation) -> Figure:
-    """An image, uint8 ``[channels, H, W]``, and what :func:`dqroute.explain` told of it: experts and fused."""
-    figure, (left, middle, right) = new_figure(3, height=2.2, width_ratios=[1, 1.5, 1.5])
-    show_image(left, image)
-    for row, opinion in enumerate(told.experts):
-        middle.barh(row, 100 * opinion.weight, color=EXPERT_COLOURS[row % len(EXPERT_COLOURS)])
-        middle.plot(100 * opinion.confidence, row, "D", color="black", markerfacecolor="white", clip_on=False, zorder=4)
-    says = [f"{o.name}: {o.says}, {100 * o.probability:.0f} %" for o in told.experts]
-    middle.set_yticks(range(len(says)), says, parse_math=False)
-    middle.set(xlabel="bar: weight, ◇: confidence; %", xlim=(0, 100))
-    names, shares = zip(*told.ranking, strict=True)
-    bars = right.barh(range(len(names)), [100 * share for share in shares], color="#5d7182")
-    right.bar_label(bars, fmt="%.0f", padding=3)
-    right.set_yticks(range(len(names)), names, parse_math=False)
-    right.set(xlabel="fused probability, %", xlim=(0, 112), xticks=[0, 50, 100])
-    for ax in (middle, right):
-        ax.invert_yaxis()
-        ax.grid(axis="y", visible=False)
-    return figure
+    They are ``high`` pixels high, and, unlike those in a figure, never turned over with it where a page is dark.
+    """
+    tiles = [
+        f'<figure style="margin: 0; padding: 0; max-width: 16rem">{picture(image, caption, high)}'
+        f'<figcaption style="margin: 0; padding: 0; text-align: left">{escaped(caption)}</figcaption></figure>'
+        for image, caption in zip(images, captions, strict=True)
+    ]
+    return HTML(f'<div style="display: flex; flex-wrap: wrap; gap: 0.75rem; color: inherit">{"".join(tiles)}</div>')
 
 
 CORNERS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]])
@@ -106,7 +57,7 @@ def simplex(
     """
     places = simplex_places(weights)
     figure, (ax,) = new_figure(height=height)
-    ax.fill(*CORNERS.T.tolist(), facecolor="none", edgecolor=GREY, linewidth=0.8)
+    ax.fill(*CORNERS.T.tolist(), facecolor="none", edgecolor="#9fb0bd", linewidth=0.8)
     taken = torch.full((1, 2), torch.inf)
     for place, group, image in zip(places, groups.tolist(), [] if images is None else images, strict=False):
         if (taken - place).abs().amax(dim=1).min() >= apart:

@@ -22,13 +22,16 @@ EXPERT_COLOURS = ("#3d3d3d", "#a23b72", "#eba6c5", "#c9d6df")
 # What the book is about stands out of any number of others: it has no dash and no hatching.
 SUBJECT = {"dqroute": "#1c1c1c", "dqroute, plain mean": "#8c8c8c"}
 DASHES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
+# Inches: as wide as leaves letters of ten points legible on a phone, in a column of 360 pixels.
+WIDTH, DPI = 5.2, 120
 HATCHES = ("", "///", "---", "\\\\\\", "|||", "xxx", "+++", "oo")
 
 
 def new_figure(columns: int = 1, height: float = 3.0, **grid: Any) -> tuple[Figure, list[Axes]]:
-    """Axes side by side, in the book's style, as wide as the page's column; ``grid`` is for ``plt.subplots``."""
+    """Axes side by side, in the book's style, legible on a phone; ``grid`` is for ``plt.subplots``."""
     with sns.axes_style("whitegrid", {"grid.color": ".92"}):
-        figure, axes = plt.subplots(1, columns, figsize=(7.0, height), layout="constrained", squeeze=False, **grid)
+        size: dict[str, Any] = {"figsize": (WIDTH, height), "dpi": DPI, "layout": "constrained"}
+        figure, axes = plt.subplots(1, columns, squeeze=False, **size, **grid)
     figure.set_facecolor("none")  # the page's own ground, light or dark
     for ax in axes[0]:
         ax.set_facecolor("none")
@@ -76,7 +79,7 @@ def legend_above(figure: Figure, most: int = 4) -> None:
     entries = {name: handle for handles, names in drawn for handle, name in zip(handles, names, strict=True)}
     columns = min(len(entries), most)
     # Inches: of a handle with the space around it, and of a letter.
-    while sum(0.65 + 0.075 * max(map(len, c)) for c in np.array_split(list(entries), columns)) > 7 and columns > 1:
+    while sum(0.65 + 0.075 * max(map(len, c)) for c in np.array_split(list(entries), columns)) > WIDTH and columns > 1:
         columns -= 1
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import json
 
 import build_book
+import numpy as np
 from build_book import ROOT
+from PIL import Image
 
 PAGES = [f"{page}.html" for page in build_book.pages()]
 WIDE, PHONE = 1280, 390
@@ -29,6 +33,7 @@ def check_page(visit, path: str) -> None:
         page.locator(".math mjx-container").first.wait_for()
     assert serious_faults(page) == []
     assert page.evaluate(CLIPPED) == []
+    assert altered_pictures(page) == []
     parts = page.locator(".moving").all()
     source = (ROOT / path).with_suffix(".ipynb")
     if source.is_file() and "show.moving(" in source.read_text(encoding="utf-8"):
@@ -62,6 +67,20 @@ def serious_faults(page) -> list[tuple]:
     faults = [fault for fault in violations if fault["impact"] in SERIOUS]
     found = [(fault["id"], *node["target"]) for fault in faults for node in fault["nodes"]]
     return [fault for fault in found if fault not in NOT_OURS]
+
+
+def altered_pictures(page, most: int = 6) -> list[str]:
+    """Pictures that look otherwise than their files do, as a negative does; of each kind the first are looked at."""
+    altered = []
+    for kind in ("article img[src^='data:']", "article svg image"):
+        for picture in [each for each in page.locator(kind).all() if each.is_visible()][:most]:
+            source = picture.evaluate("e => e.src || e.href.baseVal")
+            views = (base64.b64decode(source.partition("base64,")[2]), picture.screenshot())
+            file, seen = (np.array(Image.open(io.BytesIO(view)).convert("L").resize((8, 8))) for view in views)
+            # A figure's file may stand on its head; of one shade there is nothing to compare.
+            if file.std() and max(np.corrcoef(each.ravel(), seen.ravel())[0, 1] for each in (file, file[::-1])) < 0.5:
+                altered.append(picture.get_attribute("alt") or source[:60])
+    return altered
 
 
 def told(part) -> dict:
