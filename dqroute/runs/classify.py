@@ -76,8 +76,9 @@ def classify(
             ``"mahalanobis"`` goes by the distance of its features from those of the classes, ``"energy"`` by what the
             experts say (:mod:`dqroute.measures.outsiders`). Pictures of another kind altogether are told by the first,
             and few that are much like one's own: of 549 training pictures of 12 classes (two draws of
-            ``benchmarks/small_folder.py``) 17 % of strangers of other classes of CIFAR-100 were below 0.05, 96 % of ImageNet photographs,
-            and 2 % of new pictures of the same classes; by energy 2, 12 and 1 %. Sort by it, and look at the lowest.
+            ``benchmarks/small_folder.py``) 17 % of strangers of other classes of CIFAR-100 were below 0.05, 96 % of
+            ImageNet photographs, and 2 % of new pictures of the same classes; by energy 2, 12 and 1 %. Sort by it, and
+            look at the lowest.
         batch_size: pictures in memory at a time; device: where to compute.
 
     Returns:
