@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -17,9 +18,8 @@ from dqroute.runs.judged import fused
 from dqroute.runs.run import TYPICAL, Run
 
 OUTSIDERS = ("mahalanobis", "energy")
-HELD = (
-    20_000  # images whose features are in memory as they come from the encoder; among so many, axes fit no single one
-)
+# Images whose features are held as they come from the encoder. Among more, axes fit no single one.
+HELD = 20_000
 
 
 def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> None:
@@ -29,7 +29,16 @@ def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> None:
         train: the training images; fold: int64 ``[N]``, that of each image, below 0 for none.
     """
     known, number, labels = fold >= 0, len(run.settings["class_names"]), train.labels
-    whole = None if train.whole is None or len(train) > HELD else torch.cat(list(train.whole()))
+    whole = None
+    if train.whole is not None and len(train) <= HELD:
+        try:
+            whole = torch.cat(list(train.whole()))
+        except OSError as error:
+            # The training is done; it is not lost for this.
+            told = (
+                "classify(outsiders='mahalanobis') will find hardly any stranger. Load the set and train again for that"
+            )
+            warnings.warn(f"the cache of features was emptied meanwhile ({error}): {told}", stacklevel=2)
 
     def seen_by(seen: Tensor) -> Tensor:
         if whole is None:

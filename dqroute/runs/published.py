@@ -46,8 +46,8 @@ def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) 
     The file's name ends in ``.jsonl``, or in ``.jsonl.xz``, which takes an eighth of the space.
 
     Files of the run folder that are named in ``without`` are left out, and so is what epochs tell class by class but
-    for the difficulty that the last one ended with. ValueError if a run is not finished, or the file that is there is
-    something else.
+    for the difficulty that the last one ended with; their numbers have five digits. ValueError if a run is not
+    finished, or the file that is there is something else.
     """
     records = {run.settings["digest"]: run.record for run in read_published(path)} if Path(path).is_file() else {}
     for run in runs:
@@ -58,22 +58,27 @@ def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) 
             contents.pop(name, None)
         record = {name: content for name, content in contents.items() if content is not None}
         if EPOCHS in record:
-            record[EPOCHS] = without_classes(record[EPOCHS], len(run.settings["class_names"]))
+            record[EPOCHS] = compact(record[EPOCHS], len(run.settings["class_names"]))
         records[run.settings["digest"]] = record
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records.values()]
     content = "".join(lines).encode()
-    write_atomically(Path(path), lzma.compress(content, preset=9) if Path(path).suffix == ".xz" else content)
+    write_atomically(Path(path), lzma.compress(content, preset=9 | lzma.PRESET_EXTREME) if Path(path).suffix == ".xz" else content)
     return read_published(path)
 
 
-def without_classes(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
-    """The records of epochs without lists of a value a class, all but the last one's difficulty."""
+def compact(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
+    """The records of epochs, numbers in five digits, without lists of a value a class but for the last difficulty."""
     by_class = {name for record in epochs for name, v in record.items() if isinstance(v, list) and len(v) == classes}
     last = len(epochs)
     return [
-        {name: v for name, v in record.items() if name not in by_class or (name == "difficulty" and number == last)}
-        for number, record in enumerate(epochs, start=1)
+        {name: short(v) for name, v in record.items() if name not in by_class or (name == "difficulty" and at == last)}
+        for at, record in enumerate(epochs, start=1)
     ]
+
+
+def short(value: Any) -> Any:
+    """A number as published, in five digits; anything else as it is."""
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def read_published(path: str | Path) -> list[PublishedRun]:

@@ -34,7 +34,7 @@ from dqroute.models.encoders import is_encoder
 from dqroute.models.pretrained import identity_of
 from dqroute.runs.evaluate import evaluate
 from dqroute.runs.own_data import differences
-from dqroute.runs.published import open_run
+from dqroute.runs.published import open_run, short
 from dqroute.runs.run import SPLITS, Run
 from dqroute.training.fit import fit
 from dqroute.training.settings import Settings
@@ -182,9 +182,9 @@ def verdict(run: Run, again: Run, tolerance: float = TOLERANCE) -> tuple[bool, l
     if not mine:
         return False, [f"{run.folder} holds no numbers to compare"]
     weights = same_weights(run, again)
-    if weights is not False and all(other.get(name) == value for name, value in mine.items()):
+    if weights is not False and all(value in (other.get(name), short(other.get(name))) for name, value in mine.items()):
         said = "no weights were shared to compare" if weights is None else "and so are the weights"
-        return True, [f"identical: all {len(mine)} numbers, to the last bit; {said}"]
+        return True, [f"identical: all {len(mine)} numbers, in every digit that is there; {said}"]
     # What has to agree: loss and accuracy of the last epoch, and the accuracies of each report.
     accuracies = [f"{split} {name}" for split in SPLITS for name in ("overall", "many", "medium", "few")]
     last = f"epoch {len(run.epochs)}"

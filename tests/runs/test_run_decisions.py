@@ -1,5 +1,6 @@
 """A run on features of pictures in a folder: what it says of new pictures beside its answer, and of its own."""
 
+import os
 import shutil
 import warnings
 
@@ -126,6 +127,14 @@ def test_a_new_picture_of_a_known_class_is_no_stranger_than_ones_own(place, tmp_
     fitted = distances_out_of_fold(lambda seen: train.features, train.labels, data.num_classes, fold)
     anew, as_they_are = (share_as_strange(new, own, train.labels).mean().item() for own in (kept["distance"], fitted))
     assert as_they_are > anew and 0.4 < anew < 0.6
+
+
+def test_a_cache_emptied_before_the_end_costs_a_warning_and_no_training(place, tmp_path):
+    data = dq.load(f"folder:{place}", backbone="gradient-histograms")
+    shutil.rmtree(os.environ["DQROUTE_CACHE"])
+    with pytest.warns(UserWarning, match="the cache of features was emptied meanwhile .* train again"):
+        run = dq.fit("logit-adjustment", data, runs_dir=tmp_path, epochs=1, **QUIET)
+    assert run.finished and (run.folder / TYPICAL).is_file()
 
 
 def test_what_is_never_right_so_often_is_not_answered_and_said(opened, files, tmp_path):

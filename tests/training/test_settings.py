@@ -115,7 +115,8 @@ def test_what_is_no_setting_is_named_in_one_line_with_the_range(change):
         training_settings("laptop", change)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
     assert re.search(
-        r"must be (a (whole )?number from|a network's name|None or |'cosine')|the valid ones are|100", str(caught.value)
+        r"must be (a (whole )?number from|a network's name|None, |None or |'cosine')|the valid ones are|100",
+        str(caught.value),
     )
 
 
