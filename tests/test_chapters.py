@@ -484,6 +484,16 @@ def test_what_the_page_on_photographs_says_of_other_places_is_so():
         ours, fooled = (tables.measured(runs[row]).mean() for row in ("dqroute", "dqroute, judge=training"))
         lead[place] = ours - tables.measured(runs["logit-adjustment"], "calibrated").mean()
         harm[place] = (ours - fooled)["overall"]
+        single = (ours - tables.measured(runs["dqroute, strength=0.0, experts=1"]).mean())[["overall", "worst fifth"]]
+        assert abs(single["overall"]) < 0.25
+        assert (single["worst fifth"] > 0.6) == (place[1] == 10) and single["worst fifth"] == pytest.approx(
+            0.2, abs=0.6
+        )
+        rivals = {key: of for key, of in runs.items() if not key.startswith("dqroute")}
+        stand = {key: tables.measured(of, "calibrated").mean()["overall"] for key, of in rivals.items()}
+        assert len(rivals) == 12 and max(stand.values()) < 0.1 + max(
+            stand[k] for k in ("logit-adjustment", "sade, tau=1.0")
+        )
     for place in ((100, 50, "0"), (100, 100, "2")):
         assert 0.35 < lead[place]["overall"] < 0.65 and 1.5 < lead[place]["worst fifth"] < 2.55
     assert -0.7 < lead[(100, 10, "0")]["few"] < -0.5

@@ -62,7 +62,9 @@ def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) 
         records[run.settings["digest"]] = record
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records.values()]
     content = "".join(lines).encode()
-    write_atomically(Path(path), lzma.compress(content, preset=9 | lzma.PRESET_EXTREME) if Path(path).suffix == ".xz" else content)
+    write_atomically(
+        Path(path), lzma.compress(content, preset=9 | lzma.PRESET_EXTREME) if Path(path).suffix == ".xz" else content
+    )
     return read_published(path)
 
 
