@@ -34,9 +34,9 @@ class Detector(nn.Module):
         self.members = nn.Buffer(members)
 
     @without_autocast
-    def forward(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Tensor:
+    def forward(self, logits: Tensor, features: Tensor = UNKNOWN) -> Tensor:
         """Log-odds ``[B]``, float32."""
-        return self.log_odds(ExpertOutputs(logits, features, ran))
+        return self.log_odds(ExpertOutputs(logits, features))
 
     def log_odds(self, outputs: ExpertOutputs) -> Tensor:
         """Log-odds ``[B]``: what a kind has to say."""
@@ -73,7 +73,7 @@ class EnergyDetector(Detector):
 class ConsensusDetector(EnergyDetector):
     """Each expert learns to tell its own images as with ``energy``; whose an image is, they then judge together.
 
-    The energies of ``z̄``, the mean over the experts that ran: every expert alone is a noisier judge. The sets being
+    The energies of ``z̄``, the mean over the experts: every expert alone is a noisier judge. The sets being
     nested and the judge being one, ``σ(s_k)`` never grows with k.
     """
 
@@ -144,10 +144,10 @@ class DetectorBank(nn.Module):
         return {int(k): detector for k, detector in self.detectors.items() if isinstance(detector, Detector)}
 
     @without_autocast
-    def forward(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Tensor:
-        """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes, ``-inf`` for one that did not run."""
-        outputs = ExpertOutputs(logits, features, ran)
-        return outputs.where_run(self._rows({k: d.log_odds(outputs) for k, d in self.each().items()}, logits))
+    def forward(self, logits: Tensor, features: Tensor = UNKNOWN) -> Tensor:
+        """Log-odds ``[K, B]``; ``+inf`` for an expert that has all classes."""
+        outputs = ExpertOutputs(logits, features)
+        return self._rows({k: d.log_odds(outputs) for k, d in self.each().items()}, logits)
 
     def learns(self, outputs: ExpertOutputs, each: Sequence[Tensor]) -> Tensor:
         """The log-odds ``[K, B]`` that :meth:`loss` trains; ``each`` are the logits taken apart, ``[B, C]`` each.

@@ -155,20 +155,20 @@ class DQRouteLoss(nn.Module):
         """Count a batch for the classes' difficulty, as the experts together predict it."""
         self.tracker.observe(self.fuse(*outputs).log_probability, labels)
 
-    def fuse(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Fusion:
+    def fuse(self, logits: Tensor, features: Tensor = UNKNOWN) -> Fusion:
         """One prediction from the experts, of their logits ``[K, B, C]``; see :mod:`dqroute.core.routing`."""
         self.check(logits)
         if self.rings is not None:
             return self.rings(logits)
         nested = logits[: len(self.detectors.members)]
-        log_odds = self.detectors(nested, features, ran)
+        log_odds = self.detectors(nested, features)
         return fuse(self.fusion, nested, log_odds, self.detectors.members, self.temperature)
 
-    def log_odds(self, logits: Tensor, features: Tensor = UNKNOWN, ran: Tensor | None = None) -> Tensor:
+    def log_odds(self, logits: Tensor, features: Tensor = UNKNOWN) -> Tensor:
         """What each expert's detector says, ``[K, B]``, of logits ``[K, B, C]``."""
         if self.rings is not None:
             return self.rings.log_odds(logits)
-        return self.detectors(logits, features, ran)
+        return self.detectors(logits, features)
 
     def settle(self, logits: Tensor, labels: Tensor) -> None:
         """Fit the fusion by rings, if it is that; best on logits ``[K, N, C]`` for images that did not train them."""

@@ -67,7 +67,7 @@ def confidence_weights(log_odds: Tensor, temperature: float) -> Tensor:
 
 
 def equal_weights(log_odds: Tensor) -> Tensor:
-    """The same weight for every expert that ran, ``[B, K]``."""
+    """The same weight for every expert whose log-odds are not ``-inf``, ``[B, K]``."""
     ran = (log_odds > -inf).to(log_odds.dtype)
     return (ran / ran.sum(dim=0)).T
 
