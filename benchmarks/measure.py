@@ -91,7 +91,7 @@ def measure(side: str, case: str, job: str, images: int) -> dict[str, float]:
                 fitted(case, few, 1, folder, compile)
                 first = time.perf_counter() - started
                 records = fitted(case, data, 3, folder, compile).epochs[1:]
-                speed = median(record["images_per_second"] for record in records)
+                speed = median(len(data.train) / record["seconds"] for record in records)
             else:
                 # As a process that loads a model does, and trains nothing.
                 model = untrained(case, few).eval()

@@ -163,11 +163,18 @@ def fitted(run: dq.Run) -> dict[str, float]:
     """Class-balanced NLL of the fusion, fitted on four folds and asked of the fifth, by what ties it to the mean."""
     found, number = dict[str, float](), len(run.settings["class_names"])
     for shrink in (0.001, 0.003, 0.01, 0.03):
+        forget(run)
         with patch.multiple(rings, SHRINK=shrink, SHRINK_FROM=0):
             said, labels = out_of_fold(run, run.data)
         nll = -said.probabilities.gather(1, labels[:, None]).squeeze(1).clamp_min(1e-9).log()
         found[f"nll, shrunk by {shrink}"] = (nll.double() @ balanced_weights(labels, number).double()).item()
+    forget(run)
     return found
+
+
+def forget(run: dq.Run) -> None:
+    """What a run said out of fold is worked out once; let it be worked out again."""
+    vars(run).pop("said_out_of_fold", None)
 
 
 def precisions(run: dq.Run) -> dict[str, float]:

@@ -13,7 +13,6 @@ The names below are the public ones. Behind them are nine rooms, each of which i
 ``core``, ``measures``, ``models``, ``data``, ``methods``, ``runs``, ``training``, ``sweep``, ``show``; a file holds one
 idea and is named after it. For a training loop of one's own, :mod:`dqroute.core` is all there is to import.
 """
-# ruff: noqa: F401, PLE0605
 
 from __future__ import annotations
 
@@ -58,7 +57,24 @@ PUBLIC = {
     "read_images": "data",
     "register": "methods",
 }
-__all__ = list(PUBLIC)
+__all__ = [
+    "METHODS",
+    "Method",
+    "Prediction",
+    "Report",
+    "Run",
+    "classify",
+    "evaluate",
+    "explain",
+    "export",
+    "find_runs",
+    "fit",
+    "load",
+    "method_options",
+    "nearest",
+    "read_images",
+    "register",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,8 +1,8 @@
 """Fusing the experts: their detectors say how much each one's prediction counts for the image at hand.
 
 A fusion rule takes all experts' logits and detector log-odds and gives one prediction and each expert's weight in it.
-Each may be called by itself, with logits of any floating type, and computes in 32 bits. An expert that was skipped has
-log-odds of ``-inf`` and no say. A further rule is a function under ``@rule("name")``.
+Each may be called by itself, with logits of any floating type, and computes in 32 bits. An expert with
+log-odds of ``-inf`` has no say. A further rule is a function under ``@rule("name")``.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def fuse_bayes(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: f
     own = logits.masked_fill(~inside, -torch.inf).log_softmax(dim=2) + logsigmoid(s)
     rest = logits.masked_fill(inside & ~all_classes, -torch.inf).log_softmax(dim=2)
     rest = rest + logsigmoid(-s.clamp(max=1e4))
-    # Of a skipped expert nothing is known; its weight is zero.
+    # Of an expert without a say nothing is known; its weight is zero.
     log_p = torch.where(inside, own, rest).masked_fill(s == -inf, 0)
     weights = equal_weights(log_odds)
     return Fusion(torch.einsum("bk,kbc->bc", weights, log_p).log_softmax(dim=1), weights)
@@ -127,7 +127,7 @@ def fuse_nested(logits: Tensor, log_odds: Tensor, members: Tensor, temperature: 
     ``p(c|x) = (σ(s_k / T) - σ(s_{k+1} / T)) · softmax_{R_k}(z_k)_c`` for c in the ring ``R_k = S_k`` without
     ``S_{k+1}``: of all experts that have a class, the one with the fewest others answers for it, and its weight is the
     probability that the image is of its ring (our choice; next to none where detectors contradict each other). Where an
-    expert was skipped, the next larger one answers for its ring too.
+    expert has no say, the next larger one answers for its ring too.
     """
     inside, ran = torch.sigmoid(log_odds / temperature), log_odds > -inf
     taken, within = torch.zeros_like(logits[0]), torch.zeros_like(inside[0])

@@ -113,7 +113,7 @@ class FeatureSplit:
         return (0.0,) * 3, (1.0,) * 3
 
     def at(self, indices: Tensor) -> FeatureSplit:
-        """The split of some pictures."""
+        """The split of some pictures; ``whole`` is of all, and stays behind."""
         seen = None if self.pictures is None else self.pictures.at(indices)
         mirrored = None if self.mirrored is None else self.mirrored[indices]
         return FeatureSplit(self.features[indices], self.labels[indices], seen, mirrored)

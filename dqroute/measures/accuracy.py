@@ -46,6 +46,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
         return None
     sure, said = probabilities.max(dim=1)
     # A probability of 1 has a bin of its own, as in other people's code.
-    place = torch.bucketize(sure, torch.linspace(0, 1, bins + 1), right=True) - 1
-    gaps = torch.zeros(bins + 1).double().index_add_(0, place, (said == labels).double() - sure.double())
+    edges = torch.linspace(0, 1, bins + 1, device=sure.device)
+    place = torch.bucketize(sure, edges, right=True) - 1
+    gaps = torch.zeros_like(edges).double().index_add_(0, place, (said == labels).double() - sure.double())
     return (gaps.abs().sum() / len(labels)).item()

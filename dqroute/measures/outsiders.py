@@ -69,7 +69,7 @@ def distances_out_of_fold(
             fitted, too: along those of all images an image lies farther out than a new one does, being among them.
         labels: int64 ``[N]``; fold: int64 ``[N]``, as :func:`dqroute.core.judging.fold_of`.
     """
-    found = torch.full((len(labels),), torch.nan)
+    found = torch.full((len(labels),), torch.nan, device=labels.device)
     for index in fold[fold >= 0].unique().tolist():
         seen, own = kept_from(fold) != index, fold == index
         x = features(seen)

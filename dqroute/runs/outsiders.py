@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from dqroute.core.checks import choose
@@ -18,8 +19,10 @@ from dqroute.runs.judged import fused
 from dqroute.runs.run import TYPICAL, Run
 
 OUTSIDERS = ("mahalanobis", "energy")
-# Images whose features are held as they come from the encoder. Among more, axes fit no single one.
-HELD = 20_000
+HELD = 20_000  # images whose features are held as they come from the encoder, to fit axes without those of a fold
+# Where axes cannot be fitted anew they are those of all training images, and along many of them whatever was not among
+# these looks far: then only so many are looked along.
+LEAST, IMAGES_AN_AXIS = 12, 16
 
 
 def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> None:
@@ -33,19 +36,17 @@ def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> None:
     if train.whole is not None and len(train) <= HELD:
         try:
             whole = torch.cat(list(train.whole()))
-        except OSError as error:
+        except (OSError, ValueError, SafetensorError) as error:
             # The training is done; it is not lost for this.
-            told = (
-                "classify(outsiders='mahalanobis') will find hardly any stranger. Load the set and train again for that"
-            )
-            warnings.warn(f"the cache of features was emptied meanwhile ({error}): {told}", stacklevel=2)
+            told = "classify(outsiders='mahalanobis') will find fewer strangers; load the set and train again for that"
+            warnings.warn(f"the cache of features was emptied or damaged meanwhile ({error}): {told}", stacklevel=2)
+    width = train.features.shape[1] if whole is not None else max(LEAST, len(train) // IMAGES_AN_AXIS)
+    features = train.features[:, :width]
 
     def seen_by(seen: Tensor) -> Tensor:
-        if whole is None:
-            return train.features
-        return projected(whole, *principal(lambda: [whole[seen]], train.features.shape[1]))
+        return features if whole is None else projected(whole, *principal(lambda: [whole[seen]], width))
 
-    typical = Typical.of(train.features, labels, number)._asdict()
+    typical = Typical.of(features, labels, number)._asdict()
     distance = distances_out_of_fold(seen_by, labels, number, fold)
     kept = {"distance": distance[known], "labels": labels[known]}
     write_tensors(run.folder / TYPICAL, typical | kept, {"digest": run.settings["digest"]})

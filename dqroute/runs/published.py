@@ -79,7 +79,9 @@ def compact(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
 
 
 def short(value: Any) -> Any:
-    """A number as published, in five digits; anything else as it is."""
+    """A number as published, in five digits, or a list of such; anything else as it is."""
+    if isinstance(value, list):
+        return [short(item) for item in value]
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 

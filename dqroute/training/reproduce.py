@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m dqroute.training.reproduce", description="Make a run again and say whether the numbers agree."
     )
-    parser.add_argument("run", metavar="RUN", help="a run folder, or FILE.jsonl:LINE of a published table")
+    parser.add_argument("run", metavar="RUN", help="a run folder, or FILE.jsonl.xz:LINE of a published table")
     parser.add_argument("data", metavar="DATA", help="as dqroute.load takes it: glyphs, cifar100, folder:PATH, …")
     parser.add_argument("options", nargs="?", type=options_of, default="{}", help="of the data set, in JSON")
     parser.add_argument("--runs-dir", type=Path, help="where the new run goes; by default it is not kept")

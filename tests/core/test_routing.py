@@ -95,7 +95,7 @@ def test_every_rule_gives_a_distribution_over_classes_and_one_over_experts(rule,
 
 @pytest.mark.parametrize("rule", FUSIONS)
 def test_no_probability_exceeds_one(rule):
-    """Above 1, torchmetrics takes probabilities for logits: see test_score.py."""
+    """A log-probability above 0 is none."""
     z = torch.zeros(3, 200, 4)
     z[:, :, 3] = 60.0
     log_odds = log_odds_of(3 * torch.randn(2, 200, generator=torch.Generator().manual_seed(0)))

@@ -132,7 +132,7 @@ def test_a_new_picture_of_a_known_class_is_no_stranger_than_ones_own(place, tmp_
 def test_a_cache_emptied_before_the_end_costs_a_warning_and_no_training(place, tmp_path):
     data = dq.load(f"folder:{place}", backbone="gradient-histograms")
     shutil.rmtree(os.environ["DQROUTE_CACHE"])
-    with pytest.warns(UserWarning, match="the cache of features was emptied meanwhile .* train again"):
+    with pytest.warns(UserWarning, match="emptied or damaged meanwhile .* train again"):
         run = dq.fit("logit-adjustment", data, runs_dir=tmp_path, epochs=1, **QUIET)
     assert run.finished and (run.folder / TYPICAL).is_file()
 

@@ -45,7 +45,8 @@ def size(file: Path) -> int | Path:
 def digest(file: Path, most: int = -1) -> bytes:
     """Of a file's first bytes, so many at most, or of all of it."""
     with open(file, "rb") as opened:
-        return hashlib.sha256(opened.read(most)).digest()
+        content = hashlib.file_digest(opened, "sha256") if most < 0 else hashlib.sha256(opened.read(most))
+        return content.digest()
 
 
 def with_copies(group: Tensor, same: Sequence[Sequence[int]]) -> Tensor:

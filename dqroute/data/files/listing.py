@@ -113,7 +113,8 @@ def check_classes(parts: Mapping[str, Collection[Any]], places: Mapping[str, obj
 def look_of(name: object) -> str:
     """A class's name as people see it: without capitals, blanks and the forms of Unicode; 01 and 1.0 are 1."""
     look = "".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
-    return re.sub(r"^0+(?=\d+$)|\.0+$", "", look)
+    number = re.fullmatch(r"0*(\d+)(?:\.0+)?", look)
+    return number[1] if number else look
 
 
 def spelled(names: Collection[Any], others: Collection[Any]) -> str:
