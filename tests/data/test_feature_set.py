@@ -1,5 +1,6 @@
 """Feature sets: computed once, by content; turned to their principal components; the same from files and memory."""
 
+import os
 import re
 import shutil
 import signal
@@ -221,19 +222,20 @@ f.ROWS = 64
 data = dq.load("glyphs", imbalance=10, n_max=50)
 print("ready", flush=True)
 sys.stdin.readline()
-seen = f.features(data, "gradient-histograms", cache=sys.argv[1], progress=False)
+seen = f.features(data, "gradient-histograms", progress=False)
 print(hashlib.sha256(seen.train.features.numpy().tobytes()).hexdigest())
 """
-    start = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "cache")]
+    start = [sys.executable, "-W", "error", "-c", code]
+    own = os.environ | {"DQROUTE_CACHE": str(tmp_path / "cache")}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(start, **pipes) for _ in range(2)]
+    both = [subprocess.Popen(start, env=own, **pipes) for _ in range(2)]
     assert [each.stdout.readline() for each in both] == ["ready\n"] * 2
     for each in both:
         each.stdin.write("\n")
         each.stdin.flush()
     first, second = (each.communicate()[0] for each in both)
     assert first == second and len(first) == 65 and [each.returncode for each in both] == [0, 0]
-    assert not list((tmp_path / "cache").rglob("*.partial"))
+    assert not list((tmp_path / "cache").rglob("*.partial")) and list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_mirror_images_are_a_second_view_of_the_training_pictures(tiny, counted):
