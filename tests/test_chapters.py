@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from pathlib import Path
@@ -22,7 +23,7 @@ from dqroute.runs import tables
 from dqroute.runs.decisions import thresholds
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.outsiders import OUTSIDERS
-from dqroute.runs.published import read_published
+from dqroute.runs.published import PublishedRun, read_published
 from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
 
@@ -44,6 +45,18 @@ def code_of(path: Path, shown: bool = False) -> list[str]:
 def folded(cell: dict) -> bool:
     """Whether readers see a cell's code only if they ask for it."""
     return "hide-input" in cell["metadata"].get("tags", [])
+
+
+@functools.cache
+def published(name: str) -> list[PublishedRun]:
+    """The runs behind a table of the book."""
+    return read_published(ROOT / "book" / "results" / f"{name}.jsonl.xz")
+
+
+@functools.cache
+def by_options(name: str) -> dict[str, list]:
+    """The same, by method and options."""
+    return tables.by_options(published(name))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -93,7 +106,7 @@ def test_the_front_page_is_read_in_two_minutes():
 
 
 def test_the_readme_has_the_numbers_of_the_runs():
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
+    runs = by_options("photographs")
     asked = {"fooled": ("dqroute, judge=training", "routed"), "ours": ("dqroute", "routed")}
     asked["one"] = "logit-adjustment", "calibrated"
     measured = {said: tables.measured(runs[row], of) for said, (row, of) in asked.items()}
@@ -110,7 +123,7 @@ def test_the_readme_has_the_numbers_of_the_runs():
 
 def test_what_the_page_on_photographs_says_in_words_is_so():
     """Its sentences, one after the other, in numbers."""
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
+    runs = by_options("photographs")
     rivals = {row: some for row, some in runs.items() if not row.startswith("dqroute")}
     assert len(rivals) == 12 and all(len(some) == 10 for some in runs.values())
     trained, calibrated = (
@@ -154,7 +167,7 @@ def test_what_the_page_on_photographs_says_in_words_is_so():
 
 
 def test_what_the_page_on_photographs_says_of_other_worlds_is_so():
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
+    runs = by_options("photographs")
 
     def at(row, world, prediction, kind):
         found = pd.concat(worlds_of(run) for run in runs[row])
@@ -180,7 +193,7 @@ def test_what_the_page_on_photographs_says_of_other_worlds_is_so():
 
 def test_what_the_chapters_on_the_problem_say_in_words_is_so():
     """The long tail, the knob, three habits."""
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
+    runs = by_options("photographs")
     names = ["cross-entropy", "logit-adjustment", "class-balanced, start=0.5", "ldam, start=0.5"]
     own, after = ({name: tables.measured(runs[name], of) for name in names} for of in ("routed", "calibrated"))
     plain = own["cross-entropy"].mean()
@@ -190,7 +203,7 @@ def test_what_the_chapters_on_the_problem_say_in_words_is_so():
     assert max(fair[name] for name in names[1:]) - min(fair[name] for name in names[1:]) < 0.5
     assert 1.3 < min(fair[name] for name in names[1:]) - fair["cross-entropy"] < 2
     # Habits: what looking at the test images is worth, how far the knobs stand apart, what one draw says.
-    variants = tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.xz"))
+    variants = by_options("parts")
     gain = pd.DataFrame({name: tables.measured(some)["overall"] for name, some in variants.items()})
     gain = gain.sub(gain.pop("dqroute"), axis=0)
     picked = gain.idxmax(axis=1)
@@ -223,7 +236,7 @@ def test_what_the_chapters_on_the_problem_say_in_words_is_so():
 
 def test_what_the_chapters_on_the_judge_say_in_words_is_so():
     """The tracker, who may judge, routing."""
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "photographs.jsonl.xz"))
+    runs = by_options("photographs")
 
     def rank(row):
         found = [
@@ -250,7 +263,7 @@ def test_what_goes_wrong_on_training_images_is_what_is_fitted():
 
 def test_what_rare_is_not_hard_says_of_three_worlds_is_so():
     dealt: dict[float, list] = {}
-    for run in read_published(ROOT / "book" / "results" / "characters.jsonl.xz"):
+    for run in published("characters"):
         if run.method == "logit-adjustment":
             dealt.setdefault(run.settings["data"]["difficulty_correlation"], []).append(run)
     found = {world: tables.measured(some).mean() for world, some in dealt.items()}
@@ -283,10 +296,7 @@ def part(**changes: object) -> pd.DataFrame:
 
 def changed(**changes: object) -> pd.DataFrame:
     """DQRoute with some options changed, on photographs, a draw a line."""
-    runs = {
-        frozenset(key.split(", ")): some
-        for key, some in tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.xz")).items()
-    }
+    runs = {frozenset(key.split(", ")): some for key, some in by_options("parts").items()}
     return tables.measured(runs[frozenset(["dqroute", *(f"{name}={value}" for name, value in changes.items())])])
 
 
@@ -353,7 +363,7 @@ def test_what_the_chapter_on_what_survived_says_in_words_is_so():
         part(judge="training", **at).mean()["few"] for at in ({}, *({"alpha": a} for a in (0.0, 0.25, 0.75, 1.0)))
     ]
     assert max(fooled) - min(fooled) < 0.6
-    runs = tables.by_options(read_published(ROOT / "book" / "results" / "parts.jsonl.xz"))
+    runs = by_options("parts")
     means = {row: tables.measured(runs[row], "plain mean") for row in ("dqroute", "dqroute, judge=training")}
     assert 1.3 < (means["dqroute"] - means["dqroute, judge=training"]).mean()["few"] < 1.7
     # Four numbers of calibration beside the fitted fusion, without the Gaussian and with it.
@@ -432,7 +442,7 @@ def test_what_is_said_of_small_folders_is_so():
 
 def test_what_the_chapter_on_the_cause_says_is_so():
     dealt: dict[float, list] = {}
-    for run in read_published(ROOT / "book" / "results" / "characters.jsonl.xz"):
+    for run in published("characters"):
         dealt.setdefault(run.settings["data"]["difficulty_correlation"], []).append(run)
     alone = ["dqroute", "experts=1", "fusion=mean", "start=0.2", "gaussian=False"]
     assert sorted(dealt) == [-1, 0, 1]
@@ -472,7 +482,7 @@ def test_what_the_chapter_on_the_cause_says_is_so():
 def test_what_the_page_on_photographs_says_of_other_places_is_so():
     """Milder tails, a larger network, ten classes: overall and worst fifth beside one calibrated head."""
     places: dict[tuple, list] = {}
-    for run in read_published(ROOT / "book" / "results" / "elsewhere.jsonl.xz"):
+    for run in published("elsewhere"):
         told = run.settings["data"]
         classes, backbone = len(run.settings["class_names"]), told["features"]["backbone"]
         places.setdefault((classes, told["imbalance"], backbone[-1]), []).append(run)
@@ -505,7 +515,7 @@ def test_what_the_page_on_photographs_says_of_other_places_is_so():
 def test_what_the_page_on_networks_from_scratch_says_is_so():
     small, large = ({}, {})
     for name, by in (("cifar-100", small), ("cifar-100-paper", large)):
-        for run in read_published(ROOT / "book" / "results" / f"{name}.jsonl.xz"):
+        for run in published(name):
             by.setdefault(run.method, []).append(run)
     asked = {(task.method, task.fit.get("start")) for task in read_grid(ROOT / "book" / "scratch.yaml")}
     assert {method for method, _ in asked} == set(small) and all(len(some) == 3 for some in small.values())
