@@ -30,9 +30,9 @@ def ring_of(members: Tensor) -> Tensor:
 class RingFusion(nn.Module):
     """The experts weighed anew for each ring of classes.
 
-    ``p(R_j | x) = softmax_j(log Σ_{c∈R_j} exp Σ_k a_jk z_kc(x) + b_j)``, and within a ring
-    ``p(c | x, R_j) = softmax_{c∈R_j}(Σ_k v_jk z_kc(x) + d_c)``. Unfitted, ``a = v = 1/K`` and ``b = d = 0``: the plain
-    mean of the logits, to which fitting shrinks them.
+    ``p(R_j | x) = softmax_j(log Σ_{c∈R_j} exp(Σ_k a_jk z_kc(x) + h_c) + b_j)``, and within a ring
+    ``p(c | x, R_j) = softmax_{c∈R_j}(Σ_k v_jk z_kc(x) + d_c + h_c)``. Unfitted, ``a = v = 1/K`` and ``b = d = h = 0``:
+    the plain mean of the logits, to which fitting shrinks them. ``h`` stays 0 but for classes that nobody judged.
 
     Args:
         members: bool ``[J, C]``, nested sets from all classes down.
@@ -50,6 +50,7 @@ class RingFusion(nn.Module):
         self.bias = nn.Buffer(torch.zeros(number))
         self.within = nn.Buffer(torch.full((number, experts), 1 / experts))
         self.shifts = nn.Buffer(torch.zeros(members.shape[1]))
+        self.held = nn.Buffer(torch.zeros(members.shape[1]))
 
     def _by_ring(self, values: Tensor) -> Tensor:
         """``log Σ_{c∈R_j} exp v_c`` of values ``[B, C]``, ``[B, J]``."""
@@ -60,14 +61,14 @@ class RingFusion(nn.Module):
     @without_autocast
     def log_rings(self, logits: Tensor) -> Tensor:
         """Log-probabilities of the rings, ``[B, J]``, of the experts' logits ``[K, B, C]``."""
-        among = torch.einsum("kbc,ck->bc", logits.float(), self.between[self.rings])
+        among = torch.einsum("kbc,ck->bc", logits.float(), self.between[self.rings]) + self.held
         return (self._by_ring(among) + self.bias).log_softmax(dim=1)
 
     @without_autocast
     def forward(self, logits: Tensor) -> Fusion:
         """One prediction from the experts' logits ``[K, B, C]``."""
         ring = self.log_rings(logits)
-        inside = torch.einsum("kbc,ck->bc", logits.float(), self.within[self.rings]) + self.shifts
+        inside = torch.einsum("kbc,ck->bc", logits.float(), self.within[self.rings]) + self.shifts + self.held
         inside = inside - self._by_ring(inside)[:, self.rings]
         counts = self.within.abs()
         say = ring.exp() @ (counts / counts.sum(dim=1, keepdim=True))
@@ -89,7 +90,7 @@ class RingFusion(nn.Module):
         ring by ring, ``v`` and ``d``. Of no class more than its first ``ENOUGH`` images are taken. All four are drawn
         to where they were unfitted, by ``SHRINK``, times ``SHRINK_FROM / N`` where that is more.
         """
-        self.shifts.zero_()  # of classes that were not judged, whatever was fitted before
+        self.shifts.zero_(), self.held.zero_()  # of classes that were not judged, whatever was fitted before
         few = first_of_each(labels, ENOUGH)
         z, labels, mean = logits.float()[:, few], labels[few], 1 / self.experts
         weights, ring = balanced_weights(labels, logits.shape[2]), self.rings[labels]
@@ -130,3 +131,13 @@ class RingFusion(nn.Module):
         idle = [j for j, members in enumerate(classes) if not len(members)]
         for values in (self.between, self.within, self.bias):
             values[idle] = values[judged].mean()
+        self._hold_back(z, labels, weights, there)
+
+    def _hold_back(self, z: Tensor, labels: Tensor, weights: Tensor, judged: Tensor) -> None:
+        """Find ``h``: an unjudged class takes as much of others' images as the judged of its ring do on average."""
+        others = (labels[:, None] != torch.arange(len(judged), device=labels.device)).to(weights.dtype)
+        for _ in range(0 if judged.all() else 10):
+            wrong = weights @ (self(z).log_probability.exp() * others) / (weights @ others)
+            for c in (~judged).nonzero().flatten().tolist():
+                alike = judged & (self.rings == self.rings[c])
+                self.held[c] += (wrong[alike if alike.any() else judged].mean() / wrong[c].clamp_min(1e-9)).log()

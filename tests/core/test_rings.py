@@ -59,11 +59,18 @@ def test_the_log_odds_are_those_of_the_rings():
     torch.testing.assert_close(said[2].sigmoid(), p[:, 2])
 
 
-def test_classes_nobody_may_judge_keep_their_shift():
-    logits, labels = world(30)
-    rings = RingFusion(MEMBERS, 3)
-    rings.fit(logits[:, labels != 5], labels[labels != 5])
-    assert torch.isfinite(rings(logits).log_probability).all()
+def test_a_class_that_nobody_judged_takes_no_more_of_others_images_than_its_ring_does():
+    """Its logits are high of every image, as those of a class of one image may be: nobody's images told of it."""
+    logits, labels = world(60)
+    logits[:, :, 5] += 4
+    rings, judged = RingFusion(MEMBERS, 3), labels != 5
+    rings.fit(logits[:, judged], labels[judged])
+    p, truth = rings(logits[:, judged]).log_probability.exp(), labels[judged]
+    wrongly = torch.stack([p[truth == c].mean(dim=0) for c in range(5)])
+    assert wrongly[:, 5].mean() == pytest.approx(wrongly[:4, 4].mean().item(), rel=0.02)
+    assert rings.held[:5].tolist() == [0] * 5 and rings.held[5] < -2
+    # An image of its own it is given still.
+    assert (rings(logits[:, ~judged]).log_probability.argmax(dim=1) == 5).float().mean() > 0.5
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
@@ -116,3 +123,4 @@ def test_fitted_again_it_forgets_what_it_was_fitted_to_before():
         rings.fit(logits[:, known], labels[known])
     torch.testing.assert_close(again.shifts, fresh.shifts)
     torch.testing.assert_close(again.within, fresh.within)
+    torch.testing.assert_close(again.held, fresh.held)
