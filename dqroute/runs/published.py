@@ -35,6 +35,10 @@ class PublishedRun(Run):
         return self.record.get(name)
 
     @property
+    def seconds(self) -> float:
+        return float(self.provenance["training_seconds"])
+
+    @property
     def model(self) -> Method:
         again = f"python -m dqroute.training.reproduce {self.folder} DATA --runs-dir FOLDER trains the run again"
         raise FileNotFoundError(f"{self.folder} was published without weights; {again}")
@@ -45,9 +49,9 @@ def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) 
 
     The file's name ends in ``.jsonl``, or in ``.jsonl.xz``, which takes an eighth of the space.
 
-    Files of the run folder that are named in ``without`` are left out, and so is what epochs tell class by class but
-    for the difficulty that the last one ended with; their numbers have five digits. ValueError if a run is not
-    finished, or the file that is there is something else.
+    Files of the run folder that are named in ``without`` are left out, and so is what epochs tell of their seconds and
+    class by class, but for the difficulty that the last one ended with; their numbers have five digits. ValueError if a
+    run is not finished, or the file that is there is something else.
     """
     records = {run.settings["digest"]: run.record for run in read_published(path)} if Path(path).is_file() else {}
     for run in runs:
@@ -69,11 +73,14 @@ def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) 
 
 
 def compact(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
-    """The records of epochs, numbers in five digits, without lists of a value a class but for the last difficulty."""
-    by_class = {name for record in epochs for name, v in record.items() if isinstance(v, list) and len(v) == classes}
-    last = len(epochs)
+    """The records of epochs, numbers in five digits, without lists of a value a class but for the last difficulty.
+
+    Nor do they have seconds, which no two trainings share; what they add up to the provenance tells.
+    """
+    lists = {name for record in epochs for name, v in record.items() if isinstance(v, list) and len(v) == classes}
+    last, out = len(epochs), lists | {"seconds", "images_per_second"}
     return [
-        {name: short(v) for name, v in record.items() if name not in by_class or (name == "difficulty" and at == last)}
+        {name: short(v) for name, v in record.items() if name not in out or (name == "difficulty" and at == last)}
         for at, record in enumerate(epochs, start=1)
     ]
 

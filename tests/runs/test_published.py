@@ -39,7 +39,7 @@ def test_a_published_run_tells_what_its_folder_tells(runs, file):
         assert str(line.folder) == f"{file}:{number}" and f"table.jsonl:{number}" in repr(line)
         for name in ("settings", "method", "seed", "provenance", "groups", "finished"):
             assert getattr(line, name) == getattr(run, name)
-        assert line.seconds == pytest.approx(run.seconds, rel=1e-4)
+        assert line.seconds == pytest.approx(run.seconds, abs=0.05)
         assert line.report() == run.report() and line.report("val") is None
         assert trade_off_of(line) == trade_off_of(run)
         assert line.epochs[-1].get("difficulty") == run.epochs[-1].get("difficulty")
@@ -47,12 +47,14 @@ def test_a_published_run_tells_what_its_folder_tells(runs, file):
             told, had = ([record[name] for record in one.epochs] for one in (line, run))
             assert told == pytest.approx(had, rel=1e-4)
     assert summary(read_published(file)).equals(summary(runs))
-    own, again = (table(one).drop(columns="folder") for one in (runs, file))
+    # Minutes are told to a tenth of a second.
+    own, again = (table(one).drop(columns=["folder", "minutes"]) for one in (runs, file))
     pd.testing.assert_frame_equal(own, again, rtol=1e-4)
 
 
-def test_class_by_class_only_the_difficulty_at_the_end_is_told():
-    epochs = [{"epoch": e, "difficulty": [0.1 * e] * 3, "class_weights": [1] * 3, "experts": [e, e]} for e in (1, 2)]
+def test_class_by_class_only_the_difficulty_at_the_end_is_told_and_no_seconds():
+    told = {"class_weights": [1] * 3, "seconds": 1.5, "images_per_second": 100.0}
+    epochs = [{"epoch": e, "difficulty": [0.1 * e] * 3, "experts": [e, e]} | told for e in (1, 2)]
     ended = {"epoch": 2, "difficulty": [0.2] * 3, "experts": [2, 2]}
     assert compact(epochs, 3) == [{"epoch": 1, "experts": [1, 1]}, ended]
     assert compact([], 3) == []
