@@ -2,7 +2,7 @@
 
 Expert k is responsible for the class set ``S_k``. Its detector gives a log-odds ``s_k(x)``: positive when it takes the
 image for one of its own, negative for an outsider; ``sigmoid(s_k)`` is its confidence. Expert 1 has all classes, hence
-no outsiders: its log-odds is ``+inf``. The paper's text fixes neither architecture nor loss; each choice is ours.
+no outsiders: its log-odds is ``+inf``. The texts we had say neither architecture nor loss; each choice is ours.
 
 Detectors read what experts say of a batch, :class:`~dqroute.core.outputs.ExpertOutputs` of any floating type; what a
 kind does not read may be left out. A new kind is a subclass with ``log_odds``, and a line in :data:`DETECTORS`.

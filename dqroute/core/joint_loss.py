@@ -26,8 +26,8 @@ class DQRouteLoss(nn.Module):
     The second sum is over the experts that have a detector, ``u_c ∝ 1 / n_c``. ``v_kc`` is larger for the expert's own
     classes ``S_k`` than outside: what makes the experts differ. At 0 outside, an expert's softmax runs over ``S_k``
     only, the literal reading; at 1 all learn alike. ``π_kc ∝ π_c v_kc`` corrects the prior for it. The class weights
-    ``w̄`` follow the difficulty of the epochs before, and frequency. The paper trains all jointly; the terms' form and
-    weights are our choice. A sum over experts, not a mean: each then learns as fast as it would alone.
+    ``w̄`` follow the difficulty of the epochs before, and frequency. By its abstract the paper trains all jointly; the
+    terms' form and weights are our choice. A sum over experts, not a mean: each then learns as fast as it would alone.
 
     Weights also shift: without information about an image, plain logits give class c a probability ``∝ w̄_c`` (by
     default .17/.30/.53 for counts of 500/50/5 whose classes are equally hard), a push towards rare and hard classes.

@@ -31,7 +31,7 @@ class RingFusion(nn.Module):
     """The experts weighed anew for each ring of classes.
 
     ``p(R_j | x) = softmax_j(log Σ_{c∈R_j} exp(Σ_k a_jk z_kc(x) + h_c) + b_j)``, and within a ring
-    ``p(c | x, R_j) = softmax_{c∈R_j}(Σ_k v_jk z_kc(x) + d_c + h_c)``. Unfitted, ``a = v = 1/K`` and ``b = d = h = 0``:
+    ``p(c | x, R_j) = softmax_{c∈R_j}(Σ_k a'_jk z_kc(x) + b'_c + h_c)``. Unfitted, ``a = a' = 1/K`` and all else is 0:
     the plain mean of the logits, to which fitting shrinks them. ``h`` stays 0 but for classes that nobody judged.
 
     Args:

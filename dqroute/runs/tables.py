@@ -107,7 +107,7 @@ def with_interval(values: pd.Series) -> str:
     """``"34.2 ± 0.6"``; ``"34.2 (2 seeds)"``; one value alone; ``"–"`` where one is missing."""
     if values.hasnans:
         return "–"
-    said = f"{values.mean():.1f}"
+    said = f"{values.mean():z.1f}"  # no minus before a zero
     return f"{said} ± {half_interval(values):.1f}" if len(values) > 2 else said + " (2 seeds)" * (len(values) == 2)
 
 

@@ -58,6 +58,7 @@ def test_one_seed_or_two_have_no_interval():
     """17.4 ± 47.5 says less than that there are two."""
     assert pd.isna(half_interval(pd.Series([30.0]))) and pd.isna(half_interval(pd.Series([30.0, 34.0])))
     assert with_interval(pd.Series([30.0])) == "30.0"
+    assert with_interval(pd.Series([-0.02])) == "0.0"
     assert with_interval(pd.Series([30.0, 34.0])) == "32.0 (2 seeds)"
 
 
