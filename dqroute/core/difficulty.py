@@ -68,7 +68,7 @@ def frequency_prior(counts: Tensor, kind: str = "inverse", beta: float = 0.9999)
 def combine_weights(difficulty_weights: Tensor, prior: Tensor, alpha: float, strength: float = 1.0) -> Tensor:
     """The class weights of the loss: ``w̄_c ∝ w_c^{αs} · f_c^{(1-α)s}``, with mean 1.
 
-    The texts we had do not say how the paper combines them. Our choice is the geometric mean: both are products by
+    The texts we had name a unified weighting, not its formula. Our choice is the geometric mean: both are products by
     nature, and the dial acts evenly on ratios. At α = 0 the frequency prior alone, at α = 1 the difficulty alone; the
     strength ``s`` tempers both. The mean over training images is below 1 (0.69 at an imbalance of 100, equal
     difficulties, α = s = ½), and the loss shrinks with it. Of ``difficulty_weights`` and ``prior``, ``[C]``, positive;
