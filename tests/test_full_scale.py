@@ -83,7 +83,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.posix
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.skipif(not shutil.which("timeout"), reason="the workflow's step takes coreutils' timeout")
 def test_a_dry_run_of_the_workflow_publishes_every_run(checkout):
     tasks = parse_grid((checkout / "tiny.yaml").read_text(encoding="utf-8"))
