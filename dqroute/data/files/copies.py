@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -47,6 +48,14 @@ def digest(file: Path, most: int = -1) -> bytes:
     with open(file, "rb") as opened:
         content = hashlib.file_digest(opened, "sha256") if most < 0 else hashlib.sha256(opened.read(most))
         return content.digest()
+
+
+def beginning(file: Path) -> bytes:
+    """What tells nearly all files apart, a digest of their first bytes; of what cannot be read, its name."""
+    try:
+        return digest(regular(file), BEGINNING)
+    except OSError:
+        return os.fsencode(file.name)
 
 
 def with_copies(group: Tensor, same: Sequence[Sequence[int]]) -> Tensor:

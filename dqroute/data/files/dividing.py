@@ -18,7 +18,7 @@ from dqroute.data.draw import Draw
 from dqroute.data.files.copies import copies, leaks, with_copies
 from dqroute.data.files.decoding import opened
 from dqroute.data.files.depth import is_deep
-from dqroute.data.files.holding_out import held_out
+from dqroute.data.files.holding_out import held_out, ranks
 from dqroute.data.files.listing import Listing, look_of, set_of_files
 from dqroute.data.files.reading import listed, named
 from dqroute.data.files.split import FileSplit
@@ -36,7 +36,7 @@ def own_set(
     name: str,
     base: Path,
     parts: Parts,
-    together: Mapping[str, int] | None,
+    together: Mapping[str, str] | None,
     test: float | None,
     draw: Draw,
     identity: dict[str, Any],
@@ -48,7 +48,7 @@ def own_set(
     Args:
         parts: of ``"train"`` and perhaps ``"val"`` and ``"test"``, the pictures of each class of ``train``; classes
             without any are left out.
-        together: the number of each picture's group; None where each stands alone.
+        together: what each picture's group is called; None where each stands alone.
         test: share of each class that is held out where there is no test part, ``TEST`` if None, nothing at 0.
         draw: with groups its ``val`` is a share of each class, held out by whole groups.
         identity, notes, options: see :func:`~dqroute.data.files.listing.set_of_files`.
@@ -86,15 +86,20 @@ def own_set(
         notes.append(f"{len(again):,} training pictures are there twice or more: such copies stay together")
     if together is not None and isinstance(draw.val, int):
         raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
+    shares = dict[str, float]()
     if test == 0 and not isinstance(test, bool):
         notes.append(f"all {len(listings['train'].names):,} pictures are trained on, and judged out of fold (test=0)")
     elif "test" not in listings:
-        identity["test"] = checked_range("test", TEST if test is None else test, 0.01, 0.9)
-        hold_out("test", identity["test"], listings, groups, class_names, draw.seed, notes)
-    if groups is not None and isinstance(draw.val, float):
-        identity["held_out"] = draw.val
-        hold_out("val", draw.val, listings, groups, class_names, draw.seed, notes)
+        shares["test"] = identity["test"] = checked_range("test", TEST if test is None else test, 0.01, 0.9)
+    if isinstance(draw.val, float) and (groups is not None or draw.imbalance is None):
+        shares["val"] = identity["held_out"] = draw.val
         draw = replace(draw, val=None)
+    if shares:
+        identity["dealt"] = "by content" if together is None else "by group"
+        names = listings["train"].names
+        rank = dict(zip(names, ranks(base, names, together, draw.seed).tolist(), strict=True))
+        for part, share in shares.items():
+            hold_out(part, share, listings, groups, rank, class_names, draw.seed, notes)
     seen = seen_of(base, [name for listing in listings.values() for name in listing.names])
     shapes = [shape for shape, _ in seen]
     notes += told_of_depth([deep for _, deep in seen])
@@ -154,11 +159,12 @@ def told_of_depth(deep: list[bool]) -> list[str]:
     ] * any(deep)
 
 
-def groups_of(together: Mapping[str, int] | None, listings: dict[str, Listing]) -> dict[str, Tensor] | None:
+def groups_of(together: Mapping[str, str] | None, listings: dict[str, Listing]) -> dict[str, Tensor] | None:
     """The group of each picture of each part, int64 ``[N]``; a warning says which parts share groups."""
     if together is None:
         return None
-    by_part = {part: [together[name] for name in listing.names] for part, listing in listings.items()}
+    number = {key: index for index, key in enumerate(dict.fromkeys(together.values()))}
+    by_part = {part: [number[together[name]] for name in listing.names] for part, listing in listings.items()}
     for (one, other), number in shared(by_part).items():
         leak = f"{number:,} groups of pictures (group_by) are in {one} and in {other}"
         warnings.warn(f"{leak}: what is measured there is partly memory", stacklevel=5)
@@ -170,6 +176,7 @@ def hold_out(
     share: float,
     listings: dict[str, Listing],
     together: dict[str, Tensor] | None,
+    rank: Mapping[str, int],
     class_names: tuple[str, ...],
     seed: int,
     notes: list[str],
@@ -177,7 +184,7 @@ def hold_out(
     """Move a share of the training pictures, and of their groups, into a part of its own."""
     names, labels = listings["train"]
     group = None if together is None else together["train"]
-    out = held_out(labels, share, group, seed)
+    out = held_out(labels, share, torch.tensor([rank[name] for name in names]), group)
     for of, mask in (("train", ~out), (part, out)):
         if together is not None and group is not None:
             together[of] = group[mask]

@@ -1,36 +1,62 @@
-"""Which images of a pool are held out for testing or validation, where nobody has said it: stratified, and by group."""
+"""Which images of a pool are held out for testing or validation, where nobody has said it: stratified, and by group.
+
+The order in which the pictures of a class are taken is decided by each one alone and the seed. So those that come later
+move few of those that were dealt before, and a class that comes moves none.
+"""
 
 from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dqroute.data.draw import generator
+from dqroute.data.files.copies import beginning
+from dqroute.data.files.threads import each
 
 
-def held_out(labels: Tensor, share: float, together: Tensor | None = None, seed: int = 0) -> Tensor:
-    """Which images are held out, bool ``[N]``: a share of each class, as near as it goes.
+def ranks(base: Path, names: Sequence[str], groups: Mapping[str, str] | None, seed: int) -> Tensor:
+    """The place of each picture below ``base`` in the order in which they are held out, int64 ``[N]``, 0 to N - 1.
+
+    By SHA-256 of the seed and what the picture's group is called, without groups of the beginning of its file; of those
+    that begin alike by their own names.
+    """
+    keys = each(beginning, [base / name for name in names]) if groups is None else (groups[n].encode() for n in names)
+    salt = f"{seed}\0".encode()
+    hashed = [
+        [hashlib.sha256(salt + key).digest() for key in (own, name.rpartition("/")[2].encode(errors="surrogateescape"))]
+        for own, name in zip(keys, names, strict=True)
+    ]
+    order = torch.tensor(sorted(range(len(names)), key=hashed.__getitem__))
+    return torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+
+
+def held_out(labels: Tensor, share: float, rank: Tensor, together: Tensor | None = None) -> Tensor:
+    """Which images are held out, bool ``[N]``: a share of each class, as near as it goes, the first by ``rank``.
 
     At least one image of a class that has two, and at least one stays. Images that belong ``together``, int64 ``[N]``,
-    a burst or a patient having one number, are held out together or not at all; a class of which all lie together
-    stays whole. ``seed`` decides which; what happens to one class never moves another, groups across classes apart.
+    a burst or a patient having one number, are held out together or not at all, in the place of the first of them; a
+    class of which all lie together stays whole. What happens to one class never moves another, groups across classes
+    apart.
     """
     counts = labels.bincount()
     alone = torch.zeros_like(labels, dtype=torch.bool)
     # Of each group how many images it has of which classes; how many of a class are held out, and which groups.
     group = labels if together is None else together.unique(return_inverse=True)[1]
     inside, now, held = classes_of(group, labels), [0] * len(counts), [False] * (int(group.max()) + 1)
+    first = torch.full((len(held),), len(rank)).scatter_reduce_(0, group, rank, "amin")
     there = counts.tolist()
     for c in counts.argsort(stable=True).tolist():
         members = (labels == c).nonzero().flatten()
         wanted = min(max(1, round(share * len(members))), len(members) - 1)
-        own = members if together is None else group[members].unique()
-        order = own[torch.randperm(len(own), generator=generator("held out", seed, c))]
         if together is None:
-            alone[order[:wanted]] = True
+            alone[members[rank[members].argsort()[:wanted]]] = True
             continue
         # Nearest to the share; where every group is too large for it, the smallest one.
-        tried = order.tolist()
+        own = group[members].unique()
+        tried = own[first[own].argsort()].tolist()
         for those, nearer in ((tried, True), (sorted(tried, key=lambda g: sum(n for _, n in inside[g])), False)):
             for g in those:
                 taken = dict(inside[g])[c]

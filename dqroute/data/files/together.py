@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import torch
 from PIL import ExifTags
 from torch import Tensor
 
@@ -16,8 +15,8 @@ from dqroute.data.files.reading import listed
 from dqroute.data.files.threads import each
 
 
-def together_by(group_by: str | float, base: Path, names: Sequence[str]) -> Tensor:
-    """A number for each picture, int64 ``[N]``, the same for those that belong together.
+def together_by(group_by: str | float, base: Path, names: Sequence[str]) -> list[str]:
+    """What the group of each picture is called, ``[N]``, the same for those that belong together.
 
     Args:
         group_by: a regular expression, whose first group (or whole match) in a picture's path below ``base`` names what
@@ -36,18 +35,16 @@ def together_by(group_by: str | float, base: Path, names: Sequence[str]) -> Tens
         if None in found:
             name = names[found.index(None)]
             raise ValueError(f"group_by={group_by!r} matches no part of {name!r}; every picture needs a group")
-        keys = [match[1] if pattern.groups else match[0] for match in found if match]
-        order = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        return torch.tensor([order[key] for key in keys])
+        return [str(match[1] if pattern.groups else match[0]) for match in found if match]
     times = list(each(lambda name: taken(base / name), names))
     if not any(times):
         raise ValueError(f"no picture tells by its EXIF when it was taken, which group_by={group_by!r} asks for")
-    number, ids, before = -1, torch.arange(len(names)) + len(names), None
+    called, first, before = list(names), "", None
     for time, index in sorted((time, index) for index, time in enumerate(times) if time):
         if before is None or (time - before).total_seconds() > group_by:
-            number += 1
-        ids[index], before = number, time
-    return ids.unique(return_inverse=True)[1]
+            first = str(time)
+        called[index], before = first, time
+    return called
 
 
 def told_unjudged(labels: Tensor, fold: Tensor, class_names: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ def folder(
     together, identity = None, {"name": "folder", "version": 1}
     if group_by is not None:
         names = [file for images in parts.values() for files in images.values() for file in files]
-        together = dict(zip(names, together_by(group_by, base, names).tolist(), strict=True))
+        together = dict(zip(names, together_by(group_by, base, names), strict=True))
         identity |= {"group_by": group_by}
     draw = Draw(imbalance, seed, groups, val, n_max, order)
     options = {"size": size, "stream": stream, "flip": flip, "fit": fit}

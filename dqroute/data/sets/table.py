@@ -97,13 +97,12 @@ def table(
         parts = without_damaged(file.stem, base, parts, notes)
     together, identity = None, {"name": "table", "version": 1}
     if group_by is not None:
-        together = dict(zip(labels, together_by(group_by, base, list(labels)).tolist(), strict=True))
+        together = dict(zip(labels, together_by(group_by, base, list(labels)), strict=True))
     elif "group" in rows:
         notes.append(f"the column {names_of['group']!r} says which pictures belong together; group_by= names another")
         group = told_once(file, names, rows["group"], "group")
         # A picture without a group stands alone.
-        number = {key: index for index, key in enumerate(dict.fromkeys(key or name for name, key in group.items()))}
-        together = {name: number[key or name] for name, key in group.items()}
+        together = {name: key or name for name, key in group.items()}
     told = repr([sorted(labels.items()), sorted(split.items()), together and sorted(together.items())])
     identity |= {"rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
     draw = Draw(imbalance, seed, groups, val, n_max, order)

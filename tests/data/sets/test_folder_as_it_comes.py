@@ -16,7 +16,6 @@ import dqroute as dq
 from dqroute.data import FileSplit, load
 from dqroute.data.files.copies import copies, with_copies
 from dqroute.data.files.cropping import random_crop
-from dqroute.data.files.holding_out import held_out
 from dqroute.data.files.together import together_by
 from dqroute.runs.classify import pictures_of
 
@@ -160,21 +159,9 @@ def test_photographs_taken_within_seconds_belong_together(tmp_path):
         save(tmp_path / f"{i}.jpg", i, exif=exif)
     save(tmp_path / "5.jpg", 5)
     names = [f"{i}.jpg" for i in range(6)]
-    assert together_by(5.0, tmp_path, names).tolist() == [0, 0, 0, 1, 1, 2]
+    assert together_by(5.0, tmp_path, names) == ["2026-05-01 10:00:00"] * 3 + ["2026-05-01 10:00:50"] * 2 + ["5.jpg"]
     with pytest.raises(ValueError, match="no picture tells by its EXIF when it was taken"):
         together_by(5, tmp_path, ["5.jpg"])
-
-
-def test_holding_out_keeps_one_and_takes_one():
-    labels = torch.tensor([0] * 10 + [1] * 2 + [2])
-    assert labels[held_out(labels, 0.2)].tolist() == [0, 0, 1]
-    together = torch.tensor([0] * 5 + [1] * 5 + [2, 2] + [3])
-    out = held_out(labels, 0.2, together)
-    assert labels[out].bincount(minlength=3).tolist() == [5, 0, 0]  # whole bursts; class 1 is one burst
-    # A burst that is most of a class is not what is held out for a fifth of it.
-    for seed in range(10):
-        out = held_out(torch.zeros(100, dtype=torch.int64), 0.2, torch.tensor([0] * 90 + list(range(1, 11))), seed)
-        assert out.sum() == 10 and not out[:90].any()
 
 
 def test_a_val_folder_is_not_thrown_away(tmp_path):
