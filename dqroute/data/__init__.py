@@ -15,7 +15,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from dqroute.core.checks import choose, meant, shown
-from dqroute.data.alike import near_copies
+from dqroute.data.alike import near_copies, say_leak
 from dqroute.data.draw import checked_val
 from dqroute.data.feature_set import COMPONENTS, features
 from dqroute.data.files.reading import read_images
@@ -133,7 +133,10 @@ def load(
     data = DATA_SETS[name](seed=checked_seed(seed), groups=groups, val=checked_val(val), **options)
     for note in data.notes:
         print(f"{data.name}: {note}")
-    return data if backbone is None else features(data, backbone, components=components, views=views)
+    if backbone is None:
+        return data
+    say_leak(seen := features(data, backbone, components=components, views=views))
+    return seen
 
 
 tell_options(load, [p for of_set in DATA_SETS.values() for p in inspect.signature(of_set).parameters.values()])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqroute.core.checks import checked_range, checked_whole
-from dqroute.data.feature_set import features, fitting
+from dqroute.data.feature_set import FEW, OWN, features, fitting
 from dqroute.data.image_set import FeatureSplit, ImageSet
 
 ROWS = 1024  # pictures that are compared with as many others at a time
@@ -22,7 +22,7 @@ class NearCopies(NamedTuple):
 
     table: Any  # a DataFrame, a row a pair, the most alike first
     leak: str  # how many test and validation pictures have a near copy among the training pictures, in words
-    leaking: int  # how many
+    leaking: dict[str, int]  # how many, of each part after the training pictures
 
     def __str__(self) -> str:
         return self.leak
@@ -68,7 +68,27 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
     columns = ["similarity", what, "part", "class", f"other {what}", "other part", "other class"]
     both = zip(found[0].tolist(), found[1].tolist(), strict=True)
     table = pd.DataFrame([(round(s, 4), *names[i], *names[j]) for s, (i, j) in both], columns=columns)
-    return NearCopies(table, leak_of(splits, leaking[learned:], least), int(leaking[learned:].sum()))
+    own = leaking.split([len(split) for split in splits.values()])
+    counts = {part: int(of.sum()) for part, of in zip(splits, own, strict=True) if part != "train"}
+    return NearCopies(table, leak_of(splits, counts, least), counts)
+
+
+def own_leak(data: ImageSet | None) -> NearCopies | None:
+    """What :func:`near_copies` finds in a small set of one's own, of features, worked out once; None of any other.
+
+    Frames of a burst on both sides of a division are the commonest leak, and cost nothing to see.
+    """
+    if data is None or data.encoding is None or data.identity.get("name") not in OWN or len(data.train) > FEW:
+        return None
+    if "own_leak" not in (kept := vars(data)):
+        kept["own_leak"] = near_copies(data)
+    return kept["own_leak"]
+
+
+def say_leak(data: ImageSet) -> None:
+    """Print how many held-out pictures of a small set of one's own have a near copy in training, if any have."""
+    if (copies := own_leak(data)) and any(copies.leaking.values()):
+        print(f"{data.name}: {copies.leak}; if these are bursts, load with group_by=")
 
 
 def pairs_of(rows: Tensor, least: float) -> Iterator[tuple[Tensor, Tensor]]:
@@ -89,11 +109,10 @@ def called(part: str, split: FeatureSplit, class_names: tuple[str, ...]) -> Iter
         yield name, part, class_names[label]
 
 
-def leak_of(splits: dict[str, FeatureSplit], leaking: Tensor, least: float) -> str:
+def leak_of(splits: dict[str, FeatureSplit], leaking: dict[str, int], least: float) -> str:
     """How many pictures of the parts after the first have a near copy in it."""
-    if not (others := list(splits)[1:]):
+    if not leaking:
         return "all pictures are trained on, and none is left for a near copy to be a leak to"
-    own = leaking.split([len(splits[part]) for part in others])
-    told = " and ".join(f"{int(n.sum()):,} of {len(n):,} {part} pictures" for part, n in zip(others, own, strict=True))
-    verdict = "what is measured on them is partly memory" if leaking.any() else "no leak that features show"
+    told = " and ".join(f"{n:,} of {len(splits[part]):,} {part} pictures" for part, n in leaking.items())
+    verdict = "what is measured on them is partly memory" if any(leaking.values()) else "no leak that features show"
     return f"{told} have a near copy (similarity {least:g} or more) among the training pictures: {verdict}"

@@ -63,8 +63,12 @@ def beside_labels(
     """Pictures of a split, by their numbers ``[N]``, their labels, what they are said to be and how probable both are.
 
     Labels and answers are int64 ``[N]``, p is ``[N, C]``. The first column is ``file``, or ``image`` where no files are
-    known.
+    known: a run keeps no names of files, and a line says so where its pictures are not at hand.
     """
+    if split is None:
+        print(
+            "pictures are told by their numbers: dq.Run(FOLDER, data), or data= here, with their set, tells the files"
+        )
     places, files = images.tolist(), None if split is None else split.names
     table: dict[str, list[Any]] = {"image": places} if files is None else {"file": [files[image] for image in places]}
     table |= {of: [names[c] for c in column.tolist()] for of, column in (("label", labels), ("says", says))}

@@ -29,7 +29,9 @@ def card(run: Run) -> str:
         f"# {run.method} on {plain(run.folder.parent.name)}",
         f"A classifier of pictures into {len(names)} classes. {summary}",
         f"It was trained on {sum(counts):,} pictures, {min(counts):,} to {max(counts):,} a class, by dqroute "
-        f"{told.get('dqroute')} with seed {run.seed}, in {run.seconds:.0f} s. {network_of(asked)}",
+        f"{told.get('dqroute')} with seed {run.seed}, in {run.seconds:.0f} s. {network_of(asked)}"
+        + " It went on from another run, and knows that one's pictures, too."
+        * ("start_from" in asked),
         "## How well it does",
         *measures_of(reports),
         *judged_by(told),
@@ -39,15 +41,27 @@ def card(run: Run) -> str:
             [(names[c], f"{counts[c]:,}", group[c], *(r.sure(c) for r in reports)) for c in range(len(names))],
         ),
         "## What decides it",
-        listed("data", asked["data"]) + f"\n- fingerprint of the pictures: {told.get('data_fingerprint')}",
-        listed("training", asked["training"]),
-        listed("options", asked["options"]),
+        *(listed(name, values) for name, values in decisive(asked).items()),
+        f"- fingerprint of the pictures: {told.get('data_fingerprint')}",
         "## How to load it",
         f'```python\nimport dqroute as dq\n\nrun = dq.Run("{run.folder.name}")  # this folder\n'
         'dq.classify(run, ["a.jpg"])\n```',
         "Settings and weights are JSON and safetensors: loading runs no code of this folder's.",
     ]
     return "\n\n".join(lines) + "\n"
+
+
+def decisive(asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What was asked for and had an effect: a network on features, say, has nothing of the one that was not built."""
+    features, training = asked["data"].get("features", {}), asked["training"]
+    unused = ["momentum"] * (training["optimizer"] == "adamw")
+    if features or is_encoder(asked["problem"]["backbone"]):
+        unused += ["shared_depth", "branch_width", *["backbone"] * bool(features)]
+    data = asked["data"] | {"features": None} | features  # their size is the one that pictures were seen at
+    parts = {"data": data, "training": training, "options": asked["options"], "start_from": asked.get("start_from", {})}
+    of = {name: {n: v for n, v in part.items() if v is not None} for name, part in parts.items()}
+    of["training"] = {n: v for n, v in of["training"].items() if n not in unused}
+    return {name: part for name, part in of.items() if part or name == "options"}
 
 
 def reports_of(run: Run) -> list[Report]:
@@ -78,7 +92,8 @@ def measures_of(reports: Sequence[Report]) -> list[str]:
     rows = [(r.split, f"{r.images:,}", *map(r.said, measures), percent(r.calibration.get("overall"))) for r in reports]
     rule = "Accuracy. Balanced: mean of the classes. Worst: mean of the worst fifth of the classes. In brackets: 95 % "
     rule += f"intervals, over groups where pictures belong together. Groups: {reports[0].groups}."
-    return [table(("split", "pictures", *measures, "calibration error"), rows), plain(rule)]
+    cautions = [f"On {report.split}: {said}." for report in reports for said in report.cautions()]
+    return [table(("split", "pictures", *measures, "calibration error"), rows), *map(plain, cautions), plain(rule)]
 
 
 def judged_by(told: Mapping[str, Any]) -> list[str]:

@@ -31,9 +31,9 @@ def thresholds(
     Chosen on training pictures by those who never saw them (:func:`dqroute.measures.decisions.precision_cuts`): classes
     of which little is said lean on all answers. Of 549 training pictures of 12 classes (``benchmarks/small_folder.py``,
     four draws) ``precision=0.9`` had 90 % of the answers to new pictures right (83 to 99 %, by the draw), 58 %
-    answered; ``0.95`` 93 and 48 %. A class that cannot be right so often is named in a warning and has a threshold of
-    1: it is not answered. Near copies that were not kept together (``group_by=``) break the promise, and another
-    warning counts them.
+    answered; ``0.95`` 93 and 48 %. A class that cannot be right so often, and one of which no picture was judged, is
+    named in a warning and has a threshold of 1: it is not answered. Near copies that were not kept together
+    (``group_by=``) break the promise, and another warning counts them.
 
     Args:
         run: a finished run on features, or its folder, judged out of fold.
@@ -57,10 +57,20 @@ def thresholds(
         enough = (curve.coverage >= checked_range("answered", answered, 0, 1) - 1e-9).nonzero()
         return dict.fromkeys(names, curve.threshold[enough[0, 0]].item())
     cuts = precision_cuts(probability, label, labels, len(names), precision, weights)
+    if unknown := unjudged(labels, names):
+        told = f"no picture of class {listed(unknown)} was judged out of fold, and how often its answers are right is"
+        warnings.warn(f"{told} not known: its threshold is 1, and it is not answered", stacklevel=3)
+    cuts[[names.index(name) for name in unknown]] = 1
     if never := [name for name, cut in zip(names, cuts.tolist(), strict=True) if cut > 1]:
         told = f"answers of class {listed(never)} are not right so often ({precision:.0%}), however sure"
         warnings.warn(f"{told}: their threshold is 1, and they are not answered", stacklevel=3)
     return dict(zip(names, cuts.clamp_max(1).tolist(), strict=True))
+
+
+def unjudged(labels: Tensor, names: list[str]) -> list[str]:
+    """The classes of which no image was judged, int64 ``[N]``."""
+    counts = labels.bincount(minlength=len(names)).tolist()
+    return [name for name, count in zip(names, counts, strict=True) if not count]
 
 
 def cuts_for_sets(run: Run, coverage: float) -> Tensor:
@@ -69,8 +79,7 @@ def cuts_for_sets(run: Run, coverage: float) -> Tensor:
     A warning names classes of which no picture was judged: sets promise nothing of them.
     """
     (said, labels), names = out_of_fold(run, run.data), run.settings["class_names"]
-    counts = labels.bincount(minlength=len(names))
-    if unknown := [name for name, count in zip(names, counts.tolist(), strict=True) if not count]:
+    if unknown := unjudged(labels, names):
         told = f"no picture of class {listed(unknown)} was judged out of fold"
         warnings.warn(f"{told}: how often sets hold it is not known", stacklevel=4)
     p = said.probabilities.gather(1, labels[:, None]).squeeze(1)

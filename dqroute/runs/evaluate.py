@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from dqroute.core.outputs import ExpertOutputs
+from dqroute.data.alike import own_leak
+from dqroute.data.feature_set import OWN
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.options import names_checked
 from dqroute.measures.curves import Point, trade_off
@@ -19,6 +21,7 @@ from dqroute.runs.card import write_card
 from dqroute.runs.judged import out_of_fold
 from dqroute.runs.others import EVERY, other_pictures
 from dqroute.runs.own_data import at_work, checked_data, groups_in
+from dqroute.runs.pictures import learned_from, remembered
 from dqroute.runs.report import Report
 from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, RunOrFolder, opened
 from dqroute.runs.score import score
@@ -62,7 +65,9 @@ def evaluate(
             print(f"{data.name}: all {len(images):,} pictures are judged on, those that were held out and the others")
         said = predicted(run.model.to(resolve_device(device)), images)
         together = data.together_in(*(data.splits if split == EVERY else [split]))
-        return replace(report_of(run, said, images.labels, split, together), memorised=None)  # which is of its own set
+        report = report_of(run, said, images.labels, split, together)
+        # What was memorised is of its own set.
+        return replace(report, memorised=None, learned=len(learned_from(run.folder, images)))
     data = checked_data(run, data, split := split or "test")
     if split != (split := run.split_for(split)):
         print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")
@@ -70,10 +75,14 @@ def evaluate(
         return known
     if split == OUT_OF_FOLD:
         prediction, labels = out_of_fold(run, data)
+        near, learned = run.provenance.get("near_copies") if run.settings["data"]["name"] in OWN else None, None
     else:
         model, images, _ = at_work(run, data, split, device)
         prediction, labels = predicted(model, images), images.labels
+        copies, learned = own_leak(data), remembered(run.folder, split)
+        near = None if copies is None else copies.leaking[split]
     report = report_of(run, prediction, labels, split, groups_in(run, data, split))
+    report = replace(report, near=near, learned=learned)
     run.keep(REPORT.format(split=split), report.to_json())
     write_card(run)
     return report

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dqroute.core.checks import shown
+from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.data.files.in_memory import Pixels
 from dqroute.data.files.reading import checked_files
 from dqroute.data.image_set import AnySplit, ImageSet
-from dqroute.data.markup import box, percent, table
+from dqroute.data.markup import box, line, percent, table
 from dqroute.data.options import names_checked
 from dqroute.methods.base import Method, in_batches
 from dqroute.models.heads import Heads
@@ -28,9 +29,10 @@ class Opinion(NamedTuple):
     """What one expert says of an image; probabilities, confidence and weight are 0 to 1."""
 
     expert: int  # from 1
-    classes: int  # how many it answers for, the size of S_k
-    says: str  # the class that it would give alone
+    classes: int  # how many it is there for, the size of S_k
+    says: str  # the class that it would give alone, of all: one beyond S_k, too
     probability: float  # its own, of that class
+    answer: float  # its own, of the class that was answered
     confidence: float  # its detector's probability that the image belongs to its classes; 1 without a detector
     weight: float  # its share in the fused prediction; they sum to 1
     gaussian: bool = False  # whether it is the one that is not trained, see :meth:`dqroute.models.heads.Heads.meet`
@@ -48,14 +50,25 @@ class Explanation(NamedTuple):
     probability: float  # of the answer, 0 to 1
     ranking: list[tuple[str, float]]  # the most probable classes, the answer first
     experts: list[Opinion]
+    groups: dict[str, float]  # how probable each shot group's classes are together
+    group: str  # the answer's
+
+    @property
+    def why(self) -> str:
+        """What decides, be it that each expert alone would have said something else: a sentence."""
+        told = ", ".join(f"{name} {percent(p)}" for name, p in self.groups.items())
+        inside = percent(self.probability / self.groups[self.group])
+        alone = "what counts is the product, not what each expert says alone"
+        return f"by group {told}; of {self.group} {self.answer} has {inside}: {alone}"
 
     def _repr_html_(self) -> str:
         """For notebooks: the most probable classes, and what each expert says."""
         ranked = table([(name, percent(p)) for name, p in self.ranking], ("class", "probability"))
         rows = [
-            (e.name, e.says, percent(e.probability), percent(e.confidence), percent(e.weight)) for e in self.experts
+            (e.name, e.says, *map(percent, (e.probability, e.answer, e.confidence, e.weight))) for e in self.experts
         ]
-        return box(self.answer, ranked, table(rows, ("expert", "says", "probability", "confidence", "weight")))
+        head = ("expert", "says", "probability", "of the answer", "confidence", "weight")
+        return box(self.answer, ranked, table(rows, head), line(self.why))
 
 
 class Neighbours(NamedTuple):
@@ -86,9 +99,12 @@ def explain(run: RunOrFolder, image: Picture | Pixels, top: int = 3) -> Explanat
     confidence, weight = prediction.confidence[0].tolist(), prediction.expert_weights[0].tolist()
     says = [names[c] for c in alone.argmax(dim=1)]
     kinds = [False] * (len(says) - 1) + [isinstance(model.network, Heads) and model.network.gaussian]
-    columns = (sizes.tolist(), says, alone.amax(dim=1).tolist(), confidence, weight, kinds)
+    answer, p = int(prediction.label), prediction.probabilities[0]
+    columns = (sizes.tolist(), says, alone.amax(dim=1).tolist(), alone[:, answer].tolist(), confidence, weight, kinds)
     experts = [Opinion(k, *told) for k, told in enumerate(zip(*columns, strict=True), start=1)]
-    return Explanation(names[int(prediction.label)], prediction.probability.item(), ranking, experts)
+    groups = {name: p[[*run.groups[name]]].sum().item() for name in GROUP_NAMES if run.groups[name]}
+    group = next(name for name in groups if answer in run.groups[name])
+    return Explanation(names[answer], prediction.probability.item(), ranking, experts, groups, group)
 
 
 @names_checked

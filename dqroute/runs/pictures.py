@@ -78,6 +78,12 @@ def learned_by(folder: Path) -> set[bytes]:
     return {key for part in ("train", BEFORE) for key in known_keys(folder, part) or ()}
 
 
+def remembered(folder: Path, part: str) -> int:
+    """How many pictures of a part of a run's set it was trained on, or one that it started from, as far as known."""
+    learned = learned_by(folder)
+    return sum(key in learned for key in known_keys(folder, part) or ())
+
+
 def learned_from(folder: Path, split: AnySplit) -> list[str]:
     """Those files of a split that a run was trained on, or one that it started from, by content."""
     now = files_of(split)

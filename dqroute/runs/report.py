@@ -12,6 +12,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
+from dqroute.data.files.reading import listed
 from dqroute.data.markup import box, line, number_of, percent, table
 from dqroute.measures.intervals import wilson
 
@@ -53,7 +54,10 @@ class Report:
         classes: those it speaks of, where it comes from a run; neither compared nor kept.
         pictures: images of each class of the split, ``[C]``; independent: as how many they count where groups of them
             stand or fall together (:func:`dqroute.measures.intervals.independent`), None where each stands alone.
-        intervals: of 95 %, low and high, of ``"balanced"`` and ``"overall"``; :meth:`sure` has those of the classes.
+        intervals: of 95 %, low and high, of ``"balanced"``, ``"overall"`` and the shot groups; :meth:`sure` has the
+            classes'.
+        learned: how many of the images the run was trained on, or the one that it went on from, by content; near: how
+            many have a near copy among those that their judges learned from; None where nobody looked.
         detectors: for each expert that has outsiders: ``expert`` (from 1), ``classes`` (size of its class set),
             ``auroc``, ``fpr95`` (share of outsiders let in when 95 % of its own are).
     """
@@ -82,6 +86,8 @@ class Report:
     pictures: list[int] | None = None
     independent: list[float] | None = None
     intervals: dict[str, tuple[float, float]] | None = None
+    learned: int | None = None
+    near: int | None = None
     classes: Classes | None = field(default=None, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -121,8 +127,27 @@ class Report:
     def worst_classes(self, most: int) -> str:
         """The classes that do worst, in words."""
         worst = sorted((share, c) for c, share in enumerate(self.per_class) if share is not None)[:most]
-        names = self.classes.names if self.classes else [f"class {c}" for c in range(len(self.per_class))]
-        return "worst: " + ", ".join(f"{names[c]} {self.sure(c)}" for _, c in worst)
+        return "worst: " + ", ".join(f"{self.names[c]} {self.sure(c)}" for _, c in worst)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the classes are called."""
+        return self.classes.names if self.classes else [f"class {c}" for c in range(len(self.per_class))]
+
+    def cautions(self) -> list[str]:
+        """What the numbers are not of, and what flatters them: a sentence each."""
+        none, said = [name for name, share in zip(self.names, self.per_class, strict=True) if share is None], []
+        if none:
+            judged = f"{len(self.names) - len(none):,} of {len(self.names):,} classes"
+            said.append(f"not judged, since there is no picture: {listed(none)}; all means are over {judged}")
+        of = f"of the {self.images:,} images"
+        if self.learned:
+            said.append(f"{self.learned:,} {of} were trained on, here or in the run gone on from: their part is memory")
+        if self.near:
+            said.append(
+                f"{self.near:,} {of} have a near copy among those that their judges learned from: partly memory"
+            )
+        return said
 
     def _repr_html_(self) -> str:
         """For notebooks: the measures, and the classes that do worst."""
@@ -130,7 +155,7 @@ class Report:
         rows += [("overall", self.said("overall"), f"of {self.images:,} images")]
         for name in GROUP_NAMES:
             of = self.classes.range_of(name) if self.classes else ""
-            rows.append((name, percent(getattr(self, name)), of))
+            rows.append((name, self.said(name), of))
         held = sum(share is not None for share in self.per_class)
         rows += [
             ("worst fifth", percent(self.worst), f"mean of the worst {number_of(max(1, held // 5))}"),
@@ -139,7 +164,7 @@ class Report:
         ]
         if self.memorised is not None:
             rows.append(("memorised", percent(self.memorised), "right on training images beyond out of fold"))
-        said = map(line, (*self.brackets(), self.worst_classes(5), f"groups: {self.groups}"))
+        said = map(line, (*self.cautions(), *self.brackets(), self.worst_classes(5), f"groups: {self.groups}"))
         return box(f"accuracy, {self.split}", table(rows), *said)
 
     def brackets(self) -> list[str]:
@@ -161,8 +186,9 @@ class Report:
         names = ["balanced"] * (self.imbalance not in (None, 1)) + ["overall", "many", "medium", "few"]
         called = {"worst": "worst fifth of the classes", "balanced": "mean of the classes"}
         said = ", ".join(f"{called.get(n, n)} {self.said(n)}" for n in names + ["worst"] * (self.worst is not None))
-        set_is = f" (unbalanced: its largest class has {self.imbalance:.0f} times its smallest)" if unbalanced else ""
-        lines = [f"{self.split}, {self.images} images{set_is}: {said}", *self.brackets(), f"groups: {self.groups}"]
+        set_is = f", unbalanced (its largest class has {self.imbalance:.0f} times its smallest)" if unbalanced else ""
+        lines = [f"{self.split}, {self.images} images{set_is}: {said}", *self.cautions(), *self.brackets()]
+        lines += [f"groups: {self.groups}"]
         lines += [self.worst_classes(3)] * (self.intervals is not None)
         if self.memorised is not None:
             lines.append(

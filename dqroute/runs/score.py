@@ -39,6 +39,11 @@ def score(
     number, found = p.shape[1], accuracies(prediction.label, labels, groups)
     each, every = independent(labels, number, together), independent(torch.zeros_like(labels), 1, together)
     sure = {"balanced": alike(each), "overall": every[0]}
+    sure |= {
+        shot: independent(labels[own] * 0, 1, None if together is None else together[own])[0]
+        for index, shot in enumerate(GROUP_NAMES)
+        if (own := group == index).any()
+    }
     ends = {of: wilson(torch.tensor(found[of]), counted) for of, counted in sure.items()}
     inside |= {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
     return Report(

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dqroute.core.checks import checked_range, choose, meant, shown
-from dqroute.data.alike import near_copies
+from dqroute.data.alike import say_leak
 from dqroute.data.checking import check_files
-from dqroute.data.feature_set import FEW, OWN, features, fitting
+from dqroute.data.feature_set import OWN, features, fitting
 from dqroute.data.files.reading import listed
 from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
@@ -143,10 +143,8 @@ def fit(
                         seen = features(data, changes["backbone"], device=device, progress=progress, check=check)
                     else:
                         seen = seen_alike(parent, data, device, progress)
-                # Frames of a burst on both sides of a division are the commonest leak, and cost nothing to see.
-                own_few = seen.identity.get("name") in OWN and len(seen.train) <= FEW
-                if processes.main and parent is None and own_few and (copies := near_copies(seen)).leaking:
-                    print(f"{data.name}: {copies.leak}; if these are bursts, load with group_by=")
+                if processes.main and seen is not data:  # of features it was said when they were loaded
+                    say_leak(seen)
             if not tuned:
                 data, changes = seen, {n: v for n, v in changes.items() if n not in ("backbone", "tune")}
             elif parent is None and changes.get("heads_first") is not False:

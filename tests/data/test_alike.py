@@ -6,7 +6,9 @@ from math import cos, radians, sin
 import pytest
 import torch
 from photos import save_picture
+from PIL import Image, ImageEnhance
 
+import dqroute as dq
 from dqroute.data import features, load, near_copies
 from dqroute.data.alike import pairs_of
 from dqroute.data.image_set import FeatureSplit, Split
@@ -85,3 +87,24 @@ def test_pictures_of_ones_own_are_compared_by_the_features_that_fit_takes(tmp_pa
     data = load(tmp_path / "own")
     own, seen = near_copies(data, least=0), near_copies(features(data, "gradient-histograms", progress=False), least=0)
     assert own.table.equals(seen.table) and len(own.table)
+
+
+def test_a_leak_in_pictures_of_ones_own_is_said_whichever_way_they_become_features(tmp_path, capsys, runs_dir):
+    """Each picture twice, a little brighter: on both sides of the division there are sisters."""
+    for i in range(24):
+        place = tmp_path / "own" / ("ant", "bee")[i % 2]
+        seen = Image.fromarray(save_picture(place / f"{i}_0.png", seed=i))
+        ImageEnhance.Brightness(seen).enhance(0.97).save(place / f"{i}_1.png")
+    quick = {"runs_dir": runs_dir, "epochs": 2, "progress": False, "device": "cpu"}
+    data, told = load(tmp_path / "own"), "have a near copy (similarity 0.9 or more) among the training pictures"
+    run = dq.fit("logit-adjustment", data, backbone="gradient-histograms", **quick)
+    assert capsys.readouterr().out.count(told) == 1
+    seen = load(tmp_path / "own", backbone="gradient-histograms")
+    assert capsys.readouterr().out.count(told) == 1
+    dq.fit("logit-adjustment", seen, seed=1, **quick)
+    assert told not in capsys.readouterr().out
+    found, report = near_copies(seen).leaking["test"], dq.evaluate(run)
+    said = f"{found} of the {len(data.test)} images have a near copy among those that their judges learned from"
+    assert report.near == found > 0 and said in " ".join(str(report).split())
+    assert f"On test: {said}: partly memory." in (run.folder / "card.md").read_text()
+    assert dq.evaluate(run, split="out-of-fold").near == run.provenance["near_copies"]

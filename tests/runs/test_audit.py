@@ -33,14 +33,14 @@ def test_wrong_labels_are_suspected_first(mislabelled, runs_dir, method):
     found = suspect_labels(run)
     assert list(found.columns) == ["image", "label", "says", "probability of label", "probability"]
     assert len(set(found["image"][:8]) & set(wrong)) >= 5
-    assert (found["label"] != found["says"]).all() and (found["probability"] <= 1).all()
+    assert found["image"].tolist() and (found["label"] != found["says"]).all() and (found["probability"] <= 1).all()
     assert len(suspect_labels(run, most=2)) == 2
     # Opened later, with the set beside it.
     again = suspect_labels(dq.Run(run.folder), data)
     assert list(again["image"]) == list(found["image"])
 
 
-def test_files_are_named_where_they_are_known(tmp_path, runs_dir, tiny):
+def test_files_are_named_where_they_are_known(tmp_path, runs_dir, tiny, capsys):
     for part, split in (("train", tiny.train), ("test", tiny.test)):
         save_digits(split, tmp_path / "digits" / part, "{}")
     shutil.copy(tmp_path / "digits" / "train" / "0" / "000.png", tmp_path / "digits" / "train" / "1" / "zero.png")
@@ -49,6 +49,12 @@ def test_files_are_named_where_they_are_known(tmp_path, runs_dir, tiny):
     run = dq.fit("dqroute", data, runs_dir=runs_dir, **QUIET)
     found = suspect_labels(run, data)
     assert "train/1/zero.png" in list(found["file"])[:5]
+    capsys.readouterr()
+    alone = suspect_labels(dq.Run(run.folder))
+    assert "dq.Run(FOLDER, data), or data= here, with their set, tells the files" in capsys.readouterr().out
+    again = suspect_labels(dq.Run(run.folder, data))
+    assert again.equals(found) and capsys.readouterr().out == ""
+    assert [data.train.names[image] for image in alone["image"]] == list(found["file"])
     # Read into memory they keep their names.
     with pytest.warns(UserWarning, match="stands in several classes"):
         held = load(f"folder:{tmp_path / 'digits'}")

@@ -17,8 +17,8 @@ def test_the_card_names_each_class_with_its_count_and_the_reports_numbers(traine
         group = next(group for group in ("many", "medium", "few") if c in tiny.groups[group])
         assert f"| {name} | {tiny.counts[c]} | {group} | {report.sure(c)} |" in text
         assert report.sure(c).startswith(f"{100 * report.per_class[c]:.1f} % (") and "; 20 images)" in report.sure(c)
-    shares = [report.said("balanced"), report.said("overall")]
-    measures = (report.many, report.medium, report.few, report.worst, report.harmonic)
+    shares = [report.said(name) for name in ("balanced", "overall", "many", "medium", "few")]
+    measures = (report.worst, report.harmonic)
     shares += [f"{100 * share:.1f} %" for share in (*measures, report.calibration["overall"])]
     assert f"| test | {report.images} | {' | '.join(shares)} |" in text
     for said in (
@@ -59,6 +59,11 @@ def test_behind_an_encoder_it_tells_who_judged_and_whose_weights(tiny, runs_dir)
     assert "Classifiers on the features of gradient-histograms. Its weights: none, or of one's own." in text
     assert "heads that never saw the picture (out of fold)" in text
     assert f"{100 * run.provenance['out_of_fold_accuracy']:.1f} % out of fold." in text
+    # No word of the network that was not built, nor of what AdamW has not.
+    assert not any(
+        word in text for word in ("resnet8", "shared_depth", "branch_width", "momentum", "features {", " None")
+    )
+    assert "backbone gradient-histograms" in text and f"size {run.settings['data']['features']['size']}" in text
 
 
 def test_a_card_that_cannot_be_written_or_a_damaged_report_costs_nothing(trained, tmp_path):

@@ -30,6 +30,20 @@ def test_an_explanation_agrees_with_the_prediction(run, tiny):
     assert [o.classes for o in told.experts] == [10, 6, 3]
 
 
+def test_what_decides_is_said(run, tiny):
+    """By group and within: the product is the answer's probability, whatever each expert says alone."""
+    image = tiny.test.images[33]
+    told, p = dq.explain(run, image), run.model.predict(image[None]).probabilities[0]
+    assert told.groups == pytest.approx({name: p[[*tiny.groups[name]]].sum().item() for name in told.groups})
+    answer = tiny.class_names.index(told.answer)
+    assert answer in tiny.groups[told.group] and sum(told.groups.values()) == pytest.approx(1)
+    inside = told.probability / told.groups[told.group]
+    assert f"of {told.group} {told.answer} has {100 * inside:.1f} %" in told.why
+    assert f"many {100 * told.groups['many']:.1f} %" in told.why
+    alone = run.model.outputs(image[None]).logits[:, 0].softmax(dim=1)[:, answer]
+    assert [o.answer for o in told.experts] == pytest.approx(alone.tolist())
+
+
 def test_the_experts_opinions_fuse_to_the_answer(run, tiny):
     """By hand from the experts' logits and the weights told: each ring has its expert's weight, shared out among its
     classes by the expert's own logits."""

@@ -35,7 +35,7 @@ def test_a_folder_that_holds_nothing_out_is_reported_out_of_fold(pictures, runs_
     assert "has no test images: this is out of fold" in capsys.readouterr().out
     assert report.split == "out-of-fold" and report.images == number and 0.5 < report.balanced < 1
     said = " ".join(str(report).split())
-    assert f"out-of-fold, {number} images (unbalanced: its largest class has 10 times its smallest)" in said
+    assert f"out-of-fold, {number} images, unbalanced (its largest class has 10 times its smallest)" in said
     # Cross-entropy and the like say the mean of their logits, as they do of test images.
     judged = run.judged
     right = judged["logits"].mean(dim=0).argmax(dim=1) == judged["labels"]

@@ -181,8 +181,22 @@ def test_an_unbalanced_set_is_called_so_and_the_mean_of_the_classes_comes_first(
     report = score(prediction_of(p), labels, GROUPS, ALL, "test")
     assert report.imbalance == 8
     said = " ".join(str(report).split())
-    assert "unbalanced: its largest class has 8 times its smallest): mean of the classes 87.5 % (" in said
+    assert "12 images, unbalanced (its largest class has 8 times its smallest): mean of the classes 87.5 % (" in said
     assert max(map(len, str(report).splitlines())) <= 80
+
+
+def test_shot_groups_have_their_intervals():
+    """Of four images of few classes none is right: Wilson's interval of 0 of 4 ends at z² / (4 + z²) = 0.49."""
+    labels = torch.tensor([0] * 6 + [2] * 2 + [3] * 4)
+    report = score(prediction_of(sure_of([0] * 8 + [0] * 4)), labels, GROUPS, ALL, "test")
+    assert report.intervals["few"] == pytest.approx((0, 1.959964**2 / (4 + 1.959964**2)), abs=1e-6)
+    assert "few 0.0 % (0 to 49)" in " ".join(str(report).split()) and report.said("few") == "0.0 % (0 to 49)"
+    # Of two bursts of two frames each it is that of 0 of 2.
+    bursts = torch.tensor([*range(8), 8, 8, 9, 9])
+    wide = score(prediction_of(sure_of([0] * 12)), labels, GROUPS, ALL, "test", together=bursts)
+    assert wide.intervals["few"][1] == pytest.approx(1.959964**2 / (2 + 1.959964**2), abs=1e-6)
+    none = score(prediction_of(sure_of([0, 2])), torch.tensor([0, 2]), GROUPS, ALL, "test")
+    assert "few" not in none.intervals and none.said("few") == "–"
 
 
 def test_groups_of_which_each_has_one_image_are_none():

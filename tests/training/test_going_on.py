@@ -102,10 +102,30 @@ def test_a_set_divided_anew_says_how_many_test_pictures_were_learned_from(pictur
     # What a run began with it has learned from, too.
     with pytest.warns(UserWarning, match="test pictures are ones"):
         second = dq.fit(METHOD, again, start_from=run, runs_dir=runs_dir, **SOME)
+    # The report says it beside the number, and so does the card.
+    report = dq.evaluate(second)
+    said = f"{number} of the {held} images were trained on, here or in the run gone on from"
+    assert report.learned == number and said in " ".join(str(report).split()) and said in report._repr_html_()
+    card = (second.folder / "card.md").read_text()
+    assert f"On test: {said}: their part is memory." in card
+    assert f"- start_from: digest {run.settings['digest']}" in card
+    assert dq.evaluate(run).learned == 0 and "start_from" not in (run.folder / "card.md").read_text()
     number = len(learned(run, third) | learned(second, third))
+    with pytest.warns(UserWarning, match=f"{number} of {len(third.test)} pictures are ones"):
+        assert dq.evaluate(second, third, split="test", other=True).learned == number
     assert number > max(len(learned(run, third)), len(learned(second, third)))
     with pytest.warns(UserWarning, match=rf"{number} of {len(third.test)} test pictures are ones"):
         dq.fit(METHOD, third, start_from=second, runs_dir=runs_dir, **SOME)
+
+
+def test_a_class_more_and_the_same_pictures_are_tested_on(pictures, runs_dir, recwarn):
+    run = dq.fit(METHOD, dq.load(pictures), backbone=HISTOGRAMS, runs_dir=runs_dir, **SOME)
+    save_digits(make_tiny().train, pictures, side=32, classes=[8])
+    (pictures / "class 8").rename(pictures / "a new class")
+    data = dq.load(pictures)
+    second = dq.fit(METHOD, data, start_from=run, runs_dir=runs_dir, **SOME)
+    assert set(run.data.test.names) < set(data.test.names) and dq.evaluate(second).learned == 0
+    assert not [each for each in recwarn if "trained on" in str(each.message)]
 
 
 def test_classes_that_are_new_and_gone_are_named(before, pictures, runs_dir, capsys):

@@ -163,8 +163,8 @@ def groups_of(together: Mapping[str, str] | None, listings: dict[str, Listing]) 
     """The group of each picture of each part, int64 ``[N]``; a warning says which parts share groups."""
     if together is None:
         return None
-    number = {key: index for index, key in enumerate(dict.fromkeys(together.values()))}
-    by_part = {part: [number[together[name]] for name in listing.names] for part, listing in listings.items()}
+    order = {key: index for index, key in enumerate(dict.fromkeys(together.values()))}
+    by_part = {part: [order[together[name]] for name in listing.names] for part, listing in listings.items()}
     for (one, other), number in shared(by_part).items():
         leak = f"{number:,} groups of pictures (group_by) are in {one} and in {other}"
         warnings.warn(f"{leak}: what is measured there is partly memory", stacklevel=5)
