@@ -139,14 +139,12 @@ class Report:
         none, said = [name for name, share in zip(self.names, self.per_class, strict=True) if share is None], []
         if none:
             judged = f"{len(self.names) - len(none):,} of {len(self.names):,} classes"
-            said.append(f"not judged, since there is no picture: {listed(none)}; all means are over {judged}")
+            said.append(f"no picture of {listed(none)} was judged; all means are over {judged}")
         of = f"of the {self.images:,} images"
         if self.learned:
-            said.append(f"{self.learned:,} {of} were trained on, here or in the run gone on from: their part is memory")
+            said.append(f"{self.learned:,} {of} were trained on, in this run or one before it: memory")
         if self.near:
-            said.append(
-                f"{self.near:,} {of} have a near copy among those that their judges learned from: partly memory"
-            )
+            said.append(f"{self.near:,} {of} have a near copy among those learned from: partly memory")
         return said
 
     def _repr_html_(self) -> str:

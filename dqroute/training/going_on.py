@@ -92,9 +92,9 @@ def say_what_is_kept(run: Run, data: ImageSet, check: bool) -> None:
         if check and part != "train" and (learned := learned_from(run.folder, split)):
             warnings.warn(
                 f"{len(learned):,} of {len(split):,} {part} pictures are ones that {run.folder} was trained on, by "
-                f"content: {listed(learned)}; what is measured on them is memory. Divide as it was divided, by a test "
-                "folder or a column split (seed= does it where no picture has come or gone), or judge the run on other "
-                "pictures: dq.evaluate(run, OTHERS, other=True)",
+                f"content: {listed(learned)}; what is measured on them is memory, and the report says how many. "
+                "Divide as it was divided, by the same seed= and test= (but for few pictures), by a test folder or a "
+                "column split, or judge the run on other pictures: dq.evaluate(run, OTHERS, other=True)",
                 stacklevel=3,
             )
 

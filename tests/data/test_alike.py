@@ -104,7 +104,7 @@ def test_a_leak_in_pictures_of_ones_own_is_said_whichever_way_they_become_featur
     dq.fit("logit-adjustment", seen, seed=1, **quick)
     assert told not in capsys.readouterr().out
     found, report = near_copies(seen).leaking["test"], dq.evaluate(run)
-    said = f"{found} of the {len(data.test)} images have a near copy among those that their judges learned from"
+    said = f"{found} of the {len(data.test)} images have a near copy among those learned from"
     assert report.near == found > 0 and said in " ".join(str(report).split())
     assert f"On test: {said}: partly memory." in (run.folder / "card.md").read_text()
     assert dq.evaluate(run, split="out-of-fold").near == run.provenance["near_copies"]

@@ -256,10 +256,10 @@ def test_a_class_that_nobody_judged_is_named(place, files, tmp_path):
         at = thresholds(run, precision=0.5)
     assert at["digit 9"] == 1 and sum(value < 1 for value in at.values()) >= 5
     report = dq.evaluate(run, split="out-of-fold")
-    told = "not judged, since there is no picture: 'digit 9'; all means are over 9 of 10 classes"
+    told = "no picture of 'digit 9' was judged; all means are over 9 of 10 classes"
     assert told in " ".join(str(report).split()) and told in report._repr_html_().replace("&#x27;", "'")
     assert f"On out-of-fold: {told}." in (run.folder / "card.md").read_text()
-    assert "not judged" not in str(dq.evaluate(run, **ON_CPU))
+    assert "was judged" not in str(dq.evaluate(run, **ON_CPU))
 
 
 def test_the_report_class_by_class_is_that_of_the_run_with_intervals(run):

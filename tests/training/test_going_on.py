@@ -104,10 +104,10 @@ def test_a_set_divided_anew_says_how_many_test_pictures_were_learned_from(pictur
         second = dq.fit(METHOD, again, start_from=run, runs_dir=runs_dir, **SOME)
     # The report says it beside the number, and so does the card.
     report = dq.evaluate(second)
-    said = f"{number} of the {held} images were trained on, here or in the run gone on from"
+    said = f"{number} of the {held} images were trained on, in this run or one before it"
     assert report.learned == number and said in " ".join(str(report).split()) and said in report._repr_html_()
     card = (second.folder / "card.md").read_text()
-    assert f"On test: {said}: their part is memory." in card
+    assert f"On test: {said}: memory." in card
     assert f"- start_from: digest {run.settings['digest']}" in card
     assert dq.evaluate(run).learned == 0 and "start_from" not in (run.folder / "card.md").read_text()
     number = len(learned(run, third) | learned(second, third))
