@@ -6,8 +6,9 @@ move few of those that were dealt before, and a class that comes moves none.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from os import fsencode
 from pathlib import Path
 
 import torch
@@ -23,12 +24,9 @@ def ranks(base: Path, names: Sequence[str], groups: Mapping[str, str] | None, se
     By SHA-256 of the seed and what the picture's group is called, without groups of the beginning of its file; of those
     that begin alike by their own names.
     """
-    keys = each(beginning, [base / name for name in names]) if groups is None else (groups[n].encode() for n in names)
-    salt = f"{seed}\0".encode()
-    hashed = [
-        [hashlib.sha256(salt + key).digest() for key in (own, name.rpartition("/")[2].encode(errors="surrogateescape"))]
-        for own, name in zip(keys, names, strict=True)
-    ]
+    keys = each(beginning, [base / name for name in names]) if groups is None else (fsencode(groups[n]) for n in names)
+    own = (fsencode(name.rpartition("/")[2]) for name in names)
+    hashed = [[sha256(b"%d\0" % seed + key).digest() for key in both] for both in zip(keys, own, strict=True)]
     order = torch.tensor(sorted(range(len(names)), key=hashed.__getitem__))
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
 

@@ -48,8 +48,8 @@ def folder(
         root: the folder that holds the parts, or the classes.
         test: share of each class that is held out for testing where there is no test folder, 0.2 unless given; at least
             one image of a class that has two. Which, the pictures' content and the seed decide, or their groups' names:
-            a class that comes moves none, and pictures that come move few. 0 holds nothing out: all images train, and :func:`dqroute.evaluate`
-            reports what heads said of each that never saw it.
+            a class that comes moves none, and pictures that come move few. 0 holds nothing out: all images train, and
+            :func:`dqroute.evaluate` reports what heads said of each that never saw it.
         group_by: which pictures belong together, and are never on both sides of a division: a regular expression on the
             path, or seconds between photographs; see :func:`dqroute.data.files.together.together_by`.
         fit: how a picture becomes a square: ``"crop"`` takes its middle, ``"pad"`` puts it between grey bars, and
