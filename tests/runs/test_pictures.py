@@ -11,9 +11,9 @@ QUIET = {"progress": False, "device": "cpu"}
 
 @pytest.fixture
 def bitmaps(tmp_path):
-    """Files of one size in bytes, two classes of six."""
+    """Files of one size in bytes, two classes of six, of which two are tested on."""
     for i in range(12):
-        place = tmp_path / "set" / ("red", "blue")[i % 2] / f"{i}.bmp"
+        place = tmp_path / "set" / ("test" if i < 4 else "train") / ("red", "blue")[i % 2] / f"{i}.bmp"
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (200 - i, 3 * i, 0) if i % 2 == 0 else (0, 3 * i, 200 - i)).save(place)
     return tmp_path / "set"
@@ -52,6 +52,21 @@ def test_exchanged_contents_are_named_where_the_old_run_is_found(bitmaps, tmp_pa
     one, other = exchange(data, "test")
     with pytest.warns(UserWarning, match=f"'{one}', '{other}': other content"):
         dq.evaluate(again, dq.load(f"folder:{bitmaps}", size=8, stream=True), device="cpu")
+
+
+def test_where_nobody_divided_the_pictures_exchanged_contents_are_another_run_or_named(bitmaps, tmp_path, recwarn):
+    """What is held out goes by content: the exchanged ones may lie in other parts than before."""
+    data = dq.load(f"folder:{bitmaps / 'train'}", size=8, stream=True)
+    quick = {"backbone": "resnet8", "epochs": 1, "runs_dir": tmp_path / "runs"}
+    run = dq.fit("cross-entropy", data, **quick, **QUIET)
+    exchange(data)
+    again = dq.load(f"folder:{bitmaps / 'train'}", size=8, stream=True)
+    other = dq.fit("cross-entropy", again, **quick, **QUIET)
+    same = {part: split.names for part, split in data.splits.items()} == {
+        part: split.names for part, split in again.splits.items()
+    }
+    named = any("other content than when" in str(each.message) for each in recwarn)
+    assert (other.folder == run.folder) == same == named
 
 
 def test_a_training_does_not_go_on_with_other_contents(bitmaps, tmp_path, monkeypatch):

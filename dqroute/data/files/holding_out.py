@@ -26,7 +26,8 @@ def ranks(base: Path, names: Sequence[str], groups: Mapping[str, str] | None, se
     """
     keys = each(beginning, [base / name for name in names]) if groups is None else (fsencode(groups[n]) for n in names)
     own = (fsencode(name.rpartition("/")[2]) for name in names)
-    hashed = [[sha256(b"%d\0" % seed + key).digest() for key in both] for both in zip(keys, own, strict=True)]
+    salt = b"%d\0" % seed
+    hashed = [sha256(salt + a).digest()[:16] + sha256(salt + b).digest()[:16] for a, b in zip(keys, own, strict=True)]
     order = torch.tensor(sorted(range(len(names)), key=hashed.__getitem__))
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
 
