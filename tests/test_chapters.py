@@ -510,12 +510,14 @@ def test_what_the_chapter_on_the_cause_says_is_so():
     for world, some in dealt.items():
         rows = {frozenset(key.split(", ")): found for key, found in tables.by_options(some).items()}
         base = tables.measured(rows[frozenset([*alone, "alpha=0.0"])])
+        judges = {"fold": [], "training": ["judge=training"], "truth": ["judge=truth"]}
         gaps = {
             judge: (tables.measured(rows[frozenset([*alone, "strength=1.0", *more])]) - base).mean()
-            for judge, more in (("fold", []), ("training", ["judge=training"]), ("truth", ["judge=truth"]))
+            for judge, more in judges.items()
         }
-        assert 1.5 < gaps["fold"]["worst fifth"] < 2.5 and -0.6 < gaps["fold"]["overall"] < 0
-        assert -2.5 < gaps["training"]["worst fifth"] < -1
+        assert 1.5 < gaps["fold"]["worst fifth"] < 2.5 and -0.6 < gaps["fold"]["overall"] < -0.2
+        assert max(gaps, key=lambda judge: gaps[judge]["worst fifth"]) == "fold"
+        assert -2.5 < gaps["training"]["worst fifth"] < -1 and 0.15 < gaps["training"]["overall"] < 0.35
         alike = [
             tables.measured(rows[frozenset([*alone, options])], "calibrated")
             for options in ("alpha=0.0", "strength=1.0")
@@ -534,7 +536,10 @@ def test_what_the_chapter_on_the_cause_says_is_so():
             (f"judge={j}",): tables.measured(rows[frozenset(["dqroute", f"judge={j}"])]) for j in ("training", "truth")
         }
         worst = {key: found.mean()["worst fifth"] for key, found in whole.items()}
-        assert max(abs(worst[()] - worst[key]) for key in (("alpha=0.0",), ("judge=truth",), ("strength=0.0",))) < 0.4
+        weighted = [worst[key] for key in ((), ("alpha=0.0",), ("judge=truth",))]
+        assert max(weighted) - min(weighted) < 1 / 3
+        without = (whole[("strength=0.0",)] - whole[()])["worst fifth"]
+        assert -0.4 < without.mean() < -max(0.2, tables.half_interval(without))
         assert 12 < worst[()] - worst[("judge=training",)] < 19.5
         one = tables.measured(rows[frozenset(["logit-adjustment"])], "calibrated")
         assert (whole[()] - one).mean()["overall"] > 3
