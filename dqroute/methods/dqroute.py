@@ -159,10 +159,10 @@ class DQRoute(Method):
 
 @register("dqroute-published")
 class DQRoutePublished(DQRoute):
-    """DQRoute to the letter of what we could read of it: judged on the images it trains on.
+    """DQRoute as far as we could read it, all else as in ``dqroute``: judged on the images it trains on.
 
     Difficulty weights that accumulate, each expert's softmax over its own classes, a detector that reads features, and
-    predictions mixed by the detectors' confidences. What the texts we had do not say is as in ``dqroute``.
+    predictions mixed by the detectors' confidences. What the texts we had do not say: the prior, the strength, the heads.
     """
 
     def __init__(
