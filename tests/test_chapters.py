@@ -609,6 +609,7 @@ def test_what_the_page_on_networks_from_scratch_says_is_so():
 
     assert all(0.68 < rank < 0.74 for rank in ranks(small["dqroute"]))
     assert [round(rank, 2) for rank in ranks(large["dqroute"])] == [-0.69]
+    assert f"{100 * large['dqroute'][0].report().few:.1f}" == "16.1"
     one, ours = (trade_off_of(large[name][0])["routed"] for name in ("logit-adjustment", "dqroute"))
     assert abs(overall_at(ours, 0.2) - overall_at(one, 0.2)) < 0.003
     assert overall_at(one, 0.3) - overall_at(ours, 0.3) > 0.01

@@ -162,7 +162,7 @@ class DQRoutePublished(DQRoute):
     """DQRoute as far as we could read it, all else as in ``dqroute``: judged on the images it trains on.
 
     Difficulty weights that accumulate, each expert's softmax over its own classes, a detector that reads features, and
-    predictions mixed by the detectors' confidences. What the texts we had do not say: the prior, the strength, the heads.
+    predictions mixed by the detectors' confidences. The texts we had leave open the prior, the strength and the heads.
     """
 
     def __init__(
