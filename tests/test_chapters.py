@@ -546,7 +546,11 @@ def test_what_the_chapter_on_the_cause_says_is_so():
         assert -0.4 < without.mean() < -max(0.2, tables.half_interval(without))
         assert 12 < worst[()] - worst[("judge=training",)] < 19.5
         one = tables.measured(rows[frozenset(["logit-adjustment"])], "calibrated")
-        assert (whole[()] - one).mean()["overall"] > 3
+        control = tables.measured(rows[frozenset(["dqroute", "experts=1", "strength=0.0"])])
+        assert (whole[()] - one).mean()["overall"] > 3 and round((control - one).mean()["overall"]) == 2
+        nested = whole[()] - control
+        assert tables.half_interval(nested["overall"]) < 1 and 1.3 < nested.mean()["overall"] < 1.8
+        assert -3.1 < nested.mean()["worst fifth"] < -max(0.8, tables.half_interval(nested["worst fifth"]))
 
 
 def test_what_the_page_on_photographs_says_of_other_places_is_so():
