@@ -248,6 +248,8 @@ class Run:
                 f"{self.weights_file} belongs to another network: {self.folder / SETTINGS} has a larger one"
             )
         model, tensors = self.new_model(), self.own_tensors(self.weights_file)
+        # Of a run that is older than these shifts none was held back.
+        tensors = {name: value for name, value in model.named_buffers() if name.endswith(".rings.held")} | tensors
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:

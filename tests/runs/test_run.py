@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 import dqroute as dq
 from dqroute.core.long_tail import shot_groups
-from dqroute.data.disk import read_json, write_json, write_tensors
+from dqroute.data.disk import read_json, read_tensors, write_json, write_tensors
 from dqroute.methods.base import Problem
 from dqroute.runs.run import (
     FORMAT,
@@ -183,6 +183,16 @@ def test_weights_of_another_network_are_refused(finished):
     write_tensors(finished.weights_file, {"network.trunk.0.weight": torch.zeros(3)}, {})
     with pytest.raises(ValueError, match=r"weights\.safetensors belongs to another network"):
         finished.model  # noqa: B018
+
+
+def test_weights_of_before_classes_were_held_back_are_read(tmp_path):
+    data = dq.load("digits", imbalance=10, backbone="gradient-histograms")
+    run = dq.fit("dqroute", data, epochs=1, runs_dir=tmp_path, progress=False)
+    now = run.model.predict(data.test).probabilities
+    tensors, metadata = read_tensors(run.weights_file)
+    assert tensors.pop("criterion.rings.held").eq(0).all()
+    write_tensors(run.weights_file, tensors, metadata)
+    assert dq.Run(run.folder).model.predict(data.test).probabilities.equal(now)
 
 
 def test_truncated_weights_are_named(finished):
