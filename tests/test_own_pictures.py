@@ -81,12 +81,22 @@ def test_without_new_pictures_none_are_shown_and_the_table_is_read_as_asked(fold
 
 def test_what_is_not_there_is_named_before_anything_is_trained(folders, monkeypatch):
     mine, new = str(folders / "mine"), str(folders / "new")
+    with pytest.raises(papermill.PapermillExecutionError, match="unknown parameter 'clasify'"):
+        said_of(folders, monkeypatch, pictures=mine, clasify=new)
+    assert not (folders / "runs").exists()
     for asked, told in (
-        ({"pictures": mine, "clasify": new}, "unknown parameter 'clasify'"),
         ({"pictures": mine + "s", "classify": new}, "no folder and no table .*mines"),
         ({"pictures": mine, "classify": new + "s"}, "there is no folder and no picture .*news"),
         ({"classify": new}, "name what is to be learned from"),
     ):
-        with pytest.raises(papermill.PapermillExecutionError, match=told):
-            said_of(folders, monkeypatch, **asked)
-    assert not (folders / "runs").exists()
+        with pytest.raises((ValueError, FileNotFoundError), match=told):
+            begun(asked)
+
+
+def begun(asked):
+    """The chapter's first two cells of code, with parameters between them, as papermill runs them."""
+    cells = json.loads((ROOT / "book" / "own_pictures.ipynb").read_text(encoding="utf-8"))["cells"]
+    first, second = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"][:2]
+    scope = {"__name__": "__main__"}
+    exec(first, scope)
+    exec(second, scope | asked)
