@@ -130,17 +130,16 @@ def test_the_front_pages_have_the_numbers_of_the_runs():
     asked = {"fooled": ("dqroute, judge=training", "routed"), "ours": ("dqroute", "routed")}
     asked |= {"read": ("dqroute-published", "routed"), "one": ("logit-adjustment", "calibrated")}
     measured = {name: tables.measured(runs[row], of) for name, (row, of) in asked.items()}
-    few, overall = (tables.means(measured)[of] for of in ("few", "overall"))
+    few = tables.means(measured)["few"]
     readme, intro = said_by("README.md"), said_by("book/intro.md")
-    assert f"right on {few['read']} % of the photographs of rare classes and {overall['read']} % of all" in readme
-    assert f"head, on {few['one']} and {overall['one']}." in readme
-    assert f"spoil the method ({few['fooled']} % of rare classes)" in readme and f"do not ({few['ours']} %)" in readme
+    assert f"leave the model right on {few['fooled']} % of the photographs of rare classes" in readme
+    assert f"images kept from it on {few['ours']} %**" in readme
+    behind = (measured["one"] - measured["read"]).mean()
+    assert 1.5 < behind["overall"] < 2 and abs(behind["few"]) < 1.2
     # Two points of two curves, at the few-shot accuracy of the plain mean.
     plain = tables.measured(runs["dqroute"], "plain mean")["few"].mean()
     cost = tables.with_interval(behind_at(plain / 100))
-    assert (
-        f"at equal few-shot accuracy ({plain:.0f} %) the wrong fit costs {cost} points overall, at 30 % none" in readme
-    )
+    assert f"at equal few-shot accuracy ({plain:.0f} %) the wrong fit costs {cost} points overall." in readme
     assert abs(behind_at(0.3).mean()) < 0.15
     single = part(experts=1, strength=0.0) + measured["ours"]
     for some in (measured["ours"], single):
@@ -149,7 +148,7 @@ def test_the_front_pages_have_the_numbers_of_the_runs():
     shares = {name: round(values["few"].mean()) for name, values in measured.items()}
     assert shares == {"fooled": 25, "ours": 44, "read": 43, "one": 44} and f"right on {shares['read']} of" in intro
     assert f"right on {shares['ours']} of the rare; " in intro and f"training images, on {shares['fooled']}.**" in intro
-    assert 1.5 < (measured["one"] - measured["read"]).mean()["overall"] < 2 and "nearly two fewer of all" in intro
+    assert "nearly two fewer of all" in intro
     assert round(plain) == 39 and round(behind_at(0.39).mean()) == 2 and "with both at 39 the wrong fit" in intro
     level = (single - measured["ours"]).mean()
     assert all(abs(level[of]) < 0.2 for of in ("overall", "few", "worst fifth"))
