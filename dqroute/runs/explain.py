@@ -55,7 +55,7 @@ class Explanation(NamedTuple):
 
     @property
     def why(self) -> str:
-        """What decides, be it that each expert alone would have said something else: a sentence."""
+        """What decides, in a sentence, even where each expert alone would have said something else."""
         told = ", ".join(f"{name} {percent(p)}" for name, p in self.groups.items())
         inside = percent(self.probability / self.groups[self.group])
         alone = "what counts is the product, not what each expert says alone"
