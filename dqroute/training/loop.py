@@ -14,32 +14,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqroute.core.judging import first_of_each, fold_of, kept_from
-from dqroute.core.outputs import ExpertOutputs
-from dqroute.core.rings import ENOUGH
+from dqroute.core.judging import fold_of
 from dqroute.data.batches import batches_of
 from dqroute.data.disk import write_atomically, write_json, write_tensors
 from dqroute.data.files.together import told_unjudged
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.data.progress import Progress
 from dqroute.methods.base import Method
-from dqroute.methods.prediction import Judged
 from dqroute.models.cost import operations
-from dqroute.models.device import compiled, keep_freed_memory, precision_context, worth_compiling
+from dqroute.models.device import compiled, keep_freed_memory, worth_compiling
 from dqroute.models.heads import Heads
 from dqroute.runs.card import write_card
-from dqroute.runs.judged import near_copies_apart
-from dqroute.runs.outsiders import keep_typical
 from dqroute.runs.provenance import now, provenance
-from dqroute.runs.run import EPOCHS, JUDGED, PROVENANCE, Run
+from dqroute.runs.run import EPOCHS, PROVENANCE, Run
 from dqroute.runs.score import score
 from dqroute.training.checkpoint import Part, read_checkpoint, write_checkpoint
-from dqroute.training.distribution import Processes, average_gradients, over_all_processes, whole, whole_outputs
+from dqroute.training.distribution import Processes, average_gradients
+from dqroute.training.forward import Forward
 from dqroute.training.interruption import told_to_end
+from dqroute.training.judgement import judge
 from dqroute.training.optimizer import Updates
 from dqroute.training.settings import Settings
-
-KEPT = 100_000_000  # logits out of fold, of two bytes each, that a run folder takes at most
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -137,7 +132,7 @@ class Training:
             raise ValueError("a compiled network is trained by one process; leave compile out, or launch one process")
         if processes.main:
             write_json(run.folder / PROVENANCE, described)
-        self.network = over_all_processes(self.model.network, device) if processes.count > 1 else self.model.network
+        self.forward = Forward(self.model, settings.precision, device, processes).of_batch
         # Compiled for whole batches only; the last, smaller one of an epoch is computed step by step.
         self.whole_batch = compiled(self.forward, device) if compile else self.forward
 
@@ -174,54 +169,12 @@ class Training:
     def finish(self) -> None:
         """Leave the weights, and what belongs to a finished run."""
         self.write_records()
-        judged = self.judge()
+        judged = judge(self.run, self.model, self.data, self.fold, self.device)
         write_tensors(self.run.weights_file, self.model.state_dict(), {"digest": self.run.settings["digest"]})
         finished = judged | {"finished": now(), "training_seconds": round(self.run.seconds, 1)}
         write_json(self.run.folder / PROVENANCE, self.run.provenance | finished)
         self.run.checkpoint_file.unlink(missing_ok=True)
         write_card(self.run)
-
-    @torch.no_grad()
-    def judge(self) -> dict[str, Any]:
-        """Have the method settle what it learns of training images; returns what provenance tells of it.
-
-        With heads on features by those that never saw an image; what they said is left in the run folder, unless it
-        is more than ``KEPT`` numbers. End to end by predictions for some training images of each class.
-        """
-        model, heads, train = self.model.eval(), self.model.network, self.data.train
-        if not isinstance(heads, Heads):
-            few = train.at(first_of_each(train.labels, ENOUGH))
-            logits = torch.cat([model.outputs(images).logits.cpu() for images in few.chunks(256)], dim=1)
-            model.cpu().settle(Judged(logits, few.labels))
-            model.to(self.device)
-            return {"judge": "training"}
-        assert isinstance(train, FeatureSplit)
-        fold, known, right = self.fold, self.fold >= 0, torch.zeros(2, len(train), dtype=torch.bool)
-        honest = model.judge == "out-of-fold" and bool(known.any())
-        said: list[Tensor] = []
-        for part in torch.arange(len(fold)).split(512):
-            every = heads.of_sets(train.features[part].to(self.device)).cpu()
-            own, apart = every[:, -1].movedim(1, 0), heads.out_of_fold(every, fold[part])
-            right[:, part] = torch.stack([z.mean(dim=0).argmax(dim=1) == train.labels[part] for z in (own, apart)])
-            said.append((apart[:, known[part]] if honest else own).half())
-        taken = Judged(torch.cat(said, dim=1), train.labels[known] if honest else train.labels)
-        model.cpu().settle(taken)
-        model.to(self.device)
-        told: dict[str, Any] = {
-            "judge": model.judge if honest else "training",
-            "training_accuracy": right[0].float().mean().item(),
-        }
-        if heads.folds:
-            told["not_judged"] = int((~known).sum())
-        if known.any():
-            told["out_of_fold_accuracy"] = right[1, known].float().mean().item()
-            if honest and taken.logits.numel() <= KEPT:
-                kept = {"logits": taken.logits, "labels": taken.labels, "fold": fold[known]}
-                kept["images"] = known.nonzero().flatten()
-                write_tensors(self.run.folder / JUDGED, kept, {"digest": self.run.settings["digest"]})
-            told["near_copies"] = near_copies_apart(train.features, fold)
-            keep_typical(self.run, train, fold)
-        return told
 
     def epoch(self, epoch: int) -> dict[str, Any]:
         """Train one epoch, or what is left of it, and return its record."""
@@ -268,75 +221,6 @@ class Training:
         loss = self.part.loss_sum.item() / sum(self.batches.sizes[: self.part.step])
         return f"epoch {epoch + 1} of {self.settings.epochs}, loss {loss:.3f}"
 
-    def forward(
-        self, images: Tensor, labels: Tensor, fold: Tensor | None = None
-    ) -> tuple[ExpertOutputs, Tensor, Tensor]:
-        """Outputs, labels and loss of a batch; of the whole batch, where each process has a share of it."""
-        if isinstance(self.model.network, Heads):
-            assert fold is not None
-            return self.by_fold(self.model.network, images, labels, fold)
-        inputs, partner, share = self.mixed(self.model.normalise(images))
-        with precision_context(self.settings.precision, self.device):
-            outputs = self.network(inputs)
-        theirs = labels if partner is None else labels[partner]
-        if self.processes.count > 1:
-            total = self.batches.sizes[self.part.step]
-            outputs, labels, theirs = whole_outputs(outputs, total), whole(labels, total), whole(theirs, total)
-        loss = self.model.loss(outputs, labels)
-        if partner is not None:
-            loss = share * loss + (1 - share) * self.model.loss(outputs, theirs)
-        return outputs, labels, loss
-
-    def mixed(self, inputs: Tensor, fold: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Inputs mixed in pairs, each one's partner, and its own share; as they are, and None, without mixup.
-
-        With folds partners are of one fold: who may not see the one may not see the other.
-        """
-        if not self.model.mixup:
-            return inputs, None, inputs.new_ones(())
-        share = torch.distributions.Beta(self.model.mixup, self.model.mixup, validate_args=False).sample()
-        orders = [torch.randperm(len(inputs), device=inputs.device) for _ in range(2)]
-        one, other = orders if fold is None else [order[fold[order].argsort(stable=True)] for order in orders]
-        partner = torch.empty_like(one).index_copy_(0, one, other)
-        return share * inputs + (1 - share) * inputs[partner], partner, share
-
-    def by_fold(
-        self, heads: Heads, features: Tensor, labels: Tensor, fold: Tensor
-    ) -> tuple[ExpertOutputs, Tensor, Tensor]:
-        """The same of heads on features ``[B, D]``, the sets that leave out a fold trained beside the last.
-
-        The outputs are those to judge by: out of fold, or the last set's, as the method has it.
-        """
-        features, partner, share = self.mixed(features, fold)
-        logits = heads.of_sets(features)
-        theirs = labels if partner is None else labels[partner]
-        if self.processes.count > 1:
-            total = self.batches.sizes[self.part.step]
-            logits, features, labels, fold, theirs = (whole(x, total) for x in (logits, features, labels, fold, theirs))
-        loss = self.loss_of_sets(heads, logits, features, labels, fold)
-        if partner is not None:
-            loss = share * loss + (1 - share) * self.loss_of_sets(heads, logits, features, theirs, fold)
-        known = fold >= 0
-        if self.model.judge == "out-of-fold" and known.any():
-            logits, features, labels, fold = logits[known], features[known], labels[known], fold[known]
-        else:
-            fold = torch.full_like(fold, -1)
-        return ExpertOutputs(heads.out_of_fold(logits.detach(), fold), heads.read(features)), labels, loss
-
-    def loss_of_sets(self, heads: Heads, logits: Tensor, features: Tensor, labels: Tensor, fold: Tensor) -> Tensor:
-        """The loss of all sets' logits ``[B, F + 1, K, C]``: of each the mean over those images that it may see."""
-        if not self.model.by_batch:
-            rows, theirs = heads.rows(logits, features, labels, fold)
-            # A mean over all rows, times the rows of an image: each set's part is the mean over the batch's images.
-            return self.model.loss(rows, theirs) * (len(theirs) / len(labels))
-        total = logits.new_zeros(())
-        for index in range(heads.folds + 1):
-            seen = kept_from(fold) != index
-            if seen.any():
-                outputs = ExpertOutputs(logits[seen, index].movedim(1, 0), heads.read(features[seen]))
-                total = total + self.model.loss(outputs, labels[seen])
-        return total
-
     def step(self, images: Tensor, labels: Tensor, share: float, fold: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step of the optimizer, at a share of the peak rates; nothing in it waits for a GPU.
 
@@ -347,14 +231,14 @@ class Training:
         Returns:
             The loss, and how many images the mean of the experts had right, both left on the device.
         """
-        model = self.model
+        model, processes = self.model, self.processes.count
         model.zero_grad()
         # A compiled step writes its outputs where those of the one before were: they are used up by then.
         torch.compiler.cudagraph_mark_step_begin()
         forward = self.whole_batch if len(labels) == self.settings.batch_size else self.forward
-        outputs, labels, loss = forward(images, labels) if fold is None else forward(images, labels, fold)
+        outputs, labels, loss = forward(images, labels, fold, self.batches.sizes[self.part.step] * (processes > 1))
         loss.backward()
-        if self.processes.count > 1:
+        if processes > 1:
             average_gradients(model.parameters())
         self.stage = "changing"
         self.updates.step(share)

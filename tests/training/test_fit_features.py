@@ -17,7 +17,6 @@ from dqroute.runs.by_class import by_class
 from dqroute.runs.decisions import thresholds
 from dqroute.runs.run import JUDGED
 from dqroute.training.loop import Training
-from dqroute.training.settings import Settings
 
 HISTOGRAMS = "gradient-histograms"
 QUIET = {"progress": False, "device": "cpu"}
@@ -233,18 +232,6 @@ def test_another_backbone_than_the_sets_own_is_refused(seen):
         dq.load("photographs", backbone=HISTOGRAMS)
     with pytest.raises(ValueError, match="a backbone is named, as in backbone='efficientnet-lite0'; got 3"):
         dq.load("digits", backbone=3)
-
-
-def test_images_are_mixed_with_others_of_their_fold_alone(seen, runs_dir):
-    run = dq.fit("balpoe", seen, runs_dir=runs_dir, epochs=1, **QUIET)
-    training = Training(run, run.new_model(), seen, Settings(**run.settings["training"]), torch.device("cpu"))
-    fold, inputs = torch.arange(60) % 3 - 1, torch.arange(60.0)[:, None]
-    mixed, partner, share = training.mixed(inputs, fold)
-    assert fold[partner].equal(fold) and partner.sort().values.equal(torch.arange(60))
-    assert 0 < share < 1 and not partner.equal(torch.arange(60))
-    torch.testing.assert_close(mixed, share * inputs + (1 - share) * inputs[partner])
-    training.model.mixup = 0.0
-    assert training.mixed(inputs, fold)[:2] == (inputs, None)
 
 
 def test_told_the_truth_the_tracker_says_what_the_data_set_knows(seen, runs_dir):
