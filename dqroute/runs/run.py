@@ -334,7 +334,7 @@ def is_run(settings: Any) -> bool:
 def find_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
     """All finished runs of this format below a folder, by path, links followed; a warning names what is unreadable.
 
-    FileNotFoundError if there is no such folder; of the one that is taken unless one is given there may be none yet.
+    FileNotFoundError if a folder is named that is not there.
     """
     if not isinstance(runs_dir, (str, os.PathLike, NoneType)):
         raise ValueError(f"runs are looked for below a folder; got {shown(runs_dir)}")

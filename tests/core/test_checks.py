@@ -38,13 +38,13 @@ def test_what_is_no_whole_number_from_there_on_is_refused_by_name(value):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("0.2", r"share must be a number between 0\.01 and 0\.9; got '0\.2', which is text$"),
+        ("0.2", r"share must be a number \(not text\) between 0\.01 and 0\.9; got '0\.2'$"),
         (None, "share must be a number between .*; got None$"),
         (True, "got True$"),
         (torch.zeros(9), "share must be a number .*; got <Tensor>$"),
         (20, r"share must lie between 0\.01 and 0\.9; got 20 \(did you mean 0\.2\?\)$"),
         (95, "got 95$"),
-        (float("nan"), "share must lie .*; got nan$"),
+        (float("nan"), "share must be a number .*; got nan$"),
         (-3, "got -3$"),
     ],
 )

@@ -47,7 +47,7 @@ WRONG = [
         dq.fit,
         ("dqroute", "DATA"),
         {"alpha": "viel"},
-        "alpha must be a number between 0 and 1; got 'viel', which is text",
+        r"alpha must be a number \(not text\) between 0 and 1; got 'viel'",
     ),
     (dq.load, ("cifar10",), {"download": "yes"}, "download is True or False; got 'yes'"),
     (dq.load, ("folder:.",), {"skip_damaged": "no"}, "skip_damaged is True or False; got 'no'"),
