@@ -25,6 +25,7 @@ from dqroute.data.files.split import FileSplit
 from dqroute.data.files.threads import each
 from dqroute.data.files.together import shared
 from dqroute.data.image_set import ImageSet
+from dqroute.data.markup import number_of
 
 SEEN = 160  # side in pixels of the squares that pictures of many sizes are seen as
 MUCH = 0.35  # share of its pictures that a set may lose at the edges before they are stretched instead
@@ -88,9 +89,8 @@ def own_set(
             groups = dict(zip(listings, ids, strict=True))
         groups["train"] = with_copies(groups["train"], again)
         identity["copies"] = "together"
-        are = "pictures are" if len(again) > 1 else "picture is"
         of = "training " * (len(parts) > 1)
-        notes.append(f"{len(again):,} {of}{are} there twice or more: such copies stay together")
+        notes.append(number_of(len(again), f"{of}pictures are there twice or more: such copies stay together"))
     if together is not None and isinstance(draw.val, int):
         raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
     shares = dict[str, float]()
@@ -144,8 +144,8 @@ def left_out(name: str, base: Path, every: list[str], notes: list[str]) -> Colle
     bad = dict(damaged(name, [FileSplit(base, every, torch.zeros(len(every)), 1)]))
     if bad:
         more = ", …" if len(bad) > NAMED else ""
-        are = "files are" if len(bad) > 1 else "file is"
-        notes.append(f"{len(bad):,} damaged {are} left out: {named([*bad.items()][:NAMED], NAMED)}{more}")
+        of = number_of(len(bad), "damaged files are left out")
+        notes.append(f"{of}: {named([*bad.items()][:NAMED], NAMED)}{more}")
     return bad
 
 
@@ -175,7 +175,7 @@ def groups_of(together: Mapping[str, str] | None, listings: dict[str, Listing]) 
     order = {key: index for index, key in enumerate(dict.fromkeys(together.values()))}
     by_part = {part: [order[together[name]] for name in listing.names] for part, listing in listings.items()}
     for (one, other), number in shared(by_part).items():
-        leak = f"{number:,} groups of pictures (group_by) are in {one} and in {other}"
+        leak = f"{number_of(number, 'groups by group_by= are')} in {one} and in {other}"
         warnings.warn(f"{leak}: what is measured there is partly memory", stacklevel=5)
     return {part: torch.tensor(ids) for part, ids in by_part.items()}
 
@@ -201,7 +201,7 @@ def hold_out(
     if not out.any():
         why = "each class has one alone, or all of it belongs together"
         if group is not None and (number := len(group.unique())) < len(group):
-            why += f" ({number:,} groups of {len(group):,} pictures: group bursts, say, not cameras or classes)"
+            why += f" ({number_of(number, 'groups')} of {len(group):,} pictures: group bursts, not cameras or classes)"
         remedy = "test=0 trains on all of them" if part == "test" else "leave val out"
         raise ValueError(f"no picture can be held out as {part}: {why}; {remedy}")
     whole = ", groups and copies whole" if together is not None else ""

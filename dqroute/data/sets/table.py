@@ -22,6 +22,7 @@ from dqroute.data.files.threads import each
 from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import PARTS
 from dqroute.data.image_set import ImageSet
+from dqroute.data.markup import number_of
 
 # What the columns are taken to be if they are called so, in small letters.
 COLUMNS = {
@@ -89,10 +90,11 @@ def table(
     names = [os.path.relpath(path, base).replace(os.sep, "/") for path in paths]
     labels, notes = told_once(file, names, rows["label"], "label"), list[str]()
     if otherwise := sum(map(str.__ne__, asked, paths)):
-        notes.append(f"{otherwise:,} paths are spelled otherwise than their files are, in capitals or Unicode forms")
+        alike = number_of(otherwise, "paths are spelled otherwise than their files are")
+        notes.append(f"{alike}, in capitals or Unicode forms")
     del table, asked, paths  # of long lists they are large
     if (twice := len(names) - len(labels)) > 0:
-        notes.append(f"{twice:,} rows say again what others said, and are left out")
+        notes.append(number_of(twice, "rows say again what others said, and are left out"))
     split = told_once(file, names, rows["split"], "split") if "split" in rows else dict.fromkeys(labels, "train")
     parts = by_part(file, labels, split)
     if skip_damaged and any(each(os.path.exists, [base / name for name in labels])):  # without any they start elsewhere

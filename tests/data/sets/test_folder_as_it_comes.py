@@ -95,7 +95,7 @@ def test_deeper_folders_are_taken_in_and_other_files_counted(classes):
     (classes / "cat" / "again").symlink_to(classes / "cat", target_is_directory=True)
     data = load(f"folder:{classes}", size=8)
     assert len(data.train) + len(data.test) == 19
-    assert any("1 pictures lie deeper" in note for note in data.notes)
+    assert any("1 picture lies deeper" in note for note in data.notes)
     assert any("3 files that are no pictures" in note and "2 .txt" in note and "1 .db" in note for note in data.notes)
 
 
@@ -163,7 +163,7 @@ def test_a_pattern_that_matches_few_many_or_all_alike_is_said(tmp_path, capsys):
             load(tmp_path / "b", size=8, group_by=pattern)
     with pytest.raises(ValueError, match="any picture, .*; seconds between two pictures are a number, 60$"):
         load(tmp_path / "b", size=8, group_by="60")
-    with pytest.raises(ValueError, match=r"belongs together \(2 groups of 10 pictures: group bursts, say, not cameras"):
+    with pytest.raises(ValueError, match=r"belongs together \(2 groups of 10 pictures: group bursts, not cameras"):
         load(tmp_path / "b", size=8, group_by="^[^/]+")
 
 
@@ -181,7 +181,7 @@ def test_groups_on_both_sides_of_a_given_split_are_said(tmp_path):
         for i in range(3):
             for c, name in enumerate(("ant", "bee")):
                 save(tmp_path / "b" / part / name / f"cam{i}_{part}.png", 100 * c + 10 * number + i)
-    with pytest.warns(UserWarning, match=r"3 groups of pictures \(group_by\) are in train and in test"):
+    with pytest.warns(UserWarning, match="3 groups by group_by= are in train and in test"):
         load(f"folder:{tmp_path / 'b'}", size=8, group_by=r"cam\d")
 
 
@@ -213,7 +213,7 @@ def test_a_val_folder_is_not_thrown_away(tmp_path):
 
 def test_pictures_outside_of_class_folders_are_said(classes):
     save(classes / "stray.png", 5000)
-    assert any("1 pictures lie in no class's folder" in note for note in load(f"folder:{classes}", size=8).notes)
+    assert any("1 picture lies in no class's folder" in note for note in load(f"folder:{classes}", size=8).notes)
 
 
 def test_long_pictures_are_kept_whole_and_classified_as_they_were_learned(tmp_path, runs_dir):

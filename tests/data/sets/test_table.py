@@ -223,7 +223,7 @@ def test_a_column_that_tells_nothing_apart_is_named_or_passed_over(pictures, cap
         load(file, size=8)
     file = write(pictures, [(path, label, "yard") for path, label, _ in rows()])
     assert load(file, size=8).together is None and "belong together" not in capsys.readouterr().out
-    with pytest.raises(ValueError, match="1 groups of 10 pictures"):
+    with pytest.raises(ValueError, match=r"\(1 group of 10 pictures: group bursts"):
         load(file, size=8, group_by="group")
 
 
