@@ -55,8 +55,9 @@ def checked_range(name: str, value: object, low: float, high: float = inf) -> fl
     if low <= number <= high and number != inf:
         return number
     bound = f"between {low:g} and {high:g}" if high < inf else f"at {low:g} or above, and be finite"
-    hint = f" (did you mean {number / 100:g}?)" if high == 1 < number <= 100 else ""
-    raise ValueError(f"{name} must lie {bound}; got {value!r}{hint}")
+    hint = f" (did you mean {number / 100:g}?)" if high <= 1 < number <= high * 100 else ""
+    kind = "lie" if number == number else "be a number" + " (not text)" * isinstance(value, str)
+    raise ValueError(f"{name} must {kind} {bound}; got {shown(value)}{hint}")
 
 
 def checked_whole(name: str, value: object, least: int) -> int:

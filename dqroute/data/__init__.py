@@ -21,7 +21,7 @@ from dqroute.data.feature_set import COMPONENTS, features
 from dqroute.data.files.reading import read_images
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, FeatureSplit, ImageSet, ResizedCrop, Split
-from dqroute.data.options import checked_seed, plain, tell_options
+from dqroute.data.options import check_kinds, checked_seed, plain, tell_options
 from dqroute.data.sets.cifar import cifar10, cifar100
 from dqroute.data.sets.digits import digits
 from dqroute.data.sets.folder import folder
@@ -111,7 +111,9 @@ def load(
     if ":" in name:
         whole, (name, path) = name, name.split(":", 1)
         if root is not None:
-            raise ValueError(f"{whole!r} names its folder; leave root out, or use load({name!r}, root=...)")
+            start = f"give the folder that its paths start from as images={os.fspath(root)!r}"
+            way = start if name == "table" else f"leave root out, or use load({name!r}, root=...)"
+            raise ValueError(f"{whole!r} names its {'file' if name == 'table' else 'folder'}; {way}")
         root = path or None
     try:
         choose("data set", name, names)
@@ -119,10 +121,12 @@ def load(
         raise ValueError(f"{error}; and there is no folder and no table {name!r} in {os.getcwd()}") from None
     options |= {} if root is None else {"root": root}
     shared = ["imbalance", "seed", "groups", "val", "backbone", "components", "views"]
-    own = [option for option in inspect.signature(DATA_SETS[name]).parameters if option not in shared]
+    known = inspect.signature(DATA_SETS[name]).parameters
+    own = [option for option in known if option not in shared]
     if unknown := [option for option in options if option not in own]:
         hint = meant(unknown[0], shared + own)
         raise TypeError(f"{name} has no option {', '.join(unknown)}{hint}; its options are {', '.join(shared + own)}")
+    check_kinds(known.values(), options)
     # Plain numbers, so that 100 and 100.0, or a number out of an array, give one and the same identity.
     options = {option: plain(value) for option, value in options.items()}
     if imbalance != "default":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqroute.core.checks import checked_range, checked_whole
+from dqroute.core.checks import checked_range, checked_whole, shown
 from dqroute.data.feature_set import FEW, OWN, features, fitting
 from dqroute.data.image_set import FeatureSplit, ImageSet
 
@@ -18,14 +18,14 @@ ALIKE = 0.9  # what most frames of bursts reach with a sister, and few other pho
 
 
 class NearCopies(NamedTuple):
-    """What :func:`near_copies` found: print it for the size of the leak."""
+    """What :func:`near_copies` found: print it for the size of the leak; its ``table`` has the names."""
 
-    table: Any  # a DataFrame, a row a pair, the most alike first
+    table: Any  # a DataFrame, a row a pair with its files, the most alike first
     leak: str  # how many test and validation pictures have a near copy among the training pictures, in words
     leaking: dict[str, int]  # how many, of each part after the training pictures
 
-    def __str__(self) -> str:
-        return self.leak
+    def __repr__(self) -> str:
+        return f"{self.leak}; the {len(self.table):,} pairs stand in .table"
 
 
 def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearCopies:
@@ -39,15 +39,19 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
         least: similarity from which two pictures are near copies; most: how many pairs the table has at most.
 
     Returns:
-        A table of pairs, and a sentence on how many pictures that are not trained on have a near copy in training. The
-        table's columns are ``similarity``, then ``file`` (or ``image``, its number in its part, where no files are
-        known), ``part`` and ``class`` of the one picture, and ``other file``, ``other part`` and ``other class``.
+        A ``table`` of pairs, and a sentence, ``leak``, on how many pictures that are not trained on have a near copy in
+        training. The table's columns are ``similarity``, then ``file`` (or ``image``, its number in its part, where no
+        files are known), ``part`` and ``class`` of the one picture, and ``other file``, ``other part`` and ``other
+        class``.
 
     Raises:
         ValueError: for a value out of range.
     """
     import pandas as pd  # here, because it takes its time to import
 
+    if not isinstance(data, ImageSet):
+        remedy = "pass the set itself, from dq.load, which a run has as run.data unless it was opened by its folder"
+        raise ValueError(f"near copies are looked for in an image set; got {shown(data)}: {remedy}")
     checked_range("least", least, 0, 1)
     checked_whole("most", most, 1)
     splits = {part: split for part, split in data.splits.items() if isinstance(split, FeatureSplit)}

@@ -24,7 +24,7 @@ def check_files(
     """
     splits = [split for part, split in data.splits.items() if part in parts and isinstance(split, FileSplit)]
     if bad := damaged(data.name, splits, known, progress):
-        raise ValueError(f"cannot read {named(bad, NAMED)}; {MEND} (check=False looks at none beforehand)")
+        raise ValueError(f"cannot read {named(bad, NAMED)}; {MEND} (dq.fit(..., check=False) looks at none beforehand)")
 
 
 def damaged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
@@ -12,6 +13,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors import SafetensorError
@@ -39,14 +41,27 @@ def write_atomically(path: Path, content: bytes, elsewhere: str = "choose anothe
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        wrong = f"cannot write {path} ({error.strerror}); free some space or {elsewhere}"
-        raise OSError(error.errno, wrong) from error
+        raise unwritable(path, error, elsewhere) from error
     # Have the rename outlast a power cut, too, where folders can be synchronised (not on Windows and some networks).
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         with suppress(OSError):
             os.fsync(descriptor)
         os.close(descriptor)
+
+
+def unwritable(path: Path, error: OSError, elsewhere: str = "choose another runs_dir") -> OSError:
+    """The error for a file or folder that cannot be written, with the remedy."""
+    space = "free some space or " * (error.errno in (errno.ENOSPC, errno.EDQUOT))
+    return OSError(error.errno, f"cannot write {path} ({error.strerror}); {space}{elsewhere}")
+
+
+def check_writable(folder: Path) -> None:
+    """OSError, with the remedy, if a folder that need not be there yet cannot be made, or nothing be written in it."""
+    try:
+        TemporaryDirectory(dir=next(place for place in (folder / "x").absolute().parents if place.exists())).cleanup()
+    except OSError as error:
+        raise unwritable(folder, error) from error
 
 
 def folder_name(name: str) -> str:

@@ -20,6 +20,7 @@ from dqroute.data.files.decoding import read_rgb
 from dqroute.data.files.reading import cores, read_ahead
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet, Split
+from dqroute.data.options import names_checked
 from dqroute.data.progress import Progress
 from dqroute.models.device import resolve_device, uses_bf16
 from dqroute.models.encoders import BUNDLED, SHARPER, Encoder, loaded
@@ -34,6 +35,7 @@ CHUNK = 4096  # rows of features that are in memory at a time, as they come from
 BATCH = 32  # pictures that go through an encoder at a time
 
 
+@names_checked
 def features(
     data: ImageSet,
     backbone: str = BUNDLED,

@@ -12,6 +12,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+# What becomes of words where there is one.
+ONE = {"classes": "class", "pictures": "picture", "files": "file", "groups": "group", "paths": "path", "rows": "row"}
+ONE |= {"are": "is", "lie": "lies", "stand": "stands", "say": "says", "their": "its"}
 SIDE = 64  # usual height of a picture on the page
 
 
@@ -20,9 +23,9 @@ def escaped(value: object) -> str:
     return html.escape(str(value)).replace(" %", "&nbsp;%")
 
 
-def number_of(classes: int) -> str:
-    """How many classes, in words."""
-    return f"{classes:,} class{'es' * (classes != 1)}"
+def number_of(number: int, what: str = "classes") -> str:
+    """How many, in words, which change for one: ``"2 files are"``, ``"1 file is"``."""
+    return f"{number:,} {what if number != 1 else ' '.join(ONE.get(word, word) for word in what.split(' '))}"
 
 
 def box(title: str, *parts: str) -> str:

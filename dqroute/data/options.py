@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeVar, cast
 
-from dqroute.core.checks import choose
+import torch
+
+from dqroute.core.checks import choose, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
+# By how a parameter's type is written, what it takes, and how that is called.
+KINDS: dict[str, tuple[Any, str]] = {
+    "bool": (bool, "True or False"),
+    "bool | None": (bool | None, "True, False or None"),
+    "str | os.PathLike[str] | None": (str | os.PathLike | None, "a path"),
+    "PathLike | None": (str | os.PathLike | None, "a path"),
+    "Lists | None": (str | os.PathLike | Mapping | None, "a folder, or {'train': PATH, 'test': PATH}"),
+    "Mapping[str, str] | None": (Mapping | None, "a dictionary, such as {'path': 'Datei', 'label': 'Art'}"),
+    "str | float | None": (str | Real | None, "a pattern, or a number of seconds"),
+}
 
 
 def tell_options(function: F, taken: Iterable[inspect.Parameter]) -> None:
@@ -32,16 +45,35 @@ def tell_options(function: F, taken: Iterable[inspect.Parameter]) -> None:
 
 
 def names_checked(function: F) -> F:
-    """The function, which tells of an argument that it does not have by :func:`choose`."""
-    valid = list(inspect.signature(function).parameters)
+    """The function, which tells of an argument that it does not have by :func:`choose`, and checks kinds.
+
+    TypeError for one that is given by its place, and wants its name.
+    """
+    taken = inspect.signature(function).parameters
+    placed = [p.name for p in taken.values() if p.kind is not p.KEYWORD_ONLY]
 
     @wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
         for name in kwargs:
-            choose(f"argument of {function.__name__}", name, valid)
-        return function(*args, **kwargs)
+            choose(f"argument of {function.__name__}", name, taken)
+        if len(args) > len(placed):
+            named = ", ".join(f"{name}=" for name in taken if name not in placed)
+            raise TypeError(
+                f"{function.__name__} takes {' and '.join(placed)}, and by name {named}; got {len(args)} without a name"
+            )
+        check_kinds(taken.values(), kwargs)
+        with torch.inference_mode(False):  # in which nothing can be fitted
+            return function(*args, **kwargs)
 
     return cast(F, checked)
+
+
+def check_kinds(taken: Iterable[inspect.Parameter], given: Mapping[str, Any]) -> None:
+    """ValueError naming what is given and is not of its parameter's kind, of those in ``KINDS``: Python takes any."""
+    for parameter in taken:
+        kind, words = KINDS.get(inspect.formatannotation(parameter.annotation).strip("'"), (object, ""))
+        if parameter.name in given and not isinstance(plain(given[parameter.name]), kind):
+            raise ValueError(f"{parameter.name} is {words}; got {shown(given[parameter.name])}")
 
 
 def plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ probabilities are calibrated, those of its images tell how common each ring is; 
 
 from __future__ import annotations
 
+from math import ceil
 from typing import NamedTuple
 
 import torch
@@ -31,12 +32,13 @@ class Shares(NamedTuple):
         """Whether all shares are known to 10 points or better."""
         return bool((self.error <= UNSURE).all())
 
-    @property
-    def doubt(self) -> str:
-        """What to say where they are not."""
-        error = ", ".join(f"±{100 * error:.0f}" for error in self.error.tolist())
+    def doubt(self, images: int) -> str:
+        """What to say where they are not, told by so many images; the errors fall with the square root of these."""
+        error = ", ".join(f"±{ceil(round(100 * error, 2))}" for error in self.error.tolist())
+        tens = ceil(round(images * (self.error.max().item() / UNSURE) ** 2 / 10, 2))
         return (
-            f"these images tell the shares of the groups to {error} points only: nothing is adapted; give more of them"
+            f"{images:,} images tell the shares of the groups to {error} points only: nothing is adapted; about "
+            f"{10 * tens:,} of them would tell to ±{100 * UNSURE:.0f}, which is enough"
         )
 
 

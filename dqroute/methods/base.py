@@ -251,11 +251,12 @@ class Method(nn.Module):
         self.shares.copy_(balanced)
         if images is None:
             return Shares(balanced, torch.zeros_like(balanced))
-        found = shares_in(self.predict(images, batch_size).probabilities.log(), self.calibration.rings.cpu())
+        log_p = self.predict(images, batch_size).probabilities.log()
+        found = shares_in(log_p, self.calibration.rings.cpu())
         if found.sure:
             self.shares.copy_(found.share)
         else:
-            warnings.warn(found.doubt, stacklevel=2)
+            warnings.warn(found.doubt(len(log_p)), stacklevel=2)
         return found
 
     @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -298,6 +299,9 @@ def from_timm(name: str, weights: bool = True) -> tuple[nn.Module, Preprocessing
     import timm
 
     choose("model of timm", name.partition(".")[0] or name, timm.list_models())
+    hub = logging.getLogger("huggingface_hub")
+    before = hub.level
+    hub.setLevel(logging.ERROR)  # not a line for each time that it tries again
     try:
         network: Any = timm.create_model(name, pretrained=weights, num_classes=0)
     # The hub's own errors are of many kinds, and few say what to do.
@@ -306,6 +310,8 @@ def from_timm(name: str, weights: bool = True) -> tuple[nn.Module, Preprocessing
         source = timm.get_pretrained_cfg(name, allow_unregistered=True)
         where = f"huggingface.co/{source.hf_hub_id}" if source and source.hf_hub_id else getattr(source, "url", name)
         raise unavailable(f"timm:{name}", f"{where} (model.safetensors)", hub_folder(), error) from error
+    finally:
+        hub.setLevel(before)
     if weights:
         told = network.pretrained_cfg
         first, place = f"timm:{told.get('architecture', name)}.{told.get('tag', '')}", hub_folder()

@@ -54,7 +54,7 @@ def card(run: Run) -> str:
 def decisive(asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What was asked for and had an effect: a network on features, say, has nothing of the one that was not built."""
     features, training = asked["data"].get("features", {}), asked["training"]
-    unused = ["momentum"] * (training["optimizer"] == "adamw")
+    unused = ["momentum"] * (training.get("optimizer") == "adamw")
     if features or is_encoder(asked["problem"]["backbone"]):
         unused += ["shared_depth", "branch_width", *["backbone"] * bool(features)]
     data = asked["data"] | {"features": None} | features  # their size is the one that pictures were seen at

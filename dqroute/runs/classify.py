@@ -18,12 +18,12 @@ from torch import Tensor
 
 from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.outputs import ExpertOutputs
-from dqroute.data import read_images
+from dqroute.data import TABLES, read_images
 from dqroute.data.feature_cache import FeatureCache, default_cache
 from dqroute.data.feature_set import cache_of, encoded, projected
 from dqroute.data.files.decoding import extensions, squared
 from dqroute.data.files.in_memory import Held, Pixels
-from dqroute.data.files.reading import checked_files, named, refused
+from dqroute.data.files.reading import checked_files, named, refused, slashed
 from dqroute.data.files.split import FileSplit
 from dqroute.data.files.tree import pictures, warn_of_unread
 from dqroute.data.options import names_checked
@@ -50,6 +50,7 @@ def classify(
     outsiders: str | None = None,
     batch_size: int = 256,
     device: str = "auto",
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
 
@@ -80,6 +81,7 @@ def classify(
             ImageNet photographs, and 2 % of new pictures of the same classes; by energy 2, 12 and 1 %. Sort by it, and
             look at the lowest.
         batch_size: pictures in memory at a time; device: where to compute.
+        progress: whether to show how far it is.
 
     Returns:
         A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
@@ -106,7 +108,7 @@ def classify(
     said, own = [torch.empty(0, len(names))], [torch.empty(0)]
     with held_for(model) as held:
         paths = pictures_of(files, held)
-        for outputs, wrong in looked_at(run, paths, batch_size):
+        for outputs, wrong in looked_at(run, paths, batch_size, progress):
             problems += wrong
             if outputs is not None:
                 with torch.no_grad():
@@ -143,7 +145,9 @@ def members(p: Tensor, cuts: Tensor, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names[c] for c in inside[p[inside].argsort(descending=True, stable=True)].tolist())
 
 
-def looked_at(run: Run, files: Sequence[Picture], batch_size: int) -> Iterator[tuple[ExpertOutputs | None, list[str]]]:
+def looked_at(
+    run: Run, files: Sequence[Picture], batch_size: int, progress: bool = True
+) -> Iterator[tuple[ExpertOutputs | None, list[str]]]:
     """What the experts say of picture files, some at a time, and what is wrong with each file, or ``""``.
 
     None where no file of a batch can be read; ValueError for a model of other than square colour pictures.
@@ -152,7 +156,7 @@ def looked_at(run: Run, files: Sequence[Picture], batch_size: int) -> Iterator[t
     model = run.model
     (side, kind), network = square_of(model), model.network_for_prediction()
     store = cache_of(model.encoder.to(model.mean.device), default_cache()) if model.needs else None
-    shown = Progress("pictures looked at", len(files), "picture")
+    shown = Progress("pictures looked at", len(files), "picture", show=progress)
     with shown.bar:
         for start in range(0, len(files), batch_size):
             some = files[start : start + batch_size]
@@ -225,12 +229,15 @@ def pictures_of(files: Any, made: Callable[[object], Picture] = refused) -> list
     if not isinstance(files, (str, os.PathLike)):
         given = checked_files(files, made)
         return [each for file in given for each in (pictures_of(file) if os.path.isdir(file) else [file])]
-    folder = Path(files).expanduser()
+    folder = Path(slashed(files)).expanduser()
     if not folder.exists():
         several = "several" + (", as in glob.glob(PATTERN)" if set("*?[") & set(folder.name) else "")
         raise FileNotFoundError(f"there is no folder and no picture {folder}; give a folder, a picture, or {several}")
     if not folder.is_dir():
-        return [files]
+        if folder.suffix.lower() in TABLES:
+            paths = f"[f'FOLDER/{{path}}' for path in pandas.read_csv({os.fspath(folder)!r})['COLUMN']]"
+            raise ValueError(f"{folder} is a table, and no picture; give the paths in it: dq.classify(run, {paths})")
+        return [folder]
     left = Counter[str]()
     found = [folder / name.removeprefix("./") for name in sorted(pictures(folder, ".", left))]
     warn_of_unread(folder.name, left, level=5)
@@ -243,7 +250,7 @@ def found_shares(log_p: Tensor, rings: Tensor) -> Tensor | None:
     """Shares of the rings in a world, of log-probabilities ``[N, C]`` of its images; None and a warning if unsure."""
     shares = shares_in(log_p, rings)
     if not shares.sure:
-        warnings.warn(shares.doubt, stacklevel=4)
+        warnings.warn(shares.doubt(len(log_p)), stacklevel=4)
     return shares.share if shares.sure else None
 
 

@@ -27,6 +27,7 @@ def label_next(
     *,
     batch_size: int = 256,
     device: str = "auto",
+    progress: bool = True,
 ) -> pd.DataFrame:
     """The pictures that a label would decide most about, the best first: ``label_next(run, "UNLABELLED")``.
 
@@ -38,6 +39,7 @@ def label_next(
     Args:
         run: a finished run that :func:`dqroute.classify` takes, or its folder; files: pictures as it takes them.
         most: how many rows at most; batch_size: pictures in memory at a time; device: where to compute.
+        progress: whether to show how far it is.
 
     Returns:
         A table with a row a picture. Its columns are ``file``; ``class`` and ``class 2``, between which the model
@@ -49,7 +51,7 @@ def label_next(
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     p, directions = [torch.empty(0, len(names))], [torch.empty(0, model.network.features).half()]
     bad: list[str] = []
-    for outputs, wrong in looked_at(run, files, batch_size):
+    for outputs, wrong in looked_at(run, files, batch_size, progress):
         bad += wrong
         if outputs is not None:
             with torch.no_grad(), model.unadapted():

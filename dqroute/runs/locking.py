@@ -9,6 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from dqroute.data.disk import unwritable
+
 LOCK = ".lock"
 PATIENCE = 60.0  # seconds between two signs of life of a process that waits
 
@@ -33,9 +35,7 @@ def only_process(folder: Path, waiting: Callable[[], object] = lambda: None) -> 
                 except Timeout:
                     waiting()
     except OSError as error:
-        raise OSError(
-            error.errno, f"cannot write {folder / LOCK} ({error.strerror}); free some space or choose another runs_dir"
-        ) from error
+        raise unwritable(folder / LOCK, error) from error
     try:
         yield
     finally:

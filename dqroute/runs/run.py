@@ -234,6 +234,7 @@ class Run:
             return build(self.settings, self.asked.problem)
 
     @cached_property
+    @torch.inference_mode(False)  # more is asked of its weights than to predict
     def model(self) -> Method:
         """The trained model, ready to predict; FileNotFoundError without weights, ValueError if they are another's."""
         if not self.weights_file.is_file():
@@ -331,9 +332,14 @@ def is_run(settings: Any) -> bool:
 
 
 def find_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
-    """All finished runs of this format below a folder, by path, links followed; a warning names what is unreadable."""
+    """All finished runs of this format below a folder, by path, links followed; a warning names what is unreadable.
+
+    FileNotFoundError if a folder is named that is not there.
+    """
     if not isinstance(runs_dir, (str, os.PathLike, NoneType)):
         raise ValueError(f"runs are looked for below a folder; got {shown(runs_dir)}")
+    if runs_dir is not None and not Path(runs_dir).expanduser().is_dir():
+        raise FileNotFoundError(f"there is no folder {runs_dir}; give the one that dq.fit was given as runs_dir")
     found, seen = [], set()
     for folder, inside, files in os.walk(Path(runs_dir or default_runs_dir()).expanduser(), followlinks=True):
         inside.sort()

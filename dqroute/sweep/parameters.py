@@ -68,9 +68,10 @@ def distinct(what: str, values: list[Any]) -> list[Any]:
 
 def as_options(value: Any, what: str = "options") -> dict[str, Any]:
     """A dictionary as it is or written as JSON: for ``papermill -p options '{"size": 64}'``; ValueError otherwise."""
+    such = {"columns": {"path": "Datei", "label": "Art"}, "settings": {"epochs": 30}}.get(what, {"size": 64})
     options = value
     with suppress(ValueError):
         options = json.loads(value) if isinstance(value, str) else value
     if not isinstance(options, dict):
-        raise ValueError(f"{what} are written as JSON, such as '{{\"size\": 64}}'; got {value!r}")
+        raise ValueError(f"{what} are written as JSON, such as '{json.dumps(such)}'; got {value!r}")
     return options

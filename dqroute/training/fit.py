@@ -10,14 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dqroute.core.checks import checked_range, choose, meant, shown
 from dqroute.data.alike import say_leak
 from dqroute.data.checking import check_files
+from dqroute.data.disk import check_writable, folder_name
 from dqroute.data.feature_set import OWN, features, fitting
 from dqroute.data.files.reading import listed
 from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
-from dqroute.data.options import checked_seed, plain, tell_options
+from dqroute.data.options import check_kinds, checked_seed, plain, tell_options
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options, option_parameters
 from dqroute.models import pretrained
 from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names
@@ -111,14 +114,19 @@ def fit(
     choose("method", method, METHODS)
     checked_seed(seed)
     checked_range("checkpoint_minutes", checkpoint_minutes, 0)
-    if compile not in (None, True, False):
-        raise ValueError(f"compile is True, False or None; got {compile!r}")
+    given = {"runs_dir": runs_dir, "compile": compile, "progress": progress, "check": check} | changes
+    check_kinds([*OWN_PARAMETERS, *setting_parameters(), *option_parameters(method)], given)
     processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
     # What is wrong with them is heard before anything is computed; what else decides them comes later.
     usual = {} if preset else fitting_size(len(data.train))
     divide_changes(method, preset or "features", usual | {n: v for n, v in changes.items() if v is not None})
-    with processes.ending_together():
+    # Whatever the caller has switched off: there is no training without gradients.
+    with processes.ending_together(), torch.inference_mode(False), torch.enable_grad():
         where = resolve_device(device)
+        base = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
+        # Heard of before features are computed. Where there are runs of the set, this one may be found and no more.
+        if processes.main and not (of_set := base / folder_name(data.name)).is_dir():
+            check_writable(of_set)
         heads: Run | None = None
         parent = None if start_from is None else parent_of(start_from, method, data.class_names)
         if parent is not None:
@@ -170,7 +178,6 @@ def fit(
             raise ValueError(f"batch_size {settings.batch_size} does not go round {many}; enlarge it")
         width = 0 if parent is None else parent.settings["problem"].get("components", 0)
         width = width if heads is None else heads.model.axes.shape[1]
-        base = default_runs_dir() if runs_dir is None else Path(runs_dir).expanduser()
         folder = folder_of(base, request, data.name)
         found = processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished)
         with processes.main_first():
@@ -210,6 +217,7 @@ def fit(
     return run
 
 
+OWN_PARAMETERS = [*inspect.signature(fit).parameters.values()]
 tell_options(fit, [*setting_parameters(), *(p for method in METHODS for p in option_parameters(method))])
 
 

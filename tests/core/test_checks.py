@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqroute.core.checks import checked_whole, choose, meant, shown
+from dqroute.core.checks import checked_range, checked_whole, choose, meant, shown
 
 
 def test_a_valid_name_is_returned():
@@ -33,6 +33,25 @@ def test_what_is_no_whole_number_from_there_on_is_refused_by_name(value):
     with pytest.raises(ValueError, match="experts must be a whole number of at least 1"):
         checked_whole("experts", value, 1)
     assert checked_whole("experts", np.int64(3), 1) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("0.2", r"share must be a number \(not text\) between 0\.01 and 0\.9; got '0\.2'$"),
+        (None, "share must be a number between .*; got None$"),
+        (True, "got True$"),
+        (torch.zeros(9), "share must be a number .*; got <Tensor>$"),
+        (20, r"share must lie between 0\.01 and 0\.9; got 20 \(did you mean 0\.2\?\)$"),
+        (95, "got 95$"),
+        (float("nan"), "share must be a number .*; got nan$"),
+        (-3, "got -3$"),
+    ],
+)
+def test_what_is_no_number_is_told_from_what_is_out_of_range(value, said):
+    with pytest.raises(ValueError, match=said):
+        checked_range("share", value, 0.01, 0.9)
+    assert checked_range("share", np.float32(0.5), 0.01, 0.9) == 0.5
 
 
 @pytest.mark.parametrize("name", ["Logit_Adjustment", "logit-ajustment", "LOGIT-ADJUSTMENT"])

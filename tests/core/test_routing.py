@@ -230,7 +230,7 @@ def test_a_detector_that_says_mine_raises_its_classes(rule):
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, INF])
 def test_a_temperature_that_is_not_positive_is_refused(temperature):
-    with pytest.raises(ValueError, match="temperature must lie at 1e-09 or above, and be finite"):
+    with pytest.raises(ValueError, match="temperature must (lie|be a number) at 1e-09 or above, and be finite"):
         fuse("logits", *random_case(), MEMBERS, temperature)
 
 

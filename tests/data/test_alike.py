@@ -41,7 +41,7 @@ def test_pairs_by_hand(set_of):
         [0.9397, 2, "train", "2", 0, "test", "0"],
     ]
     assert str(found).startswith("2 of 2 test pictures have a near copy (similarity 0.9 or more)")
-    assert "partly memory" in found.leak
+    assert "partly memory" in found.leak and repr(found) == f"{found.leak}; the 4 pairs stand in .table"
     one = near_copies(set_of(train, test), least=0.97)
     assert len(one.table) == 1 and one.leak.startswith("1 of 2 test pictures")
     # The table is cut short, the leak is not.
@@ -49,6 +49,14 @@ def test_pairs_by_hand(set_of):
     assert len(cut.table) == 1 and cut.leak == found.leak
     none = near_copies(set_of(train, test), least=0.99)
     assert none.table.empty and "no leak" in none.leak
+
+
+@pytest.mark.parametrize("given", [None, "glyphs", object()], ids=["None", "name", "object"])
+def test_what_is_no_set_is_answered_in_one_sentence(given):
+    with pytest.raises(
+        ValueError, match="in an image set; got .*: pass the set itself, .* run.data unless it was opened"
+    ):
+        near_copies(given)
 
 
 def test_pieces_make_no_difference(monkeypatch):

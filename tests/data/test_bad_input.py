@@ -102,6 +102,13 @@ def test_a_list_out_of_order_is_told_in_one_error(listed, part, lines, said):
         load(f"list:{listed}", size=8)
 
 
+def test_lists_of_one_label_are_named(listed):
+    for part in LINES:
+        write_list(listed, part, [line for line in LINES[part] if line[1] == 0])
+    with pytest.raises(ValueError, match=r"train.txt has label 0 alone; there must be two classes at least"):
+        load(f"list:{listed}", size=8)
+
+
 def test_lists_that_are_not_there_or_there_twice(listed):
     with pytest.raises(ValueError, match=r"list needs the folder .*load\(\"list:PATH\"\)"):
         load("list:")

@@ -3,15 +3,18 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 import torch
 
 from dqroute.data.disk import (
+    check_writable,
     keep,
     read_json,
     read_json_lines,
     read_tensors,
+    unwritable,
     write_atomically,
     write_json,
     write_tensors,
@@ -84,10 +87,25 @@ def test_a_crash_before_the_rename_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_file_in_the_place_of_the_folder_is_named_with_the_remedy(tmp_path):
     (tmp_path / "runs").write_text("I am no folder")
-    with pytest.raises(OSError, match="another runs_dir") as caught:
+    with pytest.raises(OSError, match=r"cannot write .*runs/x \(Not a directory\); choose another runs_dir$"):
+        check_writable(tmp_path / "runs" / "x")
+    with pytest.raises(OSError, match=r"exists\); choose another runs_dir") as caught:
         write_json(tmp_path / "runs" / "x.json", {})
     assert str(tmp_path / "runs" / "x.json") in str(caught.value)
     assert (tmp_path / "runs").read_text() == "I am no folder"
+
+
+def test_whether_a_folder_can_be_written_is_found_without_a_trace(tmp_path, monkeypatch):
+    check_writable(tmp_path / "not" / "yet")
+    monkeypatch.chdir(tmp_path)
+    check_writable(Path("runs"))
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(("number", "space"), [(errno.ENOSPC, True), (errno.EACCES, False), (errno.EROFS, False)])
+def test_space_is_asked_for_where_there_is_none(number, space):
+    said = str(unwritable(Path("runs"), OSError(number, os.strerror(number))))
+    assert ("free some space" in said) == space and said.endswith("choose another runs_dir")
 
 
 @pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00"], ids=["empty", "cut", "binary"])

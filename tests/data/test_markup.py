@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dqroute.data.markup import box, line, picture, table
+from dqroute.data.markup import box, line, number_of, picture, table
 
 
 def test_names_are_no_markup():
@@ -19,6 +19,21 @@ def test_names_are_no_markup():
         picture(torch.zeros(1, 4, 4, dtype=torch.uint8), bad),
     ):
         assert "<script" not in made and "&lt;script&gt;&quot;&amp;" in made
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "said"),
+    [
+        (1, "classes", "1 class"),
+        (2000, "classes", "2,000 classes"),
+        (1, "files that are no pictures are left out", "1 file that is no picture is left out"),
+        (0, "files are left out", "0 files are left out"),
+        (1, "pictures lie deeper in their class's folder", "1 picture lies deeper in its class's folder"),
+        (1, "rows say again what others said", "1 row says again what others said"),
+    ],
+)
+def test_of_one_the_words_are_those_of_one(number, what, said):
+    assert number_of(number, what) == said
 
 
 def test_a_table_names_its_rows_or_its_columns():

@@ -192,7 +192,7 @@ def test_the_diagnostics_of_an_epoch_are_one_number_a_class(problem, batch):
         ("dqroute", {"strength": -1}, "strength"),
         ("dqroute", {"outsiders": 1.5}, "outsiders must lie between 0 and 1"),
         ("dqroute", {"outsiders": 0}, "fusion='restricted'"),
-        ("dqroute", {"lam": math.nan}, "lam must lie between 0 and 1000"),
+        ("dqroute", {"lam": math.nan}, "lam must be a number between 0 and 1000"),
         ("dqroute", {"tau": -1.0}, "tau must lie"),
         ("ldam", {"start": 2.0}, "start must lie between 0 and 1"),
         ("dqroute", {"detector": "psychic"}, ", ".join(DETECTORS)),

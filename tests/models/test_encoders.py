@@ -1,5 +1,7 @@
 """Encoders by name: the bundled one equals its reference, one's own is a function, and what cannot be had says why."""
 
+import logging
+
 import pytest
 import torch
 from torch import nn
@@ -151,16 +153,18 @@ def test_unknown_names_say_the_nearest(name, said):
     assert len(str(error.value)) < 2000  # not a thousand names
 
 
-def test_weights_that_cannot_be_had_name_file_place_and_the_way_on(monkeypatch):
+def test_weights_that_cannot_be_had_name_file_place_and_the_way_on(monkeypatch, capfd, caplog):
     import timm
     import torchvision
 
     def offline(*_, **__):
+        logging.getLogger("huggingface_hub.utils._http").warning("Retrying in 1s [Retry 1/5].")
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(FileNotFoundError, match="no route to host.*put .*timm/resnet18.*into .*'efficientnet-lite0'"):
         loaded("timm:resnet18.a1_in1k")
+    assert "Retrying" not in capfd.readouterr().err and not caplog.records
     monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", offline)
     with pytest.raises(FileNotFoundError, match="resnet18-f37072fd.pth into .*checkpoints.*'efficientnet-lite0'"):
         loaded("torchvision:resnet18")

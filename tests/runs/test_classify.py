@@ -1,6 +1,7 @@
 """A folder of pictures in, a saved model out, and other pictures named by it."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from PIL import Image
 
 import dqroute as dq
 from dqroute.runs.classify import pictures_of
+from dqroute.runs.label_next import label_next
 
 
 def stripes(path, across, seed, size=24):
@@ -162,6 +164,33 @@ def test_a_threshold_out_of_range_is_refused(served):
         dq.classify(served[1], served[2], answer_at=80)
     with pytest.raises(ValueError, match=r"unknown argument of classify 'answerat' \(did you mean 'answer_at'\?\)"):
         dq.classify(served[1], served[2], answerat=0.8)
+
+
+def test_a_table_is_no_picture_and_is_told_how_its_paths_are_given(served, tmp_path):
+    (tmp_path / "new.csv").write_text("path\n")
+    with pytest.raises(
+        ValueError, match=r"new.csv is a table, and no picture; give the paths in it: dq.classify\(run, \["
+    ):
+        dq.classify(served[1], tmp_path / "new.csv")
+
+
+def test_paths_as_windows_writes_them_find_their_files(served, tmp_path, monkeypatch):
+    _, copy, files, _ = served
+    monkeypatch.chdir(files[0].parent.parent)
+    names = [f"{file.parent.name}/{file.name}" for file in files]
+    table = dq.classify(copy, [name.replace("/", "\\") for name in names], device="cpu")
+    assert list(table["file"]) == names and not table["problem"].any()
+    assert list(dq.classify(copy, names[0].replace("/", "\\"), device="cpu")["file"]) == names[:1]
+    assert pictures_of(str(files[0].parent.relative_to(Path.cwd())) + "\\") == sorted(Path(names[0]).parent.glob("*"))
+
+
+@pytest.mark.parametrize("asked", [dq.classify, label_next])
+def test_how_far_it_is_may_be_kept_quiet(served, asked, monkeypatch, capsys):
+    monkeypatch.setattr("dqroute.data.progress.SECONDS", -1.0)
+    asked(served[1], served[2], device="cpu")
+    assert "pictures looked at" in capsys.readouterr().err
+    asked(served[1], served[2], device="cpu", progress=False)
+    assert not capsys.readouterr().err
 
 
 def test_a_model_of_other_images_says_so(trained):

@@ -28,7 +28,10 @@ def test_a_folder_that_holds_nothing_out_is_reported_out_of_fold(pictures, runs_
     data = dq.load(pictures, test=0, stream=True)
     number = len(list(pictures.rglob("*.png")))
     assert data.test is None and list(data.splits) == ["train"] and len(data.train) == number
-    assert data.identity["test"] == 0 and f"all {number} pictures are trained on" in capsys.readouterr().out
+    assert (
+        data.identity["test"] == 0
+        and f"none of the {number} pictures is held out for testing (test=0)" in capsys.readouterr().out
+    )
     assert repr(data).endswith(f"10 classes; {number} for train>")
     run = dq.fit("logit-adjustment", data, backbone=HISTOGRAMS, runs_dir=runs_dir, epochs=15, **QUIET)
     report = dq.evaluate(run)

@@ -207,7 +207,13 @@ def test_find_runs_gives_the_finished_ones_sorted(trained, run, runs_dir):
         shutil.copytree(one.folder, runs_dir / "tiny" / one.folder.name)
     found = find_runs(runs_dir)
     assert [r.folder for r in found] == sorted(runs_dir / "tiny" / one.folder.name for one in trained[:2])
-    assert find_runs(runs_dir / "nowhere") == []
+    with pytest.raises(FileNotFoundError, match="there is no folder .*nowhere; give the one"):
+        find_runs(runs_dir / "nowhere")
+
+
+def test_before_the_first_run_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("DQROUTE_RUNS", str(tmp_path / "not yet"))
+    assert find_runs() == []
 
 
 def test_find_runs_passes_over_what_is_no_run(trained, tmp_path):

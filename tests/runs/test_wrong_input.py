@@ -8,6 +8,7 @@ import torch
 from test_classify import served  # noqa: F401
 
 import dqroute as dq
+from dqroute.runs.decisions import thresholds
 from dqroute.runs.explain import alike
 
 PLACES = {"RUN": lambda run, data: run, "DATA": lambda run, data: data, "IMAGE": lambda run, data: data.test.images[0]}
@@ -38,6 +39,33 @@ WRONG = [
     (dq.evaluate, ("RUN", "a folder"), {}, "a run is evaluated on an image set from dq.load; got 'a folder'"),
     (dq.evaluate, ("RUN",), {"split": "tset"}, r"unknown split 'tset' \(did you mean 'test'\?\)"),
     (dq.classify, ("DATA", ["a.png"]), {}, f"{NO_RUN}.*; got <ImageSet>"),
+    (dq.fit, ("dqroute", "DATA"), {"prior_follows": "no"}, "prior_follows is True or False; got 'no'"),
+    (dq.fit, ("dqroute", "DATA"), {"heads_first": "no"}, "heads_first is True, False or None; got 'no'"),
+    (dq.fit, ("dqroute", "DATA"), {"check": "no"}, "check is True or False; got 'no'"),
+    (dq.fit, ("dqroute", "DATA"), {"runs_dir": 3}, "runs_dir is a path; got 3"),
+    (
+        dq.fit,
+        ("dqroute", "DATA"),
+        {"alpha": "viel"},
+        r"alpha must be a number \(not text\) between 0 and 1; got 'viel'",
+    ),
+    (dq.load, ("cifar10",), {"download": "yes"}, "download is True or False; got 'yes'"),
+    (dq.load, ("folder:.",), {"skip_damaged": "no"}, "skip_damaged is True or False; got 'no'"),
+    (dq.evaluate, ("RUN",), {"other": "no"}, "other is True or False; got 'no'"),
+    (dq.classify, ("RUN", []), {"adapt": "yes"}, "adapt is True or False; got 'yes'"),
+    (dq.classify, ("RUN", []), {"progress": "no"}, "progress is True or False; got 'no'"),
+    (
+        dq.classify,
+        ("RUN", [], 0.8),
+        {},
+        "classify takes run and files, and by name answer_at=, .*; got 3 without a name",
+    ),
+    (
+        thresholds,
+        ("RUN", 0.9),
+        {},
+        "thresholds takes run, and by name precision=, answered=, prevalence=; got 2 without",
+    ),
     (dq.classify, ("RUN", 3), {}, "a picture is the path of a file, .*; got 3"),
     (dq.classify, ("RUN", [3]), {}, "a picture is the path of a file, .*; got 3"),
     (dq.classify, ("RUN", []), {"answer_at": {"acros": 0.5}}, r"did you mean 'across'\?"),
@@ -73,7 +101,7 @@ def test_what_is_wrong_is_answered_in_one_sentence(served, function, given, opti
 
 def test_every_public_function_is_in_the_table():
     functions = {name for name in dq.__all__ if name not in ("METHODS", "Method", "Prediction", "Report")}
-    assert functions == {function.__name__ for function, *_ in WRONG} - {"alike"}
+    assert functions == {function.__name__ for function, *_ in WRONG} - {"alike", "thresholds"}
 
 
 def test_a_run_may_be_given_by_its_folder(served):  # noqa: F811

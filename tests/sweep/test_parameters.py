@@ -57,6 +57,10 @@ def test_options_are_a_dictionary_or_its_json():
     for wrong in ("size=64", "[64]", 64, None):
         with pytest.raises(ValueError, match="options are written as JSON"):
             as_options(wrong)
+    with pytest.raises(
+        ValueError, match="""columns are written as JSON, such as '{"path": "Datei", "label": "Art"}'; got"""
+    ):
+        as_options("Datei,Art", "columns")
 
 
 def test_a_method_with_options():

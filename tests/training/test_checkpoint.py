@@ -102,7 +102,7 @@ def test_it_is_saved_as_often_as_asked_and_not_after_every_epoch(tiny, tmp_path,
 
 @pytest.mark.parametrize("minutes", [-1, "soon", float("nan"), None], ids=repr)
 def test_a_pause_out_of_range_is_refused(tiny, runs_dir, quick, minutes):
-    with pytest.raises(ValueError, match="checkpoint_minutes must lie at 0 or above"):
+    with pytest.raises(ValueError, match="checkpoint_minutes must (lie|be a number.*) at 0 or above"):
         dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, checkpoint_minutes=minutes, **quick)
     assert not runs_dir.exists()
 
@@ -154,7 +154,7 @@ def test_a_file_too_large_for_the_system_is_one_error_and_what_was_there_is_kept
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"cannot write .*checkpoint\.safetensors \(File too large\); free"):
+        with pytest.raises(OSError, match=r"cannot write .*checkpoint\.safetensors \(File too large\); choose"):
             dq.fit("cross-entropy", tiny, epochs=3, runs_dir=runs_dir, checkpoint_minutes=0, **quick)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
+from training import make_tiny
 
 import dqroute as dq
 from dqroute.core.judging import fold_of
@@ -129,11 +130,33 @@ def test_files_are_named_by_a_model_behind_an_encoder(seen, runs_dir, tmp_path):
     table = dq.classify(dq.Run(run.folder), files)
     truth = [str(seen.test.labels[index].item()) for index in range(0, 200, 5)]
     assert (table["class"][:-1] == truth).mean() > 0.6 and table["problem"].iloc[-1]
-    with pytest.warns(UserWarning, match="points only: nothing is adapted; give more"):
+    with pytest.warns(UserWarning, match="^3 images .* points only: nothing is adapted; about"):
         unsure = dq.classify(dq.Run(run.folder), files[:3], adapt=True)
     assert unsure["probability"].tolist() == pytest.approx(table["probability"][:3].tolist())
     assert dq.explain(run, seen.test.images[0]).experts[3].classes == 10
     assert dq.nearest(run, seen.test.images[:2], seen.train, k=3).indices.shape == (2, 3)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_where_gradients_are_switched_off_it_trains_all_the_same(tiny, runs_dir, off):
+    run = dq.fit("dqroute", tiny, backbone=HISTOGRAMS, runs_dir=runs_dir / "plain", epochs=2, **QUIET)
+    with off():
+        # Tensors of the set, too, are such as want no gradient then.
+        data = make_tiny()
+        other = dq.fit("dqroute", data, backbone=HISTOGRAMS, runs_dir=runs_dir / "off", epochs=2, **QUIET)
+        other.model.predict(data.test.images[:2])
+        said = [dq.evaluate(other, split=split) for split in ("test", "out-of-fold")]
+    assert other.folder.name == run.folder.name
+    assert said == [dq.evaluate(run, split=split) for split in ("test", "out-of-fold")]
+    assert run.model.network.weight.equal(other.model.network.weight)
+
+
+def test_a_place_that_cannot_be_written_is_named_before_features_are_computed(tiny, tmp_path, monkeypatch):
+    (tmp_path / "runs").write_text("no folder")
+    monkeypatch.setenv("DQROUTE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(OSError, match=r"cannot write .*runs/tiny \(Not a directory\); choose another runs_dir$"):
+        dq.fit("dqroute", tiny, backbone=HISTOGRAMS, runs_dir=tmp_path / "runs", **QUIET)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_model_adapts_to_where_it_is_used_and_comes_back(seen, runs_dir):

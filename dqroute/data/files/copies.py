@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dqroute.data.files.decoding import regular
 from dqroute.data.files.threads import each
+from dqroute.data.markup import number_of
 
 BEGINNING = 4096  # bytes of a file that are compared first
 
@@ -97,14 +98,14 @@ def leaks(
         return shown + (f"; and {len(sets) - 3:,} more" if len(sets) > 3 else "")
 
     said = [
-        f"{len(sets):,} picture{'s are' if len(sets) > 1 else ' is'} both in {' and '.join(where)}, by content: "
+        f"{number_of(len(sets), 'pictures are')} both in {' and '.join(where)}, by content: "
         f"{told(sets)}; what is measured on them is memory, so remove them from one"
         for where, sets in across.items()
     ]
     if classes:
         which = sorted({class_names[label[n]] for same in classes for n in same})
         said.append(
-            f"{len(classes):,} picture{'s stand' if len(classes) > 1 else ' stands'} in several classes "
+            f"{number_of(len(classes), 'pictures stand')} in several classes "
             f"({', '.join(which[:5])}{', …' if len(which) > 5 else ''}): {told(classes)}; one of the labels is wrong"
         )
     return said

@@ -25,6 +25,7 @@ from dqroute.data.files.split import FileSplit
 from dqroute.data.files.threads import each
 from dqroute.data.files.together import shared
 from dqroute.data.image_set import ImageSet
+from dqroute.data.markup import number_of
 
 SEEN = 160  # side in pixels of the squares that pictures of many sizes are seen as
 MUCH = 0.35  # share of its pictures that a set may lose at the edges before they are stretched instead
@@ -41,6 +42,7 @@ def own_set(
     draw: Draw,
     identity: dict[str, Any],
     notes: list[str],
+    one: str,
     **options: Any,
 ) -> ImageSet:
     """The set of some pictures below ``base``; a warning names those that leak from one part into another.
@@ -51,6 +53,7 @@ def own_set(
         together: what each picture's group is called; None where each stands alone.
         test: share of each class that is held out where there is no test part, ``TEST`` if None, nothing at 0.
         draw: with groups its ``val`` is a share of each class, held out by whole groups.
+        one: what to say of a set of one class.
         identity, notes, options: see :func:`~dqroute.data.files.listing.set_of_files`.
     """
     if test is not None and "test" in parts:
@@ -58,9 +61,12 @@ def own_set(
     there = {of for images in parts.values() for of, files in images.items() if files}
     class_names, listings = tuple(of for of in parts["train"] if of in there), dict[str, Listing]()
     if empty := [of for of in dict.fromkeys(of for images in parts.values() for of in images) if of not in there]:
-        notes.append(f"class {listed(empty)} has no picture that can be read, and is left out")
-        if len(class_names) < 2:
-            raise ValueError(f"{name}: {'; '.join(notes)}; add pictures, there must be two classes at least")
+        more = len(empty) > 1
+        has, it = ("have", "are") if more else ("has", "is")
+        notes.append(f"class{'es' * more} {listed(empty)} {has} no picture that can be read, and {it} left out")
+    if len(class_names) < 2:
+        why = [*notes, *(f"all pictures are of one class, {of!r}: {one}" for of in class_names)]
+        raise ValueError(f"{name}: {'; '.join(why)}; there must be two classes at least")
     for part, images in parts.items():
         members = [images.get(of, []) for of in class_names]
         labels = torch.arange(len(members)).repeat_interleave(torch.tensor([len(files) for files in members]))
@@ -83,14 +89,17 @@ def own_set(
             groups = dict(zip(listings, ids, strict=True))
         groups["train"] = with_copies(groups["train"], again)
         identity["copies"] = "together"
-        notes.append(f"{len(again):,} training pictures are there twice or more: such copies stay together")
+        of = "training " * (len(parts) > 1)
+        notes.append(number_of(len(again), f"{of}pictures are there twice or more: such copies stay together"))
     if together is not None and isinstance(draw.val, int):
         raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
     shares = dict[str, float]()
     if test == 0 and not isinstance(test, bool):
-        notes.append(f"all {len(listings['train'].names):,} pictures are trained on, and judged out of fold (test=0)")
+        none = f"none of the {len(listings['train'].names):,} pictures is held out for testing (test=0)"
+        notes.append(f"{none}: a run that trains on them is judged out of fold, any other on all of them (other=True)")
     elif "test" not in listings:
-        shares["test"] = identity["test"] = checked_range("test", TEST if test is None else test, 0.01, 0.9)
+        at = TEST if test is None else test
+        shares["test"] = identity["test"] = checked_range("test, unless it is 0,", at, 0.01, 0.9)
     if isinstance(draw.val, float) and (groups is not None or draw.imbalance is None):
         shares["val"] = identity["held_out"] = draw.val
         draw = replace(draw, val=None)
@@ -135,8 +144,8 @@ def left_out(name: str, base: Path, every: list[str], notes: list[str]) -> Colle
     bad = dict(damaged(name, [FileSplit(base, every, torch.zeros(len(every)), 1)]))
     if bad:
         more = ", …" if len(bad) > NAMED else ""
-        are = "files are" if len(bad) > 1 else "file is"
-        notes.append(f"{len(bad):,} damaged {are} left out: {named([*bad.items()][:NAMED], NAMED)}{more}")
+        of = number_of(len(bad), "damaged files are left out")
+        notes.append(f"{of}: {named([*bad.items()][:NAMED], NAMED)}{more}")
     return bad
 
 
@@ -166,7 +175,7 @@ def groups_of(together: Mapping[str, str] | None, listings: dict[str, Listing]) 
     order = {key: index for index, key in enumerate(dict.fromkeys(together.values()))}
     by_part = {part: [order[together[name]] for name in listing.names] for part, listing in listings.items()}
     for (one, other), number in shared(by_part).items():
-        leak = f"{number:,} groups of pictures (group_by) are in {one} and in {other}"
+        leak = f"{number_of(number, 'groups by group_by= are')} in {one} and in {other}"
         warnings.warn(f"{leak}: what is measured there is partly memory", stacklevel=5)
     return {part: torch.tensor(ids) for part, ids in by_part.items()}
 
@@ -190,10 +199,11 @@ def hold_out(
             together[of] = group[mask]
         listings[of] = Listing([names[i] for i in mask.nonzero().flatten().tolist()], labels[mask])
     if not out.any():
-        raise ValueError(
-            f"no picture can be held out as {part}: each class has one alone, or all of it belongs together; "
-            + ("test=0 trains on all of them" if part == "test" else "leave val out")
-        )
+        why = "each class has one alone, or all of it belongs together"
+        if group is not None and (number := len(group.unique())) < len(group):
+            why += f" ({number_of(number, 'groups')} of {len(group):,} pictures: group bursts, not cameras or classes)"
+        remedy = "test=0 trains on all of them" if part == "test" else "leave val out"
+        raise ValueError(f"no picture can be held out as {part}: {why}; {remedy}")
     whole = ", groups and copies whole" if together is not None else ""
     notes.append(f"{int(out.sum()):,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
     if none := [name for c, name in enumerate(class_names) if not (labels[out] == c).any()]:

@@ -57,7 +57,8 @@ def set_of_files(
     """
     if "val" in listings and draw.val is not None:
         raise ValueError(f"{name} has validation images of its own; leave val={draw.val} out, or take those away")
-    remedy = "restore what is missing, or give root= (of a table images=) the folder that these paths start from"
+    start = "images" if identity["name"] == "table" else "root"
+    remedy = f"restore what is missing, or give {start}= the folder that these paths start from"
     digest = hashlib.sha256()
     for entry in entries(base, [n for part in sorted(listings) for n in listings[part].names], remedy):
         digest.update(entry)

@@ -62,7 +62,14 @@ def checked_files(files: Any, made: Callable[[object], PathLike] = refused) -> l
     one = (
         not isinstance(files, Iterable) or isinstance(files, (str, os.PathLike)) or getattr(files, "ndim", 1) in (2, 3)
     )
-    return [file if isinstance(file, (str, os.PathLike)) else made(file) for file in ([files] if one else files)]
+    given = [files] if one else files
+    return [slashed(file) if isinstance(file, (str, os.PathLike)) else made(file) for file in given]
+
+
+def slashed(file: PathLike) -> PathLike:
+    """A path as it is, or with slashes for Windows' backslashes, where only so it is there."""
+    other = os.fspath(file).replace("\\", "/")
+    return other if other != os.fspath(file) and not os.path.exists(file) and os.path.exists(other) else file
 
 
 def decode(

@@ -146,6 +146,7 @@ def entries(base: Path, names: Sequence[str], remedy: str) -> Iterator[bytes]:
     found = list(each(size_of, names))
     if gone := [(name, size) for name, size in zip(names, found, strict=True) if isinstance(size, Exception)]:
         are = "files are" if len(names) > 1 else "file is"
-        raise FileNotFoundError(f"{len(gone):,} of {len(names):,} {are} missing below {base}: {named(gone)}; {remedy}")
+        told = f"{named(gone[:5])}{', …' * (len(gone) > 5)}"
+        raise FileNotFoundError(f"{len(gone):,} of {len(names):,} {are} missing below {base}: {told}; {remedy}")
     for name, size in zip(names, found, strict=True):
         yield os.fsencode(name) + f"\0{size}\n".encode()

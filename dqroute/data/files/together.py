@@ -10,41 +10,51 @@ from pathlib import Path
 from PIL import ExifTags
 from torch import Tensor
 
+from dqroute.core.checks import checked_range
 from dqroute.data.files.decoding import opened
 from dqroute.data.files.reading import listed
 from dqroute.data.files.threads import each
 
 
-def together_by(group_by: str | float, base: Path, names: Sequence[str]) -> list[str]:
+def together_by(group_by: str | float, base: Path, names: Sequence[str], notes: list[str]) -> list[str]:
     """What the group of each picture is called, ``[N]``, the same for those that belong together.
 
     Args:
         group_by: a regular expression, whose first group (or whole match) in a picture's path below ``base`` names what
             it belongs to; or a number of seconds: pictures belong together that were taken, by their EXIF, no more than
-            so long after the one before.
+            so long after the one before. What does not match, or does not tell its time, stands alone.
+        notes: are told how many pictures these are.
 
     Raises:
-        ValueError: for no regular expression, one that some path does not match, or no picture that tells its time.
+        ValueError: for no regular expression, one that matches no path, no picture that tells its time, and where all
+            pictures would belong together.
     """
+    hint = ""
     if isinstance(group_by, str):
         try:
             pattern = re.compile(group_by)
         except re.error as error:
             raise ValueError(f"group_by={group_by!r} is no regular expression ({error})") from error
-        found = [pattern.search(name) for name in names]
-        if None in found:
-            name = names[found.index(None)]
-            raise ValueError(f"group_by={group_by!r} matches no part of {name!r}; every picture needs a group")
-        return [str(match[1] if pattern.groups else match[0]) for match in found if match]
-    times = list(each(lambda name: taken(base / name), names))
-    if not any(times):
-        raise ValueError(f"no picture tells by its EXIF when it was taken, which group_by={group_by!r} asks for")
-    called, first, before = list(names), "", None
-    for time, index in sorted((time, index) for index, time in enumerate(times) if time):
-        if before is None or (time - before).total_seconds() > group_by:
-            first = str(time)
-        called[index], before = first, time
-    return called
+        found = [match and match[min(1, pattern.groups)] for match in map(pattern.search, names)]
+        how = "matches no part of the path of"
+        hint = f"; seconds between two pictures are a number, {group_by}" * group_by.isdecimal()
+    else:
+        found, how, first, before = [None] * len(names), "finds no time in the EXIF of", "", None
+        times = list(each(lambda name: taken(base / name), names))
+        for time, index in sorted((time, index) for index, time in enumerate(times) if time):
+            if before is None or (time - before).total_seconds() > checked_range("group_by", group_by, 0):
+                first = str(time)
+            found[index], before = first, time
+    if not (alone := [name for name, group in zip(names, found, strict=True) if not group]):
+        if len({*found}) == 1:
+            remedy = r"bursts have to differ, as they do for group_by=r'cam\d+_burst\d+', or a few seconds"
+            raise ValueError(f"group_by={group_by!r} makes one group of all {len(names):,} pictures: {remedy}")
+    elif len(alone) == len(names):
+        raise ValueError(f"group_by={group_by!r} {how} any picture, such as {alone[0]!r}{hint}")
+    else:
+        few = f"{len(alone):,} of {len(names):,} pictures, which are taken to stand alone"
+        notes.append(f"group_by={group_by!r} {how} {few}: {listed(alone)}")
+    return [group or name for group, name in zip(found, names, strict=True)]
 
 
 def told_unjudged(labels: Tensor, fold: Tensor, class_names: Sequence[str]) -> str:

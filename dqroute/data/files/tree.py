@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dqroute.data.files.decoding import HEIF, HEIF_ENDINGS, extensions
 from dqroute.data.files.reading import listed
+from dqroute.data.markup import number_of
 
 # Names of the parts' folders, in small letters.
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
@@ -55,10 +56,10 @@ def read_tree(base: Path) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
             notes.append(f"beside {listed([*named.values()])} the folders {listed(others)} are left out")
     # Told apart from what is no picture: it may have been meant.
     if stray := sum(left.pop(end, 0) for end in extensions()):
-        notes.append(f"{stray:,} pictures lie in no class's folder and are left out")
+        notes.append(number_of(stray, "pictures lie in no class's folder and are left out"))
     if left:
         told = ", ".join(f"{number:,} {end or 'without an ending'}" for end, number in sorted(left.items()))
-        notes.append(f"{sum(left.values()):,} files that are no pictures are left out ({told})")
+        notes.append(f"{number_of(sum(left.values()), 'files that are no pictures are left out')} ({told})")
     warn_of_unread(base.name, left, level=5)
     return parts, notes
 
@@ -88,7 +89,9 @@ def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dic
     if deeper:
         of = f"{listed([*inside])}; are those the classes? then move them up, or load a table of paths and labels"
         own = len(inside) > len(folders) and max(inside.values()) == 1  # no name stands in two classes
-        notes.append(f"{deeper:,} pictures lie deeper in their class's folder and are taken in" + own * f", from {of}")
+        notes.append(
+            number_of(deeper, "pictures lie deeper in their class's folder and are taken in") + own * f", from {of}"
+        )
     return images
 
 

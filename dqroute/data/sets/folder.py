@@ -86,8 +86,9 @@ def folder(
     together, identity = None, {"name": "folder", "version": 1}
     if group_by is not None:
         names = [file for images in parts.values() for files in images.values() for file in files]
-        together = dict(zip(names, together_by(group_by, base, names), strict=True))
+        together = dict(zip(names, together_by(group_by, base, names, notes), strict=True))
         identity |= {"group_by": group_by}
     draw = Draw(imbalance, seed, groups, val, n_max, order)
     options = {"size": size, "stream": stream, "flip": flip, "fit": fit}
-    return own_set(name, base, parts, together, test, draw, identity, notes, **options)
+    one = f"{base} must hold a folder for each, and is a level too deep or too high, perhaps"
+    return own_set(name, base, parts, together, test, draw, identity, notes, one, **options)

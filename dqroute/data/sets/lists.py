@@ -184,6 +184,8 @@ def check_fit(listings: dict[str, Listing], files: dict[str, Path]) -> None:
             "number the classes from 0 without gaps"
         )
     check_classes(classes, files, "label")
+    if len(found) < 2:
+        raise ValueError(f"{files['train']} has label {found[0]} alone; there must be two classes at least")
     first: dict[str, Path] = {}
     for part, listing in listings.items():
         for image in listing.names:

@@ -22,6 +22,7 @@ from dqroute.data.files.threads import each
 from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import PARTS
 from dqroute.data.image_set import ImageSet
+from dqroute.data.markup import number_of
 
 # What the columns are taken to be if they are called so, in small letters.
 COLUMNS = {
@@ -30,6 +31,8 @@ COLUMNS = {
     "split": ("split", "part", "subset"),
     "group": ("group", "burst", "camera", "location", "patient", "sequence"),
 }
+# What may stand above the head: empty rows, and the separator, as Excel understands; else it is what the head has most.
+ABOVE = re.compile(r'(?:[\s;,]*\n)?(?:"?sep=(.)"?[\s;,]*\n(?:[\s;,]*\n)?)?')
 
 
 def table(
@@ -87,18 +90,19 @@ def table(
     names = [os.path.relpath(path, base).replace(os.sep, "/") for path in paths]
     labels, notes = told_once(file, names, rows["label"], "label"), list[str]()
     if otherwise := sum(map(str.__ne__, asked, paths)):
-        notes.append(f"{otherwise:,} paths are spelled otherwise than their files are, in capitals or Unicode forms")
+        alike = number_of(otherwise, "paths are spelled otherwise than their files are")
+        notes.append(f"{alike}, in capitals or Unicode forms")
     del table, asked, paths  # of long lists they are large
     if (twice := len(names) - len(labels)) > 0:
-        notes.append(f"{twice:,} rows say again what others said, and are left out")
+        notes.append(number_of(twice, "rows say again what others said, and are left out"))
     split = told_once(file, names, rows["split"], "split") if "split" in rows else dict.fromkeys(labels, "train")
     parts = by_part(file, labels, split)
-    if skip_damaged:
+    if skip_damaged and any(each(os.path.exists, [base / name for name in labels])):  # without any they start elsewhere
         parts = without_damaged(file.stem, base, parts, notes)
     together, identity = None, {"name": "table", "version": 1}
     if group_by is not None:
-        together = dict(zip(labels, together_by(group_by, base, list(labels)), strict=True))
-    elif "group" in rows:
+        together = dict(zip(labels, together_by(group_by, base, list(labels), notes), strict=True))
+    elif "group" in rows and ("group" in columns or len({*rows["group"]}) > 1):  # else it tells nothing apart
         notes.append(f"the column {names_of['group']!r} says which pictures belong together; group_by= names another")
         group = told_once(file, names, rows["group"], "group")
         # A picture without a group stands alone.
@@ -107,7 +111,8 @@ def table(
     identity |= {"rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
     draw = Draw(imbalance, seed, groups, val, n_max, order)
     options = {"size": size, "stream": stream, "flip": flip, "fit": fit}
-    return own_set(file.stem, base, parts, together, test, draw, identity, notes, **options)
+    one = f"the column {names_of['label']!r} says so; columns={{'label': …}} names another"
+    return own_set(file.stem, base, parts, together, test, draw, identity, notes, one, **options)
 
 
 def read_rows(file: Path) -> Any:
@@ -125,13 +130,12 @@ def read_rows(file: Path) -> Any:
     utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     for encoding in ("utf-16",) if utf16 else ("utf-8-sig", "cp1252"):
         try:
-            first = content.decode(encoding).lstrip("\r\n").partition("\n")[0]
+            text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        # The separator that the first line has most of, unless it says it, as Excel understands.
-        told = re.fullmatch('"?sep=(.)"?', first.strip("\r"))
-        separator = told[1] if told else max("\t;,", key=first.count)
-        read = partial(pd.read_csv, sep=separator, skiprows=1 if told else 0)
+        above, told = ABOVE.match(text).group(0, 1)  # type: ignore[union-attr]  # which matches nothing, too
+        separator = told or max("\t;,", key=text[len(above) :].partition("\n")[0].count)
+        read = partial(pd.read_csv, sep=separator, skiprows=above.count("\n"))
         try:
             return read(file, dtype="string", encoding=encoding, keep_default_na=False)
         except Exception as error:

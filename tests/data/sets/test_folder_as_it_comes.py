@@ -95,7 +95,7 @@ def test_deeper_folders_are_taken_in_and_other_files_counted(classes):
     (classes / "cat" / "again").symlink_to(classes / "cat", target_is_directory=True)
     data = load(f"folder:{classes}", size=8)
     assert len(data.train) + len(data.test) == 19
-    assert any("1 pictures lie deeper" in note for note in data.notes)
+    assert any("1 picture lies deeper" in note for note in data.notes)
     assert any("3 files that are no pictures" in note and "2 .txt" in note and "1 .db" in note for note in data.notes)
 
 
@@ -135,12 +135,45 @@ def test_bursts_stay_together(tmp_path):
     cameras = load(f"folder:{tmp_path / 'b'}", stream=True, size=8, group_by=r"cam\d+")
     sides = [{name.split("/")[1].split("_")[0] for name in split.names} for split in (cameras.train, cameras.test)]
     assert not sides[0] & sides[1] and sides[1]
-    with pytest.raises(ValueError, match="matches no part of 'ant/cam0_0.png'"):
+    with pytest.raises(ValueError, match="matches no part of the path of any picture, such as 'ant/cam0_0.png'$"):
         load(f"folder:{tmp_path / 'b'}", size=8, group_by="place")
     with pytest.raises(ValueError, match="is no regular expression"):
         load(f"folder:{tmp_path / 'b'}", size=8, group_by="(")
     with pytest.raises(ValueError, match="with group_by, val is a share"):
-        load(f"folder:{tmp_path / 'b'}", size=8, group_by="cam", val=3)
+        load(f"folder:{tmp_path / 'b'}", size=8, group_by=r"cam\d", val=3)
+
+
+def test_a_pattern_that_matches_few_many_or_all_alike_is_said(tmp_path, capsys):
+    """What it does not match stands alone: ``|.*`` at its end would match first, and set every picture apart."""
+    names = [f"{of}/{kind}.png" for of in ("ant", "bee") for kind in ("cam1_a", "cam1_b", "cam2_a", "cam2_b", "other")]
+    for i, name in enumerate(names):
+        save(tmp_path / "b" / name, i)
+    data = load(tmp_path / "b", size=8, stream=True, test=0.4, group_by=r"\w+/cam\d")
+    assert len(data.together_in("train", "test").unique()) == 4 + 2
+    said = r"group_by='\\w+/cam\\d' matches no part of the path of 2 of 10 pictures, which are taken to stand alone: "
+    assert said + "'ant/other.png', 'bee/other.png'" in capsys.readouterr().out
+    # A group that takes no part in a match names nothing either.
+    notes = []
+    assert len({*together_by(r"cam1(_a)?", tmp_path / "b", names, notes)}) == 9 and notes
+    for pattern, what in (
+        ("png", "all 10 pictures: bursts have to differ"),
+        (r"\d*", "any picture, such as 'ant/cam1_a.png'$"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            load(tmp_path / "b", size=8, group_by=pattern)
+    with pytest.raises(ValueError, match="any picture, .*; seconds between two pictures are a number, 60$"):
+        load(tmp_path / "b", size=8, group_by="60")
+    with pytest.raises(ValueError, match=r"belongs together \(2 groups of 10 pictures: group bursts, not cameras"):
+        load(tmp_path / "b", size=8, group_by="^[^/]+")
+
+
+def test_a_folder_of_one_class_is_named_with_the_likely_cause(classes):
+    for name in ("bee é", "cat", "dog"):
+        shutil.rmtree(classes / name)
+    with pytest.raises(
+        ValueError, match="one class, 'ant': .*pets must hold a folder for each, and is a level too deep or"
+    ):
+        load(classes, size=8)
 
 
 def test_groups_on_both_sides_of_a_given_split_are_said(tmp_path):
@@ -148,7 +181,7 @@ def test_groups_on_both_sides_of_a_given_split_are_said(tmp_path):
         for i in range(3):
             for c, name in enumerate(("ant", "bee")):
                 save(tmp_path / "b" / part / name / f"cam{i}_{part}.png", 100 * c + 10 * number + i)
-    with pytest.warns(UserWarning, match=r"3 groups of pictures \(group_by\) are in train and in test"):
+    with pytest.warns(UserWarning, match="3 groups by group_by= are in train and in test"):
         load(f"folder:{tmp_path / 'b'}", size=8, group_by=r"cam\d")
 
 
@@ -159,9 +192,15 @@ def test_photographs_taken_within_seconds_belong_together(tmp_path):
         save(tmp_path / f"{i}.jpg", i, exif=exif)
     save(tmp_path / "5.jpg", 5)
     names = [f"{i}.jpg" for i in range(6)]
-    assert together_by(5.0, tmp_path, names) == ["2026-05-01 10:00:00"] * 3 + ["2026-05-01 10:00:50"] * 2 + ["5.jpg"]
-    with pytest.raises(ValueError, match="no picture tells by its EXIF when it was taken"):
-        together_by(5, tmp_path, ["5.jpg"])
+    notes = []
+    called = ["2026-05-01 10:00:00"] * 3 + ["2026-05-01 10:00:50"] * 2 + ["5.jpg"]
+    assert together_by(5.0, tmp_path, names, notes) == called
+    few = "1 of 6 pictures, which are taken to stand alone: '5.jpg'"
+    assert notes == [f"group_by=5.0 finds no time in the EXIF of {few}"]
+    with pytest.raises(ValueError, match="group_by=5 finds no time in the EXIF of any picture, such as '5.jpg'"):
+        together_by(5, tmp_path, ["5.jpg"], notes)
+    with pytest.raises(ValueError, match="group_by=500 makes one group of all 5 pictures: .* or a few seconds"):
+        together_by(500, tmp_path, names[:5], notes)
 
 
 def test_a_val_folder_is_not_thrown_away(tmp_path):
@@ -174,7 +213,7 @@ def test_a_val_folder_is_not_thrown_away(tmp_path):
 
 def test_pictures_outside_of_class_folders_are_said(classes):
     save(classes / "stray.png", 5000)
-    assert any("1 pictures lie in no class's folder" in note for note in load(f"folder:{classes}", size=8).notes)
+    assert any("1 picture lies in no class's folder" in note for note in load(f"folder:{classes}", size=8).notes)
 
 
 def test_long_pictures_are_kept_whole_and_classified_as_they_were_learned(tmp_path, runs_dir):
@@ -205,7 +244,9 @@ def test_classes_without_a_picture_are_left_out_and_named(classes, tmp_path, cap
     (classes / "up").symlink_to("..", target_is_directory=True)
     data = load(classes, size=8)
     assert data.class_names == ("ant", "bee é", "cat", "dog") and data.identity == whole
-    assert "class 'later', 'notes', 'up' has no picture that can be read, and is left out" in capsys.readouterr().out
+    assert (
+        "classes 'later', 'notes', 'up' have no picture that can be read, and are left out" in capsys.readouterr().out
+    )
     for part, name in (("train", "ant"), ("train", "bee é"), ("test", "ant"), ("test", "bee é")):
         save(tmp_path / "split" / part / name / "1.png", hash((part, name)) % 1000)
     (tmp_path / "split" / "test" / "cat").mkdir()
@@ -214,7 +255,7 @@ def test_classes_without_a_picture_are_left_out_and_named(classes, tmp_path, cap
     for name in ("ant", "bee é", "cat"):
         shutil.rmtree(classes / name)
         (classes / name).mkdir()
-    with pytest.raises(ValueError, match=r"class 'ant', .* has no picture .* there must be two classes at least"):
+    with pytest.raises(ValueError, match=r"classes 'ant', .* have no picture .* there must be two classes at least"):
         load(classes, size=8)
 
 
@@ -258,7 +299,11 @@ def test_copies_stay_on_one_side_of_every_division(tmp_path, runs_dir):
         data = load(tmp_path / "twice", stream=True, size=8, val=0.2)
     sides = [{Path(name).stem[:-1] for name in split.names} for split in data.splits.values()]
     assert [len(side) for side in sides] == [16, 4, 4] and not set.union(*sides[:1]) & set.union(*sides[1:])
-    assert "24 training pictures are there twice or more: such copies stay together" in data.notes
+    assert "24 pictures are there twice or more: such copies stay together" in data.notes
+    for number, name in enumerate(("train/ant/0", "train/ant/1", "train/bee/2", "test/ant/3", "test/bee/4")):
+        save(tmp_path / "split" / f"{name}.png", max(number, 1))
+    of_split = load(tmp_path / "split", stream=True, size=8).notes
+    assert of_split[0] == "1 training picture is there twice or more: such copies stay together"
     seen = dq.data.features(data, "gradient-histograms", progress=False)
     run = dq.fit("logit-adjustment", seen, runs_dir=runs_dir, epochs=2, progress=False, device="cpu")
     fold = dict(zip(data.train.names, run.judged["fold"].tolist(), strict=True))

@@ -149,7 +149,7 @@ def test_missing_images_are_counted_and_named_before_anything_is_read(own):
     assert all(name in str(error.value) for name in gone)
     elsewhere = own / "elsewhere"
     elsewhere.mkdir()
-    with pytest.raises(FileNotFoundError, match="6 of 6 files are missing .*, among them") as error:
+    with pytest.raises(FileNotFoundError, match="6 of 6 files are missing below .*elsewhere: .*, …; restore") as error:
         load("list", root=elsewhere, lists=own, size=16)
     assert str(error.value).count(".jpg") == 5
 

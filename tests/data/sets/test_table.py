@@ -45,7 +45,11 @@ def test_what_excel_adds_is_passed_over(pictures):
     whole = load(write(pictures, rows(), separator=";"), size=8)
     file = write(pictures, [*rows(), ("", "", ""), (" ", "", "cam3")], separator=";")
     assert load(file, size=8).identity == whole.identity
-    file.write_bytes(b"sep=;\r\n" + file.read_bytes())
+    plain = file.read_bytes()
+    for above in ("sep=;\r\n", "\r\n", ";;;\r\n", "\r\n\r\nsep=;\r\n", ' \n"sep=;"\n;;\n', "\ufeff\nsep=;;;\n\n"):
+        file.write_bytes(above.encode() + plain)
+        assert load(file, size=8).identity == whole.identity, above
+    file.write_bytes(f"\r\nsep=;\r\n{plain.decode()}".encode("utf-16"))
     assert load(file, size=8).identity == whole.identity
     file = write(pictures, [*rows(), ("", "", ""), ("pictures/0.png", "", "cam3")])
     with pytest.raises(ValueError, match="no label in row 13; add it"):
@@ -125,7 +129,9 @@ def test_paths_of_another_machine_are_found_below_the_folder(pictures, drive, tm
     assert len(beside.train) + len(beside.test) == 10
     file = write(tmp_path_factory.mktemp("elsewhere"), lines, "path,label")
     assert load("table", root=file, images=pictures / "pictures", size=8).identity["rows"] == beside.identity["rows"]
-    with pytest.raises(FileNotFoundError, match="10 of 10 files are missing .*of a table images="):
+    with pytest.raises(
+        FileNotFoundError, match=r"10 of 10 files are missing .*: (\S+ \(No such.*?\), ){5}…; .* give images="
+    ):
         load(file, size=8)
 
 
@@ -185,7 +191,7 @@ def test_parquet_is_read_or_the_way_on_is_named(pictures):
             "0.png' 'train' and 'test'; a picture has one split here",
         ),
         ([("pictures/0.png", "oak", "held")], "path,label,split", "has the split 'held' for"),
-        ([("pictures/99.png", "oak"), *rows()], "path,label,group", "99.png.*of a table images="),
+        ([("pictures/99.png", "oak"), *rows()], "path,label,group", "99.png.* give images= the folder"),
         (rows()[:2], "path,label,group", "no picture can be held out as test: each class has one alone.*test=0 trains"),
         ([("1.png", "oak", "train"), ("2.png", "Oak ", "test")], "path,label,split", "did you mean 'oak'"),
         ([("pictures/0.png", "oak", "test"), ("pictures/1.png", "ash", "train")], "path,label,split", "class 'oak'"),
@@ -195,6 +201,30 @@ def test_rows_that_make_no_sense_are_named(pictures, lines, head, said):
     file = write(pictures, lines, head)
     with pytest.raises((ValueError, FileNotFoundError), match=said):
         load(f"table:{file}", size=8)
+
+
+@pytest.mark.parametrize("columns", [["path", "label"], "path", {"path"}, 3], ids=repr)
+def test_columns_that_are_no_dictionary_are_refused_with_an_example(pictures, columns):
+    with pytest.raises(ValueError, match=r"columns is a dictionary, such as \{'path': 'Datei', 'label': 'Art'\}; got"):
+        load(write(pictures, rows()), columns=columns)
+
+
+def test_the_folder_of_the_pictures_given_as_root_is_told_to_be_images(pictures):
+    file = write(pictures, rows())
+    with pytest.raises(
+        ValueError, match="names its file; give the folder that its paths start from as images='pictures'"
+    ):
+        load(f"table:{file}", root=Path("pictures"))
+
+
+def test_a_column_that_tells_nothing_apart_is_named_or_passed_over(pictures, capsys):
+    file = write(pictures, [(path, "oak", "yard") for path, *_ in rows()])
+    with pytest.raises(ValueError, match="one class, 'oak': the column 'label' says so; columns=.* names another"):
+        load(file, size=8)
+    file = write(pictures, [(path, label, "yard") for path, label, _ in rows()])
+    assert load(file, size=8).together is None and "belong together" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"\(1 group of 10 pictures: group bursts"):
+        load(file, size=8, group_by="group")
 
 
 def test_no_table(tmp_path):
@@ -207,6 +237,8 @@ def test_no_table(tmp_path):
 def test_rows_of_damaged_and_missing_pictures_are_left_out_if_asked(pictures, capsys):
     file = write(pictures, [*rows(), ("pictures/gone.png", "oak", "cam9"), ("pictures/lost.png", "elm", "cam9")])
     (pictures / "pictures" / "3.png").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="12 of 12 files are missing .* give images="):
+        load(file, size=8, skip_damaged=True, images=pictures / "elsewhere")
     data = load(file, size=8, skip_damaged=True)
     said = capsys.readouterr().out
     assert "3 damaged files are left out: " in said and "gone.png (No such file" in said and "class 'elm'" in said
