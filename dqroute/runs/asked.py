@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Annotated, Any
 
 import torch
@@ -58,7 +59,8 @@ def weights_asked(asked: Asked) -> int:
     if (needs := problem.encoder) is not None:
         heads = experts * (1 + problem.folds) * len(problem.counts) * needs.components
         return heads + needs.width * needs.components
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an encoder's own weights, which have no place here
         network = ExpertNetwork(
             *(problem.backbone, len(problem.counts), problem.channels, 1, problem.shared_depth, problem.branch_width),
             tune=problem.tune,
