@@ -72,7 +72,7 @@ def test_without_new_pictures_none_are_shown_and_the_table_is_read_as_asked(fold
     columns = '{"path": "Datei", "label": "Art"}'
     asked = {"pictures": str(folders / "mine.csv"), "columns": columns, "test": 0, "fit": "pad", "skip_damaged": True}
     said = said_of(folders, monkeypatch, **asked)
-    assert "1 damaged file is left out" in said and "all 53 pictures are trained on" in said
+    assert "1 damaged file is left out" in said and "none of the 53 pictures is held out" in said
     assert "No new pictures were given" in said and "53 out-of-fold pictures" in said
     assert "answered with" not in said and "similarity" not in said
     (run,) = [run for run in dq.find_runs(folders / "runs") if run.method == "dqroute"]

@@ -26,7 +26,7 @@ def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
     looks: tuple[Callable[[Path], object], ...] = (size, partial(digest, most=BEGINNING), digest)
     for look in looks:
         found: list[list[int]] = []
-        seen = each(look, [base / names[n] for those in alike for n in those])
+        seen = each(lambda n, look=look: look(base / names[n]), [n for those in alike for n in those])  # type: ignore[misc]
         for those in alike:
             by_sight = defaultdict[object, list[int]](list)
             for number in those:

@@ -105,10 +105,9 @@ def own_set(
         draw = replace(draw, val=None)
     if shares:
         identity["dealt"] = "by content" if together is None else "by group"
-        names = listings["train"].names
-        rank = dict(zip(names, ranks(base, names, together, draw.seed).tolist(), strict=True))
+        rank = ranks(base, listings["train"].names, together, draw.seed)
         for part, share in shares.items():
-            hold_out(part, share, listings, groups, rank, class_names, draw.seed, notes)
+            rank = hold_out(part, share, listings, groups, rank, class_names, draw.seed, notes)
     seen = seen_of(base, [name for listing in listings.values() for name in listing.names])
     shapes = [shape for shape, _ in seen]
     notes += told_of_depth([deep for _, deep in seen])
@@ -185,15 +184,19 @@ def hold_out(
     share: float,
     listings: dict[str, Listing],
     together: dict[str, Tensor] | None,
-    rank: Mapping[str, int],
+    rank: Tensor,
     class_names: tuple[str, ...],
     seed: int,
     notes: list[str],
-) -> None:
-    """Move a share of the training pictures, and of their groups, into a part of its own."""
+) -> Tensor:
+    """Move a share of the training pictures, the first by ``rank``, and of their groups, into a part of its own.
+
+    Returns:
+        The ranks of those that stay.
+    """
     names, labels = listings["train"]
     group = None if together is None else together["train"]
-    out = held_out(labels, share, torch.tensor([rank[name] for name in names]), group)
+    out = held_out(labels, share, rank, group)
     for of, mask in (("train", ~out), (part, out)):
         if together is not None and group is not None:
             together[of] = group[mask]
@@ -208,3 +211,4 @@ def hold_out(
     notes.append(f"{int(out.sum()):,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
     if none := [name for c, name in enumerate(class_names) if not (labels[out] == c).any()]:
         notes.append(f"no picture of {listed(none)} is among them: there is one alone, or all belong together")
+    return rank[~out]

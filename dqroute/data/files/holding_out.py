@@ -6,11 +6,12 @@ move few of those that were dealt before, and a class that comes moves none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from os import fsencode
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,11 +25,16 @@ def ranks(base: Path, names: Sequence[str], groups: Mapping[str, str] | None, se
     By SHA-256 of the seed and what the picture's group is called, without groups of the beginning of its file; of those
     that begin alike by their own names.
     """
-    keys = each(beginning, [base / name for name in names]) if groups is None else (fsencode(groups[n]) for n in names)
-    own = (fsencode(name.rpartition("/")[2]) for name in names)
+
+    def numbers(values: Iterable[bytes]) -> np.ndarray:
+        return np.fromiter((int.from_bytes(sha256(salt + value).digest()[:8]) for value in values), np.uint64)
+
     salt = b"%d\0" % seed
-    hashed = [sha256(salt + a).digest()[:16] + sha256(salt + b).digest()[:16] for a, b in zip(keys, own, strict=True)]
-    order = torch.tensor(sorted(range(len(names)), key=hashed.__getitem__))
+    begins = (
+        each(lambda name: beginning(base / name), names) if groups is None else (fsencode(groups[n]) for n in names)
+    )
+    first, then = numbers(begins), numbers(fsencode(name.rpartition("/")[2]) for name in names)
+    order = torch.from_numpy(np.lexsort((then, first)))
     return torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
 
 

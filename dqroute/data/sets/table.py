@@ -97,7 +97,9 @@ def table(
         notes.append(number_of(twice, "rows say again what others said, and are left out"))
     split = told_once(file, names, rows["split"], "split") if "split" in rows else dict.fromkeys(labels, "train")
     parts = by_part(file, labels, split)
-    if skip_damaged and any(each(os.path.exists, [base / name for name in labels])):  # without any they start elsewhere
+    if skip_damaged and any(
+        each(lambda name: (base / name).exists(), list(labels))
+    ):  # without any they start elsewhere
         parts = without_damaged(file.stem, base, parts, notes)
     together, identity = None, {"name": "table", "version": 1}
     if group_by is not None:
