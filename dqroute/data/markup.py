@@ -14,7 +14,7 @@ from torch import Tensor
 
 # What becomes of words where there is one.
 ONE = {"classes": "class", "pictures": "picture", "files": "file", "groups": "group", "paths": "path", "rows": "row"}
-ONE |= {"are": "is", "lie": "lies", "stand": "stands", "say": "says", "their": "its"}
+ONE |= {"are": "is", "lie": "lies", "stand": "stands", "say": "says", "hold": "holds", "their": "its"}
 SIDE = 64  # usual height of a picture on the page
 
 

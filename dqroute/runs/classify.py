@@ -86,9 +86,9 @@ def classify(
     Returns:
         A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
         ``probability``, 0 to 1; ``class 2``, ``probability 2`` and so on with ``top``; ``answered``, whether the first
-        is enough; with ``coverage`` ``set``, a tuple of names, the most probable first; with ``outsiders`` ``own``, the
-        share of own pictures, each class counting alike, that are at least as strange; ``problem``, empty unless the
-        file cannot be read, which costs its own row alone.
+        is enough; with ``coverage`` ``set``, a tuple of names, the most probable first, which is always in it; with
+        ``outsiders`` ``own``, the share of own pictures, each class counting alike, that are at least as strange;
+        ``problem``, empty unless the file cannot be read, which costs its own row alone.
 
     Raises:
         ValueError: for a value out of range, a model of other images, and where sets or outsiders are asked of a run
@@ -140,8 +140,8 @@ def classify(
 
 
 def members(p: Tensor, cuts: Tensor, names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the classes whose probability, of ``[C]``, reaches their cut, the most probable first."""
-    inside = (p >= cuts).nonzero().flatten()
+    """The names of the most probable class and of those whose probability, of ``[C]``, reaches their cut, in order."""
+    inside = ((p >= cuts) | (p == p.max())).nonzero().flatten()
     return tuple(names[c] for c in inside[p[inside].argsort(descending=True, stable=True)].tolist())
 
 

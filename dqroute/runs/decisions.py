@@ -81,6 +81,6 @@ def cuts_for_sets(run: Run, coverage: float) -> Tensor:
     (said, labels), names = out_of_fold(run, run.data), run.settings["class_names"]
     if unknown := unjudged(labels, names):
         told = f"no picture of class {listed(unknown)} was judged out of fold"
-        warnings.warn(f"{told}: how often sets hold it is not known", stacklevel=4)
+        warnings.warn(f"{told}: sets promise nothing of it, and hold it nearly always", stacklevel=4)
     p = said.probabilities.gather(1, labels[:, None]).squeeze(1)
     return set_cuts(p, labels, len(names), coverage)

@@ -23,7 +23,7 @@ from dqroute.data.files.listing import Listing, look_of, set_of_files
 from dqroute.data.files.reading import listed, named
 from dqroute.data.files.split import FileSplit
 from dqroute.data.files.threads import each
-from dqroute.data.files.together import shared
+from dqroute.data.files.together import shared, told_mixed
 from dqroute.data.image_set import ImageSet
 from dqroute.data.markup import number_of
 
@@ -82,6 +82,8 @@ def own_set(
         )
         warnings.warn(f"{name}: {told}; if they are the same, give them one name", stacklevel=4)
     groups, every = groups_of(together, listings), [file for listing in listings.values() for file in listing.names]
+    if together is not None:
+        notes += told_mixed(together, every, [k for listing in listings.values() for k in listing.labels.tolist()])
     same, number = copies(base, every), len(listings["train"].names)  # which come first
     if again := [own for those in same if len(own := [n for n in those if n < number]) > 1]:
         if groups is None:

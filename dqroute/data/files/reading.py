@@ -26,7 +26,8 @@ AHEAD = 3  # batches that are decoded beside the one in use
 TOGETHER = 8  # pictures a thread decodes at a time
 CHUNK = 256  # pictures of a set that are decoded at a time
 MEND = (
-    "mend such files, or leave them out: of pictures of one's own dq.load(..., skip_damaged=True) does, and names them"
+    "mend such files, or leave them out: of pictures of one's own dq.load(..., skip_damaged=True) does, and names them "
+    "(papermill: -p skip_damaged True)"
 )
 Failures = list[tuple[str, Exception]]
 PathLike = str | os.PathLike[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from dqroute.core.checks import checked_range
 from dqroute.data.files.decoding import opened
 from dqroute.data.files.reading import listed
 from dqroute.data.files.threads import each
+from dqroute.data.markup import number_of
 
 
 def together_by(group_by: str | float, base: Path, names: Sequence[str], notes: list[str]) -> list[str]:
@@ -67,6 +68,18 @@ def told_unjudged(labels: Tensor, fold: Tensor, class_names: Sequence[str]) -> s
         f"{listed(lost)} lies in one group or one fold; where groups can be smaller more are: by burst, say, not by "
         r"camera, as in group_by=r'cam\d+_burst\d+'"
     )
+
+
+def told_mixed(together: Mapping[str, str], names: Iterable[str], labels: Iterable[int]) -> list[str]:
+    """What to say of groups whose pictures are of several classes, where few are: a wrong label shows so."""
+    first, mixed = dict[str, int](), dict[str, None]()
+    for name, label in zip(names, labels, strict=True):
+        if first.setdefault(together[name], label) != label:
+            mixed[together[name]] = None
+    if not mixed or len(mixed) > len(first) / 5:
+        return []
+    several = f"pictures of several classes ({listed([*mixed])}): wrong labels, perhaps"
+    return [f"{number_of(len(mixed), 'groups hold')} {several}"]
 
 
 def taken(file: Path) -> datetime | None:

@@ -1,0 +1,16 @@
+"""What is said of pictures that belong together; tests/data/sets/test_folder_as_it_comes.py asks how they are found."""
+
+from dqroute.data.files.together import told_mixed
+
+
+def test_a_few_groups_of_several_classes_are_named_and_many_are_cameras():
+    names = [f"{i}.jpg" for i in range(20)]
+    objects = {name: f"Inv {i // 2}" for i, name in enumerate(names)}
+    labels = [i // 4 for i in range(20)]
+    assert told_mixed(objects, names, labels) == []
+    labels[5] = 4
+    assert told_mixed(objects, names, labels) == [
+        "1 group holds pictures of several classes ('Inv 2'): wrong labels, perhaps"
+    ]
+    cameras = {name: f"cam {i % 3}" for i, name in enumerate(names)}
+    assert told_mixed(cameras, names, labels) == []
