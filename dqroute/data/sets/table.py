@@ -86,7 +86,7 @@ def table(
     place = Path(images).expanduser() if images is not None else file.parent
     asked = [os.path.normpath(place.absolute() / path) for path in found_below(place, rows["path"])]
     paths = asked if all(each(os.path.exists, asked)) else as_spelled(asked)
-    base = Path(os.path.commonpath([os.path.dirname(path) for path in paths]))
+    base = Path(os.path.commonpath({os.path.dirname(path) for path in paths}))
     names = [os.path.relpath(path, base).replace(os.sep, "/") for path in paths]
     labels, notes = told_once(file, names, rows["label"], "label"), list[str]()
     if otherwise := sum(map(str.__ne__, asked, paths)):
