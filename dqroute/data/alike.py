@@ -119,4 +119,5 @@ def leak_of(splits: dict[str, FeatureSplit], leaking: dict[str, int], least: flo
         return "all pictures are trained on, and none is left for a near copy to be a leak to"
     told = " and ".join(f"{n:,} of {len(splits[part]):,} {part} pictures" for part, n in leaking.items())
     verdict = "what is measured on them is partly memory" if any(leaking.values()) else "no leak that features show"
-    return f"{told} have a near copy (similarity {least:g} or more) among the training pictures: {verdict}"
+    have = "has" if [*leaking.values()] == [1] else "have"
+    return f"{told} {have} a near copy (similarity {least:g} or more) among the training pictures: {verdict}"

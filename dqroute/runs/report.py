@@ -142,9 +142,11 @@ class Report:
             said.append(f"no picture of {listed(none)} was judged; all means are over {judged}")
         of = f"of the {self.images:,} images"
         if self.learned:
-            said.append(f"{self.learned:,} {of} were trained on, in this run or one before it: memory")
+            were = "was" if self.learned == 1 else "were"
+            said.append(f"{self.learned:,} {of} {were} trained on, in this run or one before it: memory")
         if self.near:
-            said.append(f"{self.near:,} {of} have a near copy among those learned from: partly memory")
+            have = "has" if self.near == 1 else "have"
+            said.append(f"{self.near:,} {of} {have} a near copy among those learned from: partly memory")
         return said
 
     def _repr_html_(self) -> str:
