@@ -8,8 +8,8 @@ from dqroute.runs.asked import Asked, AskedOptions, weights_asked
 
 
 def test_the_weights_of_a_tuned_network_are_counted_without_a_word(problem):
-    grey = {"channels": 3, "mean": (0.0,) * 3, "std": (1.0,) * 3}
-    tuned = Problem(problem.counts, problem.groups, backbone="efficientnet-lite0", **grey)
+    colour = {"channels": 3, "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    tuned = Problem(problem.counts, problem.groups, backbone="efficientnet-lite0", **colour)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         counted = weights_asked(Asked.model_construct(problem=tuned, options=AskedOptions(experts=3)))
