@@ -18,7 +18,7 @@ from timing import Numbers, in_turn, peak_mib
 
 from dqroute.data import FileSplit
 from dqroute.data.feature_cache import FeatureCache
-from dqroute.data.feature_set import encoded, pictures
+from dqroute.data.feature_set import BATCH, encoded, pictures, side_by_side
 from dqroute.models import encoders
 from dqroute.models.cost import operations
 from dqroute.models.encoders import BUNDLED, loaded
@@ -83,9 +83,9 @@ def run_side(side: str, split: FileSplit) -> None:
         return
     encoder = loaded(BUNDLED)
     if side == "network alone":
-        blank = torch.zeros(64, 3, encoder.preprocessing.size, encoder.preprocessing.size, dtype=torch.uint8)
-        for start in range(0, len(split), 64):
-            encoder(blank[: len(split) - start])
+        blank = torch.zeros(BATCH, 3, encoder.preprocessing.size, encoder.preprocessing.size, dtype=torch.uint8)
+        for _ in side_by_side(encoder, (blank[: len(split) - start] for start in range(0, len(split), BATCH))):
+            pass
     elif side == "decoding alone":
         wanted = encoder.preprocessing
         for _ in pictures(split, range(len(split)), wanted.size, wanted.interpolation):

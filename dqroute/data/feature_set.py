@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +34,7 @@ FEW = 5000
 COMPONENTS = 256
 SAME = 1e-4  # below this share of the largest, images do not differ in a feature or along an axis
 CHUNK = 4096  # rows of features that are in memory at a time, as they come from the encoder
-BATCH = 32  # pictures that go through an encoder at a time
+BATCH = 16  # pictures that go through an encoder at a time: more of them no longer fit the processor's caches
 
 
 @names_checked
@@ -140,9 +142,10 @@ def encoded(
     shown = Progress(name, len(keys), "picture", done=len(keys) - len(new), show=progress and bool(new))
     with shown.bar:
         try:
-            for batch in pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation):
-                kept.append(encoder(batch.flip(3) if mirrored else batch).cpu())
-                shown.step(len(batch))
+            batches = pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation)
+            for rows in side_by_side(encoder, (batch.flip(3) if mirrored else batch for batch in batches)):
+                kept.append(rows)
+                shown.step(len(rows))
                 if sum(map(len, kept)) >= ROWS:
                     rows, kept = torch.cat(kept), []
                     store.add([keys[index] for index in new[done : done + len(rows)]], rows)
@@ -153,6 +156,28 @@ def encoded(
                 rows = torch.cat(kept)
                 store.add([keys[index] for index in new[done : done + len(rows)]], rows)
     return keys
+
+
+def side_by_side(encoder: Encoder, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Features of batches of pictures, float32 ``[B, D]`` each, in order: on a processor each core takes a batch.
+
+    Cores that share one batch wait for each other at every layer.
+    """
+    wrong: Exception | None = None
+    workers = cores() if encoder.mean.device.type == "cpu" else 1
+    waiting: deque[Future[Tensor]] = deque()
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(encoder, batch))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result().cpu()
+        except ValueError as error:  # of a picture; those before it are computed all the same
+            wrong = error
+        while waiting:
+            yield waiting.popleft().result().cpu()
+    if wrong:
+        raise wrong
 
 
 def rows_of(store: FeatureCache, keys: Sequence[bytes]) -> Iterator[Tensor]:

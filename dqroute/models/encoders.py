@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import lru_cache, partial
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute.core.checks import checked_whole, choose, one_line
+from dqroute.models.activations import activate_along_the_way
 from dqroute.models.device import uses_bf16
 from dqroute.models.gradients import GradientHistograms
 from dqroute.models.norms import fold_batch_norms
@@ -30,6 +32,7 @@ from dqroute.models.trust import check_downloaded, checked_file, same_as_first
 
 BUNDLED = "efficientnet-lite0"
 SHARPER = "efficientnet-lite0-224"  # the same network at the size that it was trained at
+MAKING = Lock()  # the narrow form of a network is made once, although threads ask for it at the same time
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -112,8 +115,8 @@ class Encoder(nn.Module):
         if not uses_bf16("auto", device):
             features = pooled(self.network, normalised)
         else:
-            if self.narrow is None:
-                self.narrow = Narrow(self.network, normalised[:2])
+            with MAKING:
+                self.narrow = self.narrow or Narrow(self.network, normalised[:2])
             features = pooled(self.narrow, normalised).float()
         if not torch.isfinite(features).all():
             raise ValueError(
@@ -140,11 +143,13 @@ def faster(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     network = network.to(memory_format=torch.channels_last)
     probe = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     said, folded = pooled(network, probe), pad_along_the_way(fold_batch_norms(copy.deepcopy(network)), probe)
-    folded = folded.to(memory_format=torch.channels_last)
-    # Where a network calls its modules in another order than it names them, folding would change what it computes.
+    # Where a network calls its modules in another order than it names them, either would change what it computes.
     near = 1e-3 * float(said.abs().nan_to_num().max())
-    same = torch.allclose(pooled(folded, probe), said, rtol=1e-3, atol=near)
-    return folded if same else network, said.shape[1]
+    for fast in (activate_along_the_way(copy.deepcopy(folded)), folded):
+        fast = fast.to(memory_format=torch.channels_last)
+        if torch.allclose(pooled(fast, probe), said, rtol=1e-3, atol=near):
+            return fast, said.shape[1]
+    return network, said.shape[1]
 
 
 class Narrow(nn.Module):

@@ -15,7 +15,7 @@ from PIL import Image
 import dqroute as dq
 from dqroute.data import FeatureSplit, features
 from dqroute.data.batches import batches_of
-from dqroute.data.feature_set import as_wanted, principal, projected
+from dqroute.data.feature_set import as_wanted, principal, projected, side_by_side
 from dqroute.data.image_set import Split
 from dqroute.models import encoders
 
@@ -142,6 +142,7 @@ def test_without_a_terminal_lines_tell_how_far_it_is(folder, monkeypatch, capsys
     assert re.fullmatch(r"set, checked: 48 of 48 files, 100% done, 00:00 left", lines[47])
     train, test = lines[48:-1], lines[-1]
     assert [line[:35] for line in train] == [
+        "set train: 16 of 36 pictures, 44% d",
         "set train: 32 of 36 pictures, 89% d",
         "set train: 36 of 36 pictures, 100% ",
     ]
@@ -149,6 +150,21 @@ def test_without_a_terminal_lines_tell_how_far_it_is(folder, monkeypatch, capsys
     # What is known already takes no time, and is not told.
     features(data, HISTOGRAMS, device="cpu")
     assert "pictures" not in capsys.readouterr().err
+
+
+def test_batches_come_in_order_and_those_before_a_damaged_picture_are_not_lost():
+    encoder = encoders.loaded(HISTOGRAMS)
+    batches = [torch.randint(256, (size, 3, 32, 32), dtype=torch.uint8) for size in (1, 5, 2, 7, 3, 4, 6)]
+
+    def damaged():
+        yield from batches
+        raise ValueError("cannot read a.png")
+
+    found = []
+    with pytest.raises(ValueError, match=r"a\.png"):
+        found.extend(side_by_side(encoder, damaged()))
+    for rows, batch in zip(found, batches, strict=True):
+        torch.testing.assert_close(rows, encoder(batch))
 
 
 def test_damaged_files_of_all_parts_are_named_before_anything_is_computed(folder, counted):
