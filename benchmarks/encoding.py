@@ -1,6 +1,7 @@
 """Features of photographs by a pretrained network, beside the loop that most people would write.
 
-``python benchmarks/encoding.py [PATH]`` measures it alone; ``make bench`` along with the rest.
+``python benchmarks/encoding.py [PATH]`` measures it alone, ``make bench`` along with the rest; both write the result to
+``benchmarks/results/features-UNIT.json``.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from statistics import median
 from typing import Any
 
 import torch
+from ceiling import ceiling
 from photographs import make_photographs, photographs
-from timing import Numbers, in_turn, peak_mib
+from timing import CPU, RESULTS, Numbers, in_turn, peak_mib, unit
 
 from dqroute.data import FileSplit
+from dqroute.data.disk import write_json
 from dqroute.data.feature_cache import FeatureCache
 from dqroute.data.feature_set import BATCH, encoded, pictures, side_by_side
 from dqroute.models import encoders
 from dqroute.models.cost import operations
 from dqroute.models.encoders import BUNDLED, loaded
+from dqroute.runs.provenance import provenance
 
 CASE = f"features by {BUNDLED}"
 SIDES = ("reference", "engine", "engine in fp32", "decoding alone", "network alone")
@@ -143,9 +147,14 @@ def in_words(row: dict[str, Any]) -> str:
     )
 
 
-if __name__ == "__main__":
-    from ceiling import ceiling
+def publish(path: Path | None) -> None:
+    """Measure, say it, and write it down."""
+    found = row(path, ceiling(CPU))
+    print(in_words(found))
+    write_json(RESULTS / f"features-{unit()}.json", found | provenance(CPU))
 
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", nargs="?", type=Path, help="a folder of JPEG photographs; made up unless given")
-    print(in_words(row(parser.parse_args().path, ceiling(torch.device("cpu")))))
+    publish(parser.parse_args().path)

@@ -20,7 +20,7 @@ import photographs
 import torch
 from ceiling import ceiling
 from method_cost import method_cost
-from timing import in_turn, peak_mib, side_by_side, timed
+from timing import CPU, PRECISION, RESULTS, in_turn, peak_mib, side_by_side, timed, unit
 
 import dqroute as dq
 from dqroute.core.long_tail import shot_groups
@@ -28,7 +28,6 @@ from dqroute.data import Augmentation, ImageSet, Split
 from dqroute.data.disk import write_json
 from dqroute.methods.base import METHODS, Method, Problem
 from dqroute.models.cost import operations
-from dqroute.models.device import computes_in_bf16, cpu_has
 from dqroute.runs.provenance import provenance
 from dqroute.training.settings import PRESETS
 
@@ -39,14 +38,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 JOBS = ("training", "training, compiled", "inference")
 PREDICTED = 10_000
-RESULTS = Path(__file__).parent / "results"
-CPU = torch.device("cpu")
-PRECISION = "bf16" if computes_in_bf16(CPU) else "fp32"
-
-
-def unit() -> str:
-    """What the processor multiplies with, by which a result is named: how much there is to gain depends on it."""
-    return PRECISION if PRECISION == "fp32" else "bf16-amx" if cpu_has("amx_tile") else "bf16-avx512"
 
 
 def noise_images(number: int, num_classes: int = 100) -> ImageSet:
@@ -184,10 +175,9 @@ def main() -> None:
     print(photographs.in_words(made["photographs"][0]))
     for row in made["photographs"][1:]:
         print(in_words(row))
-    made["encoding"] = encoding.row(chosen.photographs, ceiling(CPU))
-    print(encoding.in_words(made["encoding"]))
     write_json(chosen.output, made | provenance(CPU))
     unfinished.unlink()
+    encoding.publish(chosen.photographs)
 
 
 def in_words(row: dict[str, Any]) -> str:

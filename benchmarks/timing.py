@@ -11,10 +11,21 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
+import torch
+
 from dqroute.data.image_set import AnySplit
+from dqroute.models.device import computes_in_bf16, cpu_has
 
 Numbers = dict[str, float]
 Side = TypeVar("Side")
+RESULTS = Path(__file__).parent / "results"
+CPU = torch.device("cpu")
+PRECISION = "bf16" if computes_in_bf16(CPU) else "fp32"
+
+
+def unit() -> str:
+    """What the processor multiplies with, by which a result is named: how much there is to gain depends on it."""
+    return PRECISION if PRECISION == "fp32" else "bf16-amx" if cpu_has("amx_tile") else "bf16-avx512"
 
 
 def timed(predict: Callable[[AnySplit], object], few: AnySplit, split: AnySplit) -> tuple[float, float]:

@@ -43,7 +43,7 @@ def test_the_methods_own_work_as_measured_is_a_part_of_the_step():
     [("fp32", True, "fp32"), ("bf16", True, "bf16-amx"), ("bf16", False, "bf16-avx512")],
 )
 def test_a_result_is_named_after_what_multiplies(monkeypatch, precision, matrices, name):
-    monkeypatch.setattr(measure, "PRECISION", precision)
+    monkeypatch.setattr("timing.PRECISION", precision)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: matrices, raising=False)
     assert measure.unit() == name
     assert (measure.RESULTS / f"engine-{name}.json").is_file()
