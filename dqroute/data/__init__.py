@@ -11,6 +11,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable
+from functools import partial
 from numbers import Real
 from typing import Any, Literal
 
@@ -22,11 +23,11 @@ from dqroute.data.files.reading import read_images
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import Augmentation, FeatureSplit, ImageSet, ResizedCrop, Split
 from dqroute.data.options import check_kinds, checked_seed, plain, tell_options
-from dqroute.data.sets.cifar import cifar10, cifar100
+from dqroute.data.sets.cifar import cifar
 from dqroute.data.sets.digits import digits
 from dqroute.data.sets.folder import folder
 from dqroute.data.sets.glyphs import glyphs
-from dqroute.data.sets.lists import imagenet_lt, list_set, places_lt
+from dqroute.data.sets.lists import list_set, published
 from dqroute.data.sets.photographs import photographs
 from dqroute.data.sets.table import table
 from dqroute.models.encoders import loaded
@@ -48,13 +49,13 @@ __all__ = [
 DATA_SETS: dict[str, Callable[..., ImageSet]] = {
     "glyphs": glyphs,
     "digits": digits,
-    "cifar10": cifar10,
-    "cifar100": cifar100,
+    "cifar10": partial(cifar, 10),
+    "cifar100": partial(cifar, 100),
     "folder": folder,
     "table": table,
     "list": list_set,
-    "imagenet-lt": imagenet_lt,
-    "places-lt": places_lt,
+    "imagenet-lt": partial(published, "imagenet-lt"),
+    "places-lt": partial(published, "places-lt"),
     "photographs": photographs,
 }
 

@@ -14,15 +14,15 @@ from torch import Tensor
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.draw import Draw
 from dqroute.data.files.reading import listed
-from dqroute.data.files.split import FileSplit, pixel_statistics, told
+from dqroute.data.files.split import FileSplit, Labelled, pixel_statistics
 from dqroute.data.markup import box, line, number_of, picture
 from dqroute.measures.groups import mixed
 
 SHOWN = 6  # pictures of a shot group that a notebook shows
 
 
-@dataclass(frozen=True)
-class Split:
+@dataclass(frozen=True, repr=False)
+class Split(Labelled):
     """Images in memory: uint8 ``[N, channels, height, width]``, 0 to 255, and their classes, int64 ``[N]``.
 
     ``names`` are those of the files that they were read from, if any, below the set's folder.
@@ -31,11 +31,6 @@ class Split:
     images: Tensor
     labels: Tensor
     names: Sequence[str] | None = None
-
-    __repr__ = told
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -67,8 +62,8 @@ class Split:
         yield self.labels.contiguous().numpy().data
 
 
-@dataclass(frozen=True)
-class FeatureSplit:
+@dataclass(frozen=True, repr=False)
+class FeatureSplit(Labelled):
     """Pictures as a pretrained encoder sees them: float32 ``[N, D]``, and their classes, int64 ``[N]``.
 
     ``pictures`` are those that the features were made of, where they are at hand; ``mirrored``, ``[N, D]``, the
@@ -81,11 +76,6 @@ class FeatureSplit:
     pictures: Split | FileSplit | None = None
     mirrored: Tensor | None = None
     whole: Callable[[], Iterable[Tensor]] | None = None
-
-    __repr__ = told
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     @property
     def shape(self) -> tuple[int, ...]:

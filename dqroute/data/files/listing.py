@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +24,19 @@ MEMORY_LIMIT = 8 * 2**30  # bytes; beyond this a set does not belong into one te
 
 
 class Listing(NamedTuple):
-    """The images of one part of a set: names of files below the set's folder, and int64 ``[N]`` class indices."""
+    """The images of one part of a set: names of files below the set's folder, and int64 ``[N]`` class indices.
+
+    ``group``, int64 ``[N]``, is a number for each image, the same in all parts for those that belong together.
+    """
 
     names: list[str]
     labels: Tensor
+    group: Tensor | None = None
+
+    def where(self, chosen: Tensor) -> Listing:
+        """Those images of which bool ``[N]`` is true."""
+        names, group = [*compress(self.names, chosen.tolist())], self.group
+        return Listing(names, self.labels[chosen], None if group is None else group[chosen])
 
 
 def set_of_files(
@@ -41,7 +51,6 @@ def set_of_files(
     stream: bool | None,
     flip: bool = True,
     fit: str = "crop",
-    together: Mapping[str, Tensor] | None = None,
     notes: Sequence[str] = (),
 ) -> ImageSet:
     """Draw the training split and read its images, or leave them in their files.
@@ -50,7 +59,7 @@ def set_of_files(
         base: the folder that the listings' names are relative to.
         listings: ``train`` is the pool that is drawn from; ``test`` and ``val``, where there are such, are taken whole.
         identity: what kind of set this is, and what decides its images beside the other arguments and the files.
-        together: of each part int64, the number of each image's group; notes: on how the listings came about.
+        notes: on how the listings came about.
 
     Other arguments and errors as for :func:`dqroute.data.sets.folder.folder`; also FileNotFoundError naming files that
     are missing.
@@ -63,7 +72,9 @@ def set_of_files(
     for entry in entries(base, [n for part in sorted(listings) for n in listings[part].names], remedy):
         digest.update(entry)
     side = common_side(listings["train"].names, base) if size is None else checked_whole("size", size, 1)
-    parts = {part: FileSplit(base, *listing, side, choose("fit", fit, FITS)) for part, listing in listings.items()}
+    choose("fit", fit, FITS)
+    parts = {part: FileSplit(base, names, labels, side, fit) for part, (names, labels, _) in listings.items()}
+    groups = {part: listing.group for part, listing in listings.items() if listing.group is not None}
     pool, told = parts.pop("train"), {} if fit == "crop" else {"fit": fit}
     data = ImageSet.drawn(
         draw,
@@ -73,8 +84,8 @@ def set_of_files(
         class_names=class_names,
         augmentation=ResizedCrop(flip=flip),
         identity=identity | draw.identity | {"files": digest.hexdigest(), "size": side} | told,
-        together=together and together["train"],
-        held_together=together and {part: group for part, group in together.items() if part != "train"},
+        together=groups.pop("train", None),
+        held_together=groups,
         notes=tuple(notes),
         test=parts.pop("test", None),
         **parts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,23 +14,33 @@ import torch
 from torch import Tensor
 
 from dqroute.data.draw import generator
-from dqroute.data.files.content import looked_through
+from dqroute.data.feature_cache import key_of
 from dqroute.data.files.decoding import read_rgb, regular
-from dqroute.data.files.reading import CHUNK, Failures, decode, named, read_ahead
+from dqroute.data.files.reading import CHUNK, Failures, cores, decode, named, read_ahead
 from dqroute.data.files.threads import each
 from dqroute.data.markup import number_of
 
 STATISTICS_FROM = 1024  # images; their mean is within a level or so of the set's
+TOGETHER = 64  # files that a thread reads at a time
+SMALL = 8  # side in pixels of a picture that is only to be decoded: an eighth of the work is done
 
 
-def told(split: Any) -> str:
-    """A split of any kind in one line: its tensors would fill pages."""
-    shape = "x".join(map(str, split.shape)) + " features" * (len(split.shape) == 1)
-    return f"<{type(split).__name__}: {len(split):,} images of {shape}, {number_of(len(split.labels.unique()))}>"
+class Labelled:
+    """What all kinds of splits have in common; shown in one line, because tensors would fill pages."""
+
+    shape: Any
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.shape)) + " features" * (len(self.shape) == 1)
+        return f"<{type(self).__name__}: {len(self):,} images of {shape}, {number_of(len(self.labels.unique()))}>"
 
 
-@dataclass(frozen=True)
-class FileSplit:
+@dataclass(frozen=True, repr=False)
+class FileSplit(Labelled):
     """What :class:`~dqroute.data.Split` is for a set that fits into memory, for one that does not.
 
     ``names`` are those of ``N`` image files below the folder ``base``, ``labels`` int64 ``[N]``. Evaluation and
@@ -42,11 +53,6 @@ class FileSplit:
     labels: Tensor
     size: int
     fit: str = "crop"
-
-    __repr__ = told
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -98,8 +104,20 @@ class FileSplit:
 
         Where none is, the :attr:`keys` are kept. ``told`` is called after each.
         """
+
+        def seen(name: str) -> bytes | Exception:
+            # Damaged files raise almost anything: OSError, SyntaxError, ValueError, struct.error, EOFError.
+            try:
+                content = regular(self.base / name).read_bytes()
+                key = key_of(content)
+                if decoded(key):
+                    read_rgb(io.BytesIO(content), SMALL)
+            except Exception as error:
+                return error
+            return key
+
         keys, bad = list[bytes](), Failures()
-        for name, found in zip(self.names, looked_through(self.base, self.names, decoded), strict=True):
+        for name, found in zip(self.names, each(seen, self.names, cores(), TOGETHER), strict=True):
             if isinstance(found, bytes):
                 keys.append(found)
             else:

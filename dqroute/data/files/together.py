@@ -91,10 +91,3 @@ def taken(file: Path) -> datetime | None:
             return datetime.strptime(str(told), "%Y:%m:%d %H:%M:%S")
     except Exception:  # tags that nobody can read say nothing
         return None
-
-
-def shared(parts: Mapping[str, Sequence[int]]) -> dict[tuple[str, str], int]:
-    """How many groups two parts share, where they share any, of the group of each picture in each part."""
-    sets = {part: set(ids) for part, ids in parts.items()}
-    pairs = [(a, b) for i, a in enumerate(sets) for b in list(sets)[i + 1 :]]
-    return {pair: len(both) for pair in pairs if (both := sets[pair[0]] & sets[pair[1]])}

@@ -11,7 +11,8 @@ from dqroute.data.draw import Draw
 from dqroute.data.image_set import Augmentation, ImageSet, Split
 
 
-def cifar10(
+def cifar(
+    classes: int,
     *,
     imbalance: float | None = 100.0,
     seed: int = 0,
@@ -22,36 +23,17 @@ def cifar10(
     n_max: int | None = None,
     order: str = "label",
 ) -> ImageSet:
-    """CIFAR-10-LT: 10 classes, 5,000 images in the largest. Arguments as for :func:`cifar100`."""
-    return long_tailed_cifar(10, root or "data", download, Draw(imbalance, seed, groups, val, n_max, order))
-
-
-def cifar100(
-    *,
-    imbalance: float | None = 100.0,
-    seed: int = 0,
-    groups: str = "auto",
-    val: float | int | None = None,
-    root: str | os.PathLike[str] | None = None,
-    download: bool = False,
-    n_max: int | None = None,
-    order: str = "label",
-) -> ImageSet:
-    """CIFAR-100-LT: 100 classes, 500 images in the largest, class 0 the head.
+    """CIFAR-10-LT or CIFAR-100-LT: 5,000 or 500 images in the largest class, class 0, the head.
 
     Args:
+        classes: 10 or 100, for ``"cifar10"`` and ``"cifar100"``.
         imbalance, seed, groups, val, n_max, order: see :class:`dqroute.data.draw.Draw`.
         root: the folder that holds, or is to hold, torchvision's copy; ``data`` unless given.
         download: fetch the archive (about 165 MB) if it is not there. FileNotFoundError if it is not, or cannot be had.
     """
-    return long_tailed_cifar(100, root or "data", download, Draw(imbalance, seed, groups, val, n_max, order))
-
-
-def long_tailed_cifar(classes: int, root: str | os.PathLike[str], download: bool, draw: Draw) -> ImageSet:
-    """Read one of the two sets and draw its profile; see :func:`cifar100`."""
     from torchvision.datasets import CIFAR10, CIFAR100  # here, because it takes seconds that other sets need not pay
 
-    source, name, folder = CIFAR10 if classes == 10 else CIFAR100, f"cifar{classes}", Path(root).expanduser()
+    source, name, folder = CIFAR10 if classes == 10 else CIFAR100, f"cifar{classes}", Path(root or "data").expanduser()
     # torchvision answers a missing and a damaged copy alike with RuntimeError, a failed download with OSError.
     try:
         archives = [source(str(folder), train=train, download=download) for train in (True, False)]
@@ -67,6 +49,7 @@ def long_tailed_cifar(classes: int, root: str | os.PathLike[str], download: bool
         Split(torch.from_numpy(archive.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(archive.targets))
         for archive in archives
     )
+    draw = Draw(imbalance, seed, groups, val, n_max, order)
     return ImageSet.drawn(
         draw,
         pool.labels,

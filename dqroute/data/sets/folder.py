@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from dqroute.data.draw import Draw
-from dqroute.data.files.dividing import own_set, without_damaged
+from dqroute.data.files.dividing import own_set
 from dqroute.data.files.listing import check_classes
-from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import read_tree
 from dqroute.data.image_set import ImageSet
 
@@ -81,14 +81,8 @@ def folder(
     if "test" in parts:
         held = {part: [of for of, files in images.items() if files] for part, images in parts.items()}
         check_classes(held, {part: part for part in parts}, "class")
-    if skip_damaged:
-        parts = without_damaged(name, base, parts, notes)
-    together, identity = None, {"name": "folder", "version": 1}
-    if group_by is not None:
-        names = [file for images in parts.values() for files in images.values() for file in files]
-        together = dict(zip(names, together_by(group_by, base, names, notes), strict=True))
-        identity |= {"group_by": group_by}
     draw = Draw(imbalance, seed, groups, val, n_max, order)
-    options = {"size": size, "stream": stream, "flip": flip, "fit": fit}
+    options: dict[str, Any] = {"size": size, "stream": stream, "fit": fit, "flip": flip, "skip_damaged": skip_damaged}
     one = f"{base} must hold a folder for each, and is a level too deep or too high, perhaps"
-    return own_set(name, base, parts, together, test, draw, identity, notes, one, **options)
+    identity = {"name": "folder", "version": 1}
+    return own_set(name, base, parts, draw, identity, notes, one, test=test, group_by=group_by, **options)

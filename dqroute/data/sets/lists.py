@@ -14,20 +14,22 @@ from typing import Any
 import torch
 
 from dqroute.data.draw import Draw
-from dqroute.data.files.dividing import left_out, seen_of, told_of_depth
+from dqroute.data.files.dividing import left_out, seen_of
 from dqroute.data.files.listing import Listing, check_classes, set_of_files
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
 
 PathLike = str | os.PathLike[str]
 Lists = PathLike | Mapping[str, PathLike]
+PREFIXES = {"imagenet-lt": "ImageNet_LT_", "places-lt": "Places_LT_"}  # of the lists' names
 # Images, classes, largest and smallest class of the published training lists.
 PUBLISHED = {"imagenet-lt": (115_846, 1000, 1280, 5), "places-lt": (62_500, 365, 4980, 5)}
 DIGITS = 9  # of a label; more classes than that there are not
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def imagenet_lt(
+def published(
+    name: str,
     *,
     imbalance: None = None,
     seed: int = 0,
@@ -38,42 +40,25 @@ def imagenet_lt(
     size: int = 224,
     stream: bool | None = None,
 ) -> ImageSet:
-    """ImageNet-LT (Liu et al., 2019): 1,000 classes with 1,280 down to 5 of ImageNet's training images.
+    """ImageNet-LT or Places-LT (Liu et al., 2019), from their published lists and images that are there.
+
+    1,000 classes with 1,280 down to 5 of ImageNet's training images; 365 classes with 4,980 down to 5 of Places'.
 
     Args:
+        name: ``"imagenet-lt"`` or ``"places-lt"``.
         imbalance: None; the lists are long-tailed already.
         seed, groups: see :class:`dqroute.data.draw.Draw`.
         val: None with the published validation list; with ``lists`` that leave it out, see ``Draw``, too.
-        root: ImageNet's folder, which holds ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``.
-        lists: the folder with ``ImageNet_LT_train.txt``, ``…_val.txt`` and ``…_test.txt`` (or ``.txt.gz``); ``root``
-            unless given. Or the three files: ``{"train": PATH, "val": PATH, "test": PATH}``.
+        root: ImageNet's folder, which holds ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``, or Places', which holds
+            ``data_256`` and ``val_256``.
+        lists: the folder with ``ImageNet_LT_train.txt`` (``Places_LT_train.txt``), ``…_val.txt`` and ``…_test.txt``, or
+            ``.txt.gz``; ``root`` unless given. Or the three files: ``{"train": PATH, "val": PATH, "test": PATH}``.
         size, stream: see :func:`dqroute.data.sets.folder.folder`. Damaged images are not skipped, since their number
             is the protocol: fetch them again, or load the lists as any others, with ``"list:PATH"``.
 
     FileNotFoundError names lists or images that are missing, ValueError the lines of a list that are wrong.
     """
-    draw = Draw(imbalance, seed, groups, val)
-    return set_of_lists("imagenet-lt", "ImageNet_LT_", root, lists, None, draw, size=size, stream=stream)
-
-
-def places_lt(
-    *,
-    imbalance: None = None,
-    seed: int = 0,
-    groups: str = "auto",
-    val: float | int | None = None,
-    root: PathLike | None = None,
-    lists: Lists | None = None,
-    size: int = 224,
-    stream: bool | None = None,
-) -> ImageSet:
-    """Places-LT (Liu et al., 2019): 365 classes with 4,980 down to 5 of Places' training images, 62,500 in all.
-
-    Arguments and errors as for :func:`imagenet_lt`; the lists are called ``Places_LT_train.txt`` and so on, and
-    ``root`` is the folder that holds Places' ``data_256`` and ``val_256``.
-    """
-    draw = Draw(imbalance, seed, groups, val)
-    return set_of_lists("places-lt", "Places_LT_", root, lists, None, draw, size=size, stream=stream)
+    return set_of_lists(name, root, lists, None, Draw(imbalance, seed, groups, val), size=size, stream=stream)
 
 
 def list_set(
@@ -104,15 +89,14 @@ def list_set(
             training images, where every class has one of its own, and else the labels.
         size, stream, flip, skip_damaged: see :func:`dqroute.data.sets.folder.folder`.
 
-    Errors as for :func:`imagenet_lt`, and ValueError if the training or test list loses a class with what is skipped.
+    Errors as for :func:`published`, and ValueError if the training or test list loses a class with what is skipped.
     """
     draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "flip": flip}
-    return set_of_lists("list", None, root, lists, class_names, draw, skip_damaged=skip_damaged, **options)
+    return set_of_lists("list", root, lists, class_names, draw, skip_damaged=skip_damaged, **options)
 
 
 def set_of_lists(
     name: str,
-    prefix: str | None,
     root: PathLike | None,
     lists: Lists | None,
     class_names: PathLike | Sequence[str] | None,
@@ -120,7 +104,7 @@ def set_of_lists(
     skip_damaged: bool = False,
     **options: Any,
 ) -> ImageSet:
-    """The lists of a set, whose names begin with ``prefix``, read and found to fit each other, and their images.
+    """The lists of a set, read and found to fit each other, and their images.
 
     A published set whose training list is not the published one gives a warning.
     """
@@ -132,7 +116,7 @@ def set_of_lists(
     base = Path(root).expanduser()
     if not base.is_dir():
         raise FileNotFoundError(f"there is no folder {base}; give the one that paths in the lists start from")
-    files = list_files(base if lists is None else lists, prefix)
+    files = list_files(base if lists is None else lists, PREFIXES.get(name))
     listings = {part: read_list(file) for part, file in files.items()}
     check_fit(listings, files)
     own_name, notes = base.resolve().name, list[str]()
@@ -157,20 +141,21 @@ def set_of_lists(
     identity = {"name": name, "version": 1, "labels": labels.hexdigest()}
     if name not in PUBLISHED:
         names = [name for listing in listings.values() for name in listing.names]
-        options["notes"] = notes + told_of_depth([deep for _, deep in seen_of(base, names)])
-    return set_of_files(own_name, base, listings, named_classes(class_names, train), draw, identity, **options)
+        seen_of(base, names, notes)
+    names_of_classes = named_classes(class_names, train)
+    return set_of_files(own_name, base, listings, names_of_classes, draw, identity, notes=notes, **options)
 
 
 def without_damaged(name: str, base: Path, listings: dict[str, Listing], notes: list[str]) -> None:
     """Leave out of the listings what cannot be read, which ``notes`` is told; ValueError if a class is lost by it."""
     bad = left_out(name, base, [image for listing in listings.values() for image in listing.names], notes)
-    for part, (names, labels) in listings.items():
-        kept = labels[torch.tensor([image not in bad for image in names], dtype=torch.bool)]
-        lost = sorted({*labels.tolist()} - {*kept.tolist()})
-        if lost and not (part == "val" and len(kept)):
+    for part, listing in listings.items():
+        kept = listing.where(torch.tensor([image not in bad for image in listing.names], dtype=torch.bool))
+        lost = sorted({*listing.labels.tolist()} - {*kept.labels.tolist()})
+        if lost and not (part == "val" and kept.names):
             told = f"{notes[-1]}; no {part} image of label {listed(lost)} is left"
             raise ValueError(f"{told}: mend one, or take the class out of the lists")
-        listings[part] = Listing([image for image in names if image not in bad], kept)
+        listings[part] = kept
 
 
 def check_fit(listings: dict[str, Listing], files: dict[str, Path]) -> None:

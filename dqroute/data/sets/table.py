@@ -15,11 +15,10 @@ from typing import Any
 
 from dqroute.core.checks import choose, one_line
 from dqroute.data.draw import Draw
-from dqroute.data.files.dividing import own_set, without_damaged
+from dqroute.data.files.dividing import own_set
 from dqroute.data.files.listing import spelled
 from dqroute.data.files.reading import listed
 from dqroute.data.files.threads import each
-from dqroute.data.files.together import together_by
 from dqroute.data.files.tree import PARTS
 from dqroute.data.image_set import ImageSet
 from dqroute.data.markup import number_of
@@ -97,24 +96,17 @@ def table(
         notes.append(number_of(twice, "rows say again what others said, and are left out"))
     split = told_once(file, names, rows["split"], "split") if "split" in rows else dict.fromkeys(labels, "train")
     parts = by_part(file, labels, split)
-    if skip_damaged and any(
-        each(lambda name: (base / name).exists(), list(labels))
-    ):  # without any they start elsewhere
-        parts = without_damaged(file.stem, base, parts, notes)
-    together, identity = None, {"name": "table", "version": 1}
-    if group_by is not None:
-        together = dict(zip(labels, together_by(group_by, base, list(labels), notes), strict=True))
-    elif "group" in rows and ("group" in columns or len({*rows["group"]}) > 1):  # else it tells nothing apart
+    group = dict[str, str]()
+    if group_by is None and "group" in rows and ("group" in columns or len({*rows["group"]}) > 1):  # else it tells none
         notes.append(f"the column {names_of['group']!r} says which pictures belong together; group_by= names another")
-        group = told_once(file, names, rows["group"], "group")
         # A picture without a group stands alone.
-        together = {name: key or name for name, key in group.items()}
-    told = repr([sorted(labels.items()), sorted(split.items()), together and sorted(together.items())])
-    identity |= {"rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
+        group = {name: key or name for name, key in told_once(file, names, rows["group"], "group").items()}
+    told = repr([sorted(labels.items()), sorted(split.items()), sorted(group.items()) or None])
+    identity = {"name": "table", "version": 1, "rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
     draw = Draw(imbalance, seed, groups, val, n_max, order)
-    options = {"size": size, "stream": stream, "flip": flip, "fit": fit}
+    options: dict[str, Any] = {"size": size, "stream": stream, "fit": fit, "flip": flip, "skip_damaged": skip_damaged}
     one = f"the column {names_of['label']!r} says so; columns={{'label': …}} names another"
-    return own_set(file.stem, base, parts, together, test, draw, identity, notes, one, **options)
+    return own_set(file.stem, base, parts, draw, identity, notes, one, test=test, group_by=group or group_by, **options)
 
 
 def read_rows(file: Path) -> Any:
