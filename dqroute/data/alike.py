@@ -66,7 +66,11 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
         similarity, numbers = torch.cat([found[0], similar]), torch.cat([found[1], pairs])
         best = similarity.argsort(descending=True, stable=True)[:most]
         found = similarity[best], numbers[best]
-    names = [told for part, split in splits.items() for told in called(part, split, data.class_names)]
+    names = [
+        (name, part, data.class_names[label])
+        for part, split in splits.items()
+        for name, label in zip(split.names or range(len(split)), split.labels.tolist(), strict=True)
+    ]
     files = all(split.names is not None for split in splits.values())
     what = "file" if files else "image"
     columns = ["similarity", what, "part", "class", f"other {what}", "other part", "other class"]
@@ -104,13 +108,6 @@ def pairs_of(rows: Tensor, least: float) -> Iterator[tuple[Tensor, Tensor]]:
             pairs = (near.triu(1) if top == left else near).nonzero()
             if len(pairs):
                 yield similarity[pairs[:, 0], pairs[:, 1]], pairs + torch.tensor([top, left])
-
-
-def called(part: str, split: FeatureSplit, class_names: tuple[str, ...]) -> Iterator[tuple[Any, str, str]]:
-    """File or number, part and class of each picture."""
-    names = split.names or range(len(split))
-    for name, label in zip(names, split.labels.tolist(), strict=True):
-        yield name, part, class_names[label]
 
 
 def leak_of(splits: dict[str, FeatureSplit], leaking: dict[str, int], least: float) -> str:

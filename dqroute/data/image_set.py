@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 import torch
@@ -231,10 +232,10 @@ class ImageSet:
         if self.test is None:
             object.__setattr__(self, "identity", self.identity | {"test": 0})
         kinds = {FileSplit: ("files", ResizedCrop), Split: ("memory", Augmentation), FeatureSplit: ("features", None)}
-        place, kind = kinds[type(self.train)]
-        if not (self.augmentation is None if kind is None else isinstance(self.augmentation, kind)):
-            takes = "no augmentation" if kind is None else kind.__name__
-            raise ValueError(f"training images in {place} take {takes}; got augmentation={self.augmentation}")
+        place, takes = kinds[type(self.train)]
+        if not isinstance(self.augmentation, takes or NoneType):
+            wanted = takes.__name__ if takes else "no augmentation"
+            raise ValueError(f"training images in {place} take {wanted}; got augmentation={self.augmentation}")
         if isinstance(self.train, FeatureSplit) != (self.encoding is not None):
             raise ValueError("a set of features has an encoding, and no other set")
         if empty := [name for name, count in zip(self.class_names, self.counts.tolist(), strict=True) if count == 0]:

@@ -56,22 +56,14 @@ def opened(file: Path | BinaryIO) -> Image.Image:
     return Image.open(regular(file) if isinstance(file, Path) else file, formats=formats())
 
 
-class OtherSizeError(Exception):
-    """An image is not of the size that all images were expected to have."""
-
-
-def read_rgb(
-    file: Path | BinaryIO, side: int, *, exact: bool = False, kind: str = "bicubic", fit: str = "crop"
-) -> np.ndarray:
+def read_rgb(file: Path | BinaryIO, side: int, *, kind: str = "bicubic", fit: str = "crop") -> np.ndarray:
     """An image's (first) frame, upright, made a square and resized: uint8 ``[side, side, 3]``.
 
     ``kind`` is the interpolation, ``"bicubic"`` or ``"bilinear"``; ``fit``, how it becomes a square: by its middle,
     ``"crop"``; whole, between grey bars, ``"pad"``; or whole and out of proportion, ``"stretch"``. A damaged file
-    raises almost anything; with ``exact``, OtherSizeError is for one that would have to be resized.
+    raises almost anything.
     """
     with opened(file) as image:
-        if exact and image.size != (side, side):
-            raise OtherSizeError(f"{image.width}x{image.height}")
         # JPEG can skip detail that the resize would throw away; it keeps at least twice the size asked for.
         image.draft(None, (2 * side, 2 * side))
         return np.array(squared(upright_rgb(image), side, kind, fit))

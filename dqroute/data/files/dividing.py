@@ -6,7 +6,6 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import combinations
 from numbers import Real
@@ -20,19 +19,14 @@ from dqroute.core.checks import checked_range
 from dqroute.data.checking import NAMED, damaged
 from dqroute.data.draw import Draw
 from dqroute.data.files.copies import copies, leaks, with_copies
-from dqroute.data.files.decoding import opened
-from dqroute.data.files.depth import is_deep
 from dqroute.data.files.holding_out import held_out, ranks
-from dqroute.data.files.listing import Listing, look_of, set_of_files
+from dqroute.data.files.listing import Listing, as_squares, look_of, set_of_files
 from dqroute.data.files.reading import listed, named
 from dqroute.data.files.split import FileSplit
-from dqroute.data.files.threads import each
 from dqroute.data.files.together import together_by, told_mixed
 from dqroute.data.image_set import ImageSet
 from dqroute.data.markup import number_of
 
-SEEN = 160  # side in pixels of the squares that pictures of many sizes are seen as
-MUCH = 0.35  # share of its pictures that a set may lose at the edges before they are stretched instead
 TEST = 0.2  # share of each class that is held out for testing, where there are no test images
 Parts = dict[str, dict[str, list[str]]]  # the picture files of each part, by class
 
@@ -49,6 +43,9 @@ def own_set(
     test: float | None,
     group_by: str | float | Mapping[str, str] | None,
     skip_damaged: bool,
+    size: int | None,
+    stream: bool | None,
+    fit: str | None,
     **options: Any,
 ) -> ImageSet:
     """The set of some pictures below ``base``; a warning names those that leak from one part into another.
@@ -105,21 +102,7 @@ def own_set(
         rank = ranks(base, listings["train"].names, together, draw.seed)
         for part, share in shares.items():
             rank = hold_out(part, share, listings, rank, class_names, draw.seed, notes)
-    shapes = seen_of(base, every, notes)
-    sizes = set(shapes)
-    many = len(sizes) > 1 or any(width != height for width, height in sizes)
-    if many and options["size"] is None and options["stream"] is not False:
-        options |= {"size": SEEN, "stream": True}
-    lost = sum(1 - min(shape) / max(shape) for shape in shapes) / max(1, len(shapes))
-    fit = options["fit"] = options["fit"] or ("stretch" if lost > MUCH else "crop")
-    if lost > MUCH:
-        notes.append(
-            f"a centred square would lose {100 * lost:.0f} % of the pictures on average: fit={fit!r}; "
-            "'crop' takes the middle, 'pad' and 'stretch' keep all"
-        )
-    elif lost and fit == "crop":
-        of = "{}×{}".format(*shapes[0]) if len(sizes) == 1 else f"of {len(sizes):,} sizes"
-        notes.append(f"pictures are {of}: the middle square of each is looked at (fit='pad' keeps all)")
+    options |= as_squares(base, every, notes, size=size, stream=stream, fit=fit)
     for said in leaks([[every[n] for n in those] for those in same], listings, class_names):
         warnings.warn(said, stacklevel=4)
     return set_of_files(name, base, listings, class_names, draw, identity, notes=notes, **options)
@@ -169,23 +152,6 @@ def left_out(name: str, base: Path, every: Sequence[str], notes: list[str]) -> C
         of = number_of(len(bad), "damaged files are left out")
         notes.append(f"{of}: {named([*bad.items()][:NAMED], NAMED)}{', …' * (len(bad) > NAMED)}")
     return bad
-
-
-def seen_of(base: Path, names: Sequence[str], notes: list[str]) -> list[tuple[int, int]]:
-    """Width and height of those pictures that can be read; ``notes`` are told how many have more than 8 bits."""
-
-    def look(name: str) -> tuple[tuple[int, int], bool] | None:
-        with suppress(Exception), opened(base / name) as image:  # what is wrong with a file is said when it is read
-            return image.size, is_deep(image)
-        return None
-
-    seen = [found for found in each(look, names) if found is not None]
-    if deep := sum(of_file for _, of_file in seen):
-        notes.append(
-            f"{deep:,} of the pictures have more than 8 bits: each is brought to 8 by its own range, so that nothing "
-            "is dark or cut off, and how bright it is as a whole is lost"
-        )
-    return [shape for shape, _ in seen]
 
 
 def hold_out(

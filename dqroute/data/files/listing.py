@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -16,10 +18,14 @@ from torch import Tensor
 from dqroute.core.checks import checked_whole, choose
 from dqroute.data.draw import Draw
 from dqroute.data.files.decoding import FITS, opened
-from dqroute.data.files.reading import MEND, decode, listed, named
+from dqroute.data.files.depth import is_deep
+from dqroute.data.files.reading import MEND, decode, listed
 from dqroute.data.files.split import FileSplit, entries
+from dqroute.data.files.threads import each
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 
+SEEN = 160  # side in pixels of the squares that pictures of many sizes are seen as
+MUCH = 0.35  # share of its pictures that a set may lose at the edges before they are stretched instead
 MEMORY_LIMIT = 8 * 2**30  # bytes; beyond this a set does not belong into one tensor
 
 
@@ -47,7 +53,7 @@ def set_of_files(
     draw: Draw,
     identity: dict[str, Any],
     *,
-    size: int | None,
+    size: int,
     stream: bool | None,
     flip: bool = True,
     fit: str = "crop",
@@ -71,7 +77,7 @@ def set_of_files(
     digest = hashlib.sha256()
     for entry in entries(base, [n for part in sorted(listings) for n in listings[part].names], remedy):
         digest.update(entry)
-    side = common_side(listings["train"].names, base) if size is None else checked_whole("size", size, 1)
+    side = checked_whole("size", size, 1)
     choose("fit", fit, FITS)
     parts = {part: FileSplit(base, names, labels, side, fit) for part, (names, labels, _) in listings.items()}
     groups = {part: listing.group for part, listing in listings.items() if listing.group is not None}
@@ -103,7 +109,7 @@ def set_of_files(
     # All parts at once, so that damaged files of all of them are named together.
     files = {part: split for part, split in data.splits.items() if isinstance(split, FileSplit)}
     names = [name for split in files.values() for name in split.names]
-    images = decode(names, side, base, exact=size is None, fit=fit, remedy=MEND)
+    images = decode(names, side, base, fit=fit, remedy=MEND)
     pieces = images.split([len(split) for split in files.values()])
     held: dict[str, Any] = {
         part: Split(own, split.labels, split.names) for own, (part, split) in zip(pieces, files.items(), strict=True)
@@ -136,20 +142,48 @@ def spelled(names: Collection[Any], others: Collection[Any]) -> str:
     return f" (did you mean {near[0]!r}? capitals, blanks, zeros or Unicode forms differ)" if near else ""
 
 
-def common_side(names: Sequence[str], base: Path) -> int:
-    """The side of the first readable image, which must be a square; the others are checked as they are read."""
-    failures: list[tuple[str, Exception]] = []
-    for name in names[:128]:
-        try:
-            with opened(base / name) as image:
-                width, height = image.size
-        except Exception as error:
-            failures.append((name, error))
-            continue
-        if width != height:
+def as_squares(
+    base: Path, names: Sequence[str], notes: list[str], *, size: int | None, stream: bool | None, fit: str | None
+) -> dict[str, Any]:
+    """``size``, ``stream`` and ``fit`` of a set, by its pictures where None, and to ``notes`` what is lost by it.
+
+    ValueError for ``stream=False`` without a size, unless all pictures are squares of one.
+    """
+
+    def look(name: str) -> tuple[tuple[int, int], bool] | None:
+        with suppress(Exception), opened(base / name) as image:  # what is wrong with a file is said when it is read
+            return image.size, is_deep(image)
+        return None
+
+    shapes, deep, first = Counter[tuple[int, int]](), 0, dict[tuple[int, int], str]()
+    for name, seen in zip(names, each(look, names), strict=True):
+        if seen is not None:
+            shapes[seen[0]] += 1
+            deep += seen[1]
+            first.setdefault(seen[0], name)
+    if deep:
+        notes.append(
+            f"{deep:,} of the pictures have more than 8 bits: each is brought to 8 by its own range, so that nothing "
+            "is dark or cut off, and how bright it is as a whole is lost"
+        )
+    if size is None:
+        size, *others = {side for shape in shapes for side in shape} or {SEEN}
+        if others and stream is False:
+            told = ", ".join(f"{name} ({width}x{height})" for (width, height), name in [*first.items()][:5])
             raise ValueError(
-                f"{name} is {width}x{height}, not a square; pass size=, the side in pixels that all images are to "
-                "have (centred crop, then resized)"
+                f"images are no squares of one size: {told}; pass size=, the side in pixels that all are to have, or "
+                "backbone= to start from a pretrained network"
             )
-        return width
-    raise ValueError(f"cannot read {named(failures)}; {MEND}")
+        if others:
+            size, stream = SEEN, True
+    lost = sum(number * (1 - min(shape) / max(shape)) for shape, number in shapes.items()) / max(1, shapes.total())
+    fit = fit or ("stretch" if lost > MUCH else "crop")
+    if lost > MUCH:
+        notes.append(
+            f"a centred square would lose {100 * lost:.0f} % of the pictures on average: fit={fit!r}; "
+            "'crop' takes the middle, 'pad' and 'stretch' keep all"
+        )
+    elif lost and fit == "crop":
+        of = f"of {len(shapes):,} sizes" if len(shapes) > 1 else "{}×{}".format(*min(shapes))
+        notes.append(f"pictures are {of}: the middle square of each is looked at (fit='pad' keeps all)")
+    return {"size": size, "stream": stream, "fit": fit}

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dqroute.core.checks import choose, one_line, shown
-from dqroute.data.files.decoding import FITS, HEIF, HEIF_ENDINGS, OtherSizeError, formats, read_rgb
+from dqroute.data.files.decoding import FITS, HEIF, HEIF_ENDINGS, formats, read_rgb
 
 AHEAD = 3  # batches that are decoded beside the one in use
 TOGETHER = 8  # pictures a thread decodes at a time
@@ -78,30 +78,21 @@ def decode(
     side: int,
     base: Path,
     *,
-    exact: bool = False,
     kind: str = "bicubic",
     fit: str = "crop",
     remedy: str = "repair or remove such files",
 ) -> Tensor:
-    """Images below ``base`` as squares: uint8 ``[N, 3, side, side]``.
-
-    ValueError names files that cannot be read, or that would have to be resized although all are ``exact``.
-    """
+    """Images below ``base`` as squares: uint8 ``[N, 3, side, side]``. ValueError names files that cannot be read."""
     images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
     failures: Failures = []
     parts = torch.arange(len(names)).split(CHUNK)
-    square = partial(read_rgb, side=side, exact=exact, kind=kind, fit=fit)
+    square = partial(read_rgb, side=side, kind=kind, fit=fit)
     read = read_ahead(parts, names, base, lambda file, _: square(file), side, failures=failures)
     with closing(read) as batches:
         for place, batch in zip(images.split(CHUNK), batches, strict=True):
             place.copy_(batch)
-    if unreadable := [failure for failure in failures if not isinstance(failure[1], OtherSizeError)]:
-        raise ValueError(f"cannot read {named(unreadable)}; {remedy}")
     if failures:
-        raise ValueError(
-            f"images differ in size: {named(failures)}, others {side}x{side}; pass size=, the side in pixels that "
-            "all are to have, or backbone= to start from a pretrained network"
-        )
+        raise ValueError(f"cannot read {named(failures)}; {remedy}")
     return images
 
 

@@ -34,26 +34,22 @@ def read_tree(base: Path) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
     Raises:
         ValueError: if there is no class folder, or a link leads nowhere.
     """
-    folders = [entry.name for entry in visible(base, "") if is_folder(entry)]
+    folders, files = inside(base, "")
     named = {PARTS[name.lower()]: name for name in folders if name.lower() in PARTS}
     if twice := [name for name in folders if name.lower() in PARTS and named[PARTS[name.lower()]] != name]:
-        raise ValueError(
-            f"{base} has {listed([named[PARTS[twice[0].lower()]], *twice])} for one part; leave one of them"
-        )
+        both = listed([named[PARTS[twice[0].lower()]], *twice])
+        raise ValueError(f"{base} has {both} for one part; leave one of them")
     notes: list[str] = []
-    inside = (entry for name in named.values() for entry in visible(base, name))
-    if len(named) < len(folders) and named and not any(map(is_folder, inside)):
+    if 0 < len(named) < len(folders) and not any(inside(base, name)[0] for name in named.values()):
         notes.append(f"{listed([*named.values()])}, without class folders, are taken for classes as the others are")
         named = {}
-    left: Counter[str] = Counter(kind_of(entry) for entry in visible(base, "") if not is_folder(entry))
-    if "train" not in named and named:
+    if named and "train" not in named:
         raise ValueError(f"{base} has {listed([*named.values()])} and no train folder; expected train/<class>/*")
-    if not named:
-        parts = {"train": by_class(base, "", left, notes)}
-    else:
-        parts = {part: by_class(base, named[part], left, notes) for part in ("train", "val", "test") if part in named}
-        if others := [name for name in folders if name not in named.values()]:
-            notes.append(f"beside {listed([*named.values()])} the folders {listed(others)} are left out")
+    left = Counter(files.values() if named else ())
+    places: dict[str, str] = {part: named[part] for part in ("train", "val", "test") if part in named} or {"train": ""}
+    parts = {part: by_class(base, place, left, notes) for part, place in places.items()}
+    if named and (others := [name for name in folders if name not in named.values()]):
+        notes.append(f"beside {listed([*named.values()])} the folders {listed(others)} are left out")
     # Told apart from what is no picture: it may have been meant.
     if stray := sum(left.pop(end, 0) for end in extensions()):
         notes.append(number_of(stray, "pictures lie in no class's folder and are left out"))
@@ -74,68 +70,55 @@ def warn_of_unread(name: str, left: Counter[str], level: int) -> None:
 
 def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dict[str, list[str]]:
     """The picture files of one part by class, sorted; what else there is is counted in ``left``."""
-    folders = [entry.name for entry in visible(base, part) if is_folder(entry)]
+    folders, files = inside(base, part)
+    left.update(files.values())
     if not folders:
         raise ValueError(f"{base / part} has no class folder; expected {part or base.name}/<class>/*")
-    if part:
-        left.update(kind_of(entry) for entry in visible(base, part) if not is_folder(entry))
-    images, deeper, inside = dict[str, list[str]](), 0, Counter[str]()
+    images, deeper, below = dict[str, list[str]](), 0, Counter[str]()
     for name in folders:
         place = f"{part}/{name}" if part else name
         images[name] = sorted(pictures(base, place, left))
-        below = [image.removeprefix(f"{place}/").partition("/") for image in images[name]]
-        deeper += sum(bool(slash) for _, slash, _ in below)
-        inside.update([*dict.fromkeys(folder for folder, slash, _ in below if slash)])
+        ways = [image.removeprefix(f"{place}/").partition("/") for image in images[name]]
+        deep = [folder for folder, slash, _ in ways if slash]
+        deeper += len(deep)
+        below.update(dict.fromkeys(deep, 1))
     if deeper:
-        of = f"{listed([*inside])}; are those the classes? then move them up, or load a table of paths and labels"
-        own = len(inside) > len(folders) and max(inside.values()) == 1  # no name stands in two classes
-        notes.append(
-            number_of(deeper, "pictures lie deeper in their class's folder and are taken in") + own * f", from {of}"
-        )
+        of = f"{listed([*below])}; are those the classes? then move them up, or load a table of paths and labels"
+        own = len(below) > len(folders) and max(below.values()) == 1  # no name stands in two classes
+        taken = number_of(deeper, "pictures lie deeper in their class's folder and are taken in")
+        notes.append(taken + own * f", from {of}")
     return images
 
 
 def pictures(base: Path, place: str, left: Counter[str], above: tuple[str, ...] = ()) -> list[str]:
-    """The picture files below a folder, however deep."""
+    """The picture files below a folder, however deep; what else there is is counted in ``left``."""
     real, around = os.path.realpath(base / place), os.path.realpath((base / place).parent)
     if real in above or f"{around}{os.sep}".startswith(f"{real}{os.sep}"):  # a link that leads in a circle
         return []
-    found: list[str] = []
-    for entry in visible(base, place):
-        inside = f"{place}/{entry.name}"
-        if is_folder(entry):
-            found += pictures(base, inside, left, (*above, real))
-        elif (kind := kind_of(entry)) in extensions():
-            found.append(inside)
-        else:
-            left[kind] += 1
-    return found
+    folders, files = inside(base, place)
+    left.update(kind for kind in files.values() if kind not in extensions())
+    found = [f"{place}/{name}" for name, kind in files.items() if kind in extensions()]
+    return found + [file for name in folders for file in pictures(base, f"{place}/{name}", left, (*above, real))]
 
 
-def kind_of(entry: os.DirEntry[str]) -> str:
-    """How a file's name ends, in small letters; ``SPECIAL`` where it may not be opened.
+def inside(base: Path, place: str) -> tuple[list[str], dict[str, str]]:
+    """The folders in a folder, sorted, and how its files' names end, in small letters; ``SPECIAL`` of what is no file.
 
-    A link to nowhere is a file that is missed when it is read.
+    What begins with a dot is passed over. A link to nowhere is a file that is missed when it is read; ValueError for
+    such without an ending, which may have been those of folders.
     """
-    dead = entry.is_symlink() and not os.path.exists(entry.path)
-    return ending(entry.name) if dead or entry.is_file() else SPECIAL
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one, and not one that leads in a circle."""
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
-
-
-def ending(name: str) -> str:
-    """How a file's name ends, in small letters."""
-    return os.path.splitext(name)[1].lower()
-
-
-def visible(base: Path, place: str) -> list[os.DirEntry[str]]:
-    """What is in a folder, sorted; ValueError for links to nowhere which may have been those of folders."""
+    folders, files, dead = list[str](), dict[str, str](), list[str]()
     with os.scandir(base / place) as found:
-        shown = [entry for entry in found if not entry.name.startswith(".")]
-    linked = (e for e in shown if e.is_symlink() and not ending(e.name))
-    if dead := [f"{place}/{e.name}".lstrip("/") for e in linked if not os.path.exists(e.path)]:
-        raise ValueError(f"{base} has links that lead nowhere: {listed(dead)}; mend or remove them")
-    return sorted(shown, key=lambda entry: entry.name)
+        for entry in found:
+            if entry.name.startswith("."):
+                continue
+            end = os.path.splitext(entry.name)[1].lower()
+            lost = entry.is_symlink() and not os.path.exists(entry.path)
+            if not lost and entry.is_dir():
+                folders.append(entry.name)
+            else:
+                files[entry.name] = end if lost or entry.is_file() else SPECIAL
+                dead += [f"{place}/{entry.name}".lstrip("/")] * (lost and not end)
+    if dead:
+        raise ValueError(f"{base} has links that lead nowhere: {listed(sorted(dead))}; mend or remove them")
+    return sorted(folders), files

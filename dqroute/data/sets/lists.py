@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from dqroute.data.draw import Draw
-from dqroute.data.files.dividing import left_out, seen_of
-from dqroute.data.files.listing import Listing, check_classes, set_of_files
+from dqroute.data.files.dividing import left_out
+from dqroute.data.files.listing import Listing, as_squares, check_classes, set_of_files
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
 
@@ -75,6 +75,7 @@ def list_set(
     n_max: int | None = None,
     order: str = "label",
     flip: bool = True,
+    fit: str = "crop",
     skip_damaged: bool = False,
 ) -> ImageSet:
     """Any images in any folder, divided and labelled by lists: lines of ``path label``.
@@ -87,12 +88,12 @@ def list_set(
             given. Or the files themselves: ``{"train": PATH, "test": PATH}``.
         class_names: in label order, or a file with a name a line. Unless given, the folders that hold each class's
             training images, where every class has one of its own, and else the labels.
-        size, stream, flip, skip_damaged: see :func:`dqroute.data.sets.folder.folder`.
+        size, stream, flip, fit, skip_damaged: see :func:`dqroute.data.sets.folder.folder`.
 
     Errors as for :func:`published`, and ValueError if the training or test list loses a class with what is skipped.
     """
-    draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "flip": flip}
-    return set_of_lists("list", root, lists, class_names, draw, skip_damaged=skip_damaged, **options)
+    draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "fit": fit}
+    return set_of_lists("list", root, lists, class_names, draw, skip_damaged=skip_damaged, flip=flip, **options)
 
 
 def set_of_lists(
@@ -102,6 +103,7 @@ def set_of_lists(
     class_names: PathLike | Sequence[str] | None,
     draw: Draw,
     skip_damaged: bool = False,
+    flip: bool = True,
     **options: Any,
 ) -> ImageSet:
     """The lists of a set, read and found to fit each other, and their images.
@@ -141,9 +143,9 @@ def set_of_lists(
     identity = {"name": name, "version": 1, "labels": labels.hexdigest()}
     if name not in PUBLISHED:
         names = [name for listing in listings.values() for name in listing.names]
-        seen_of(base, names, notes)
+        options |= as_squares(base, names, notes, **options)
     names_of_classes = named_classes(class_names, train)
-    return set_of_files(own_name, base, listings, names_of_classes, draw, identity, notes=notes, **options)
+    return set_of_files(own_name, base, listings, names_of_classes, draw, identity, flip=flip, notes=notes, **options)
 
 
 def without_damaged(name: str, base: Path, listings: dict[str, Listing], notes: list[str]) -> None:

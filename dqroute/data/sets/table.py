@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping
 from functools import cache, partial
 from itertools import compress
@@ -189,11 +188,10 @@ def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> tuple[dict[st
             choose(f"column of {file.name}", name, there)
         else:
             # Where two columns have one name pandas calls the second label.1, say.
-            called = {real: re.sub(r"\.\d+$", "", real.lower()) for real in there}
-            fitting = sorted((usual.index(word), real) for real, word in called.items() if word in usual)
-            name = fitting[0][1] if fitting else None
-            if len(same := [real for place, real in fitting if place == fitting[0][0]]) > 1:
-                raise ValueError(f'{file.name} has {listed(same)}; say which to take: columns={{"{what}": …}}')
+            called = [[real for real in there if re.sub(r"\.\d+$", "", real.lower()) == word] for word in usual]
+            name, *same = next(filter(None, called), [None])
+            if same:
+                raise ValueError(f'{file.name} has {listed([name, *same])}; say which to take: columns={{"{what}": …}}')
         if name is not None:
             names[what], found[what] = name, [str(value).strip() for value in rows[there[name]].fillna("")]
         elif what in ("path", "label"):
@@ -226,22 +224,16 @@ def told_once(file: Path, names: list[str], values: list[str], kind: str) -> dic
 def by_part(file: Path, labels: dict[str, str], split: dict[str, str]) -> dict[str, dict[str, list[str]]]:
     """The pictures of each part by class, of each one's label and split; classes sorted, numbers by their value."""
     classes = sorted(set(labels.values()), key=lambda name: (not name.isdecimal(), name.isdecimal() * len(name), name))
-    for name, said in split.items():
-        if said.lower() not in PARTS:
+    parts: dict[str, dict[str, list[str]]] = {part: {of: [] for of in classes} for part in ("train", "val", "test")}
+    for name, label in labels.items():
+        if (said := split[name]).lower() not in PARTS:
             valid = "train, val and test"
             raise ValueError(f"{file.name} has the split {said!r} for {name!r}; what is known are {valid}")
-    where = {name: PARTS[said.lower()] for name, said in split.items()}
-    parts: dict[str, dict[str, list[str]]] = {}
-    for part in ("train", "val", "test"):
-        if part == "train" or part in where.values():
-            parts[part] = {of: [] for of in classes}
-    for name, label in labels.items():
-        parts[where[name]][label].append(name)
-    counts = Counter({of: len(files) for of, files in parts["train"].items()})
-    if empty := [of for of in classes if not counts[of]]:
-        hint = spelled(empty, [of for of in classes if counts[of]])
+        parts[PARTS[said.lower()]][label].append(name)
+    if empty := [of for of, files in parts["train"].items() if not files]:
+        hint = spelled(empty, [of for of in classes if of not in empty])
         told = f"{file.name} has no training picture of class {listed(empty)}{hint}"
         raise ValueError(f"{told}; add some, or remove the class")
-    if "test" not in parts and "val" in parts:
+    if not any(parts["test"].values()):
         parts["test"] = parts.pop("val")
-    return parts
+    return {part: images for part, images in parts.items() if any(images.values())}

@@ -183,10 +183,10 @@ def test_a_common_square_size_is_taken_and_pictures_of_many_sizes_stay_in_their_
     many = load(f"folder:{tree}")
     assert many.shape == (3, 160, 160) and many.identity["stream"]
     assert any("pictures are of 2 sizes" in note for note in many.notes)
-    with pytest.raises(ValueError, match=r"train/bee/1.png \(30x20\), others 24x24; pass size="):
+    with pytest.raises(ValueError, match=r"no squares of one size: .*, train/bee/1.png \(30x20\); pass size="):
         load(f"folder:{tree}", stream=False)
     save(tree / "train" / "ant" / "0.png", size=(30, 20))
-    with pytest.raises(ValueError, match="train/ant/0.png is 30x20, not a square; pass size="):
+    with pytest.raises(ValueError, match=r"train/ant/0.png \(30x20\), .*; pass size="):
         load(f"folder:{tree}", stream=False)
     assert load(f"folder:{tree}", size=10).shape == (3, 10, 10)
 
