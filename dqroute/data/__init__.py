@@ -149,12 +149,11 @@ tell_options(load, [p for of_set in DATA_SETS.values() for p in inspect.signatur
 
 def taken_for(name: str) -> str | None:
     """The set that a path alone is, ``"folder:PATH"`` or ``"table:FILE"``; None for a name, and where nothing is."""
-    if name in DATA_SETS:
-        return None
     path = os.path.expanduser(name)
-    kind = "folder" if os.path.isdir(path) else "table" if os.path.splitext(path)[1].lower() in TABLES else None
-    known = name.partition(":")[0] in DATA_SETS
-    return f"{kind}:{path}" if kind and not known and os.path.exists(path) else None
+    if name.partition(":")[0] in DATA_SETS or not os.path.exists(path):
+        return None
+    kind = "folder" if os.path.isdir(path) else "table" if path.lower().endswith(TABLES) else None
+    return kind and f"{kind}:{path}"
 
 
 def checked_imbalance(imbalance: object) -> float | None:

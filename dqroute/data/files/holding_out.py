@@ -6,6 +6,7 @@ move few of those that were dealt before, and a class that comes moves none.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from os import fsencode
@@ -46,39 +47,30 @@ def held_out(labels: Tensor, share: float, rank: Tensor, together: Tensor | None
     class of which all lie together stays whole. What happens to one class never moves another, groups across classes
     apart.
     """
-    counts = labels.bincount()
-    alone = torch.zeros_like(labels, dtype=torch.bool)
-    # Of each group how many images it has of which classes; how many of a class are held out, and which groups.
-    group = labels if together is None else together.unique(return_inverse=True)[1]
-    inside, now, held = classes_of(group, labels), [0] * len(counts), [False] * (int(group.max()) + 1)
-    first = torch.full((len(held),), len(rank)).scatter_reduce_(0, group, rank, "amin")
-    there = counts.tolist()
-    for c in counts.argsort(stable=True).tolist():
-        members = (labels == c).nonzero().flatten()
-        wanted = min(max(1, round(share * len(members))), len(members) - 1)
-        if together is None:
-            alone[members[rank[members].argsort()[:wanted]]] = True
-            continue
-        # Nearest to the share; where every group is too large for it, the smallest one.
-        own = group[members].unique()
+    counts = labels.bincount().tolist()
+    wanted = [min(max(1, round(share * n)), n - 1) for n in counts]
+    if together is None:
+        by_class = rank.argsort()
+        by_class = by_class[labels[by_class].argsort(stable=True)]
+        place = torch.cat([torch.arange(n) for n in counts])
+        return torch.empty_like(rank).scatter_(0, by_class, place) < torch.tensor(wanted)[labels]
+    group = together.unique(return_inverse=True)[1]
+    inside = [Counter[int]() for _ in range(int(group.max()) + 1)]  # how many images a group has of which classes
+    for g, k in zip(group.tolist(), labels.tolist(), strict=True):
+        inside[g][k] += 1
+    first = torch.full((len(inside),), len(rank)).scatter_reduce_(0, group, rank, "amin")
+    now, held = [0] * len(counts), [False] * len(inside)
+    for c in sorted(range(len(counts)), key=counts.__getitem__):
+        own = group[labels == c].unique()
         tried = own[first[own].argsort()].tolist()
-        for those, nearer in ((tried, True), (sorted(tried, key=lambda g: sum(n for _, n in inside[g])), False)):
+        # Nearest to the share; where every group is too large for it, the smallest one.
+        for those, nearer in ((tried, True), (sorted(tried, key=lambda g: inside[g].total()), False)):
             for g in those:
-                taken = dict(inside[g])[c]
+                after = abs(now[c] + inside[g][c] - wanted[c])
                 # No class may lose its last training image, neither this one nor another with images in the group.
-                fits = not held[g] and all(there[k] - now[k] > n for k, n in inside[g])
-                if fits and (abs(now[c] + taken - wanted) < abs(now[c] - wanted) if nearer else now[c] == 0 < wanted):
+                fits = not held[g] and all(counts[k] - now[k] > n for k, n in inside[g].items())
+                if fits and (after < abs(now[c] - wanted[c]) if nearer else now[c] == 0 < wanted[c]):
                     held[g] = True
-                    for k, n in inside[g]:
+                    for k, n in inside[g].items():
                         now[k] += n
-    return alone if together is None else torch.tensor(held)[group]
-
-
-def classes_of(group: Tensor, labels: Tensor) -> list[list[tuple[int, int]]]:
-    """The classes that each group has images of, and how many: of int64 ``[N]`` each, groups numbered from 0."""
-    inside: list[list[tuple[int, int]]] = [[] for _ in range(int(group.max()) + 1)]
-    width = int(labels.max()) + 1
-    pairs, number = (group * width + labels).unique(return_counts=True)
-    for pair, n in zip(pairs.tolist(), number.tolist(), strict=True):
-        inside[pair // width].append((pair % width, n))
-    return inside
+    return torch.tensor(held)[group]

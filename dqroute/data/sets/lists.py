@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from dqroute.core.checks import shown
 from dqroute.data.draw import Draw
 from dqroute.data.files.dividing import left_out
 from dqroute.data.files.listing import Listing, as_squares, check_classes, set_of_files
@@ -58,7 +59,20 @@ def published(
 
     FileNotFoundError names lists or images that are missing, ValueError the lines of a list that are wrong.
     """
-    return set_of_lists(name, root, lists, None, Draw(imbalance, seed, groups, val), size=size, stream=stream)
+    if imbalance is not None:
+        raise ValueError(f"{name} is long-tailed as it is published; leave imbalance={imbalance:g} out, or pass None")
+    base, listings = read_lists(name, root, lists)
+    counts = torch.bincount(listings["train"].labels)
+    found, wanted = (int(counts.sum()), len(counts), int(counts.max()), int(counts.min())), PUBLISHED[name]
+    if found != wanted:
+        warnings.warn(
+            f"the training list has {found[0]:,} images of {found[1]:,} classes, the published one of {name} "
+            f"{wanted[0]:,} of {wanted[1]:,}: results do not compare with published ones",
+            stacklevel=3,
+        )
+    class_names, draw = named_classes(None, listings["train"]), Draw(None, seed, groups, val)
+    identity = identity_of(name, listings)
+    return set_of_files(name, base, listings, class_names, draw, identity, size=size, stream=stream)
 
 
 def list_set(
@@ -92,24 +106,18 @@ def list_set(
 
     Errors as for :func:`published`, and ValueError if the training or test list loses a class with what is skipped.
     """
-    draw, options = Draw(imbalance, seed, groups, val, n_max, order), {"size": size, "stream": stream, "fit": fit}
-    return set_of_lists("list", root, lists, class_names, draw, skip_damaged=skip_damaged, flip=flip, **options)
+    base, listings = read_lists("list", root, lists)
+    name, notes = base.resolve().name, list[str]()
+    if skip_damaged:
+        without_damaged(name, base, listings, notes)
+    names = [image for listing in listings.values() for image in listing.names]
+    options = as_squares(base, names, notes, size=size, stream=stream, fit=fit) | {"flip": flip, "notes": notes}
+    named, draw = named_classes(class_names, listings["train"]), Draw(imbalance, seed, groups, val, n_max, order)
+    return set_of_files(name, base, listings, named, draw, identity_of("list", listings), **options)
 
 
-def set_of_lists(
-    name: str,
-    root: PathLike | None,
-    lists: Lists | None,
-    class_names: PathLike | Sequence[str] | None,
-    draw: Draw,
-    skip_damaged: bool = False,
-    flip: bool = True,
-    **options: Any,
-) -> ImageSet:
-    """The lists of a set, read and found to fit each other, and their images.
-
-    A published set whose training list is not the published one gives a warning.
-    """
+def read_lists(name: str, root: PathLike | None, lists: Lists | None) -> tuple[Path, dict[str, Listing]]:
+    """The folder that paths in a set's lists start from, and the lists, which fit each other."""
     if root is None:
         raise ValueError(
             f'{name} needs the folder that paths in its lists start from: load("{name}:PATH") or '
@@ -121,31 +129,13 @@ def set_of_lists(
     files = list_files(base if lists is None else lists, PREFIXES.get(name))
     listings = {part: read_list(file) for part, file in files.items()}
     check_fit(listings, files)
-    own_name, notes = base.resolve().name, list[str]()
-    if skip_damaged:
-        without_damaged(own_name, base, listings, notes)
-    train = listings["train"]
-    if name in PUBLISHED:
-        if draw.imbalance is not None:
-            raise ValueError(
-                f"{name} is long-tailed as it is published; leave imbalance={draw.imbalance:g} out, or pass None"
-            )
-        own_name, counts = name, torch.bincount(train.labels)
-        found = (len(train.labels), len(counts), int(counts.max()), int(counts.min()))
-        if found != PUBLISHED[name]:
-            warnings.warn(
-                f"the training list has {found[0]:,} images of {found[1]:,} classes, the published one of {name} "
-                f"{PUBLISHED[name][0]:,} of {PUBLISHED[name][1]:,}: results do not compare with published ones",
-                stacklevel=4,
-            )
-    # What decides which images these are, beside their files.
-    labels = hashlib.sha256(b"".join(part.encode() + listings[part].labels.numpy().tobytes() for part in sorted(files)))
-    identity = {"name": name, "version": 1, "labels": labels.hexdigest()}
-    if name not in PUBLISHED:
-        names = [name for listing in listings.values() for name in listing.names]
-        options |= as_squares(base, names, notes, **options)
-    names_of_classes = named_classes(class_names, train)
-    return set_of_files(own_name, base, listings, names_of_classes, draw, identity, flip=flip, notes=notes, **options)
+    return base, listings
+
+
+def identity_of(name: str, listings: dict[str, Listing]) -> dict[str, Any]:
+    """What decides which images these are, beside their files."""
+    labels = b"".join(part.encode() + listings[part].labels.numpy().tobytes() for part in sorted(listings))
+    return {"name": name, "version": 1, "labels": hashlib.sha256(labels).hexdigest()}
 
 
 def without_damaged(name: str, base: Path, listings: dict[str, Listing], notes: list[str]) -> None:
@@ -278,22 +268,18 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
 def parsed(line: bytes) -> tuple[str, int]:
     """Path and label of one line; ValueError tells what is wrong with it."""
-    name, *rest = line.rsplit(None, 1)
-    label = rest[0] if rest else b""
+    start, *rest = line.rsplit(None, 1)
+    name, label = os.fsdecode(start), rest[0] if rest else b""
     if not label.isdigit() or len(label) > DIGITS:
-        raise ValueError(f"label {shown(label)} is no class index from 0" if rest else f"{shown(line)}: no label")
-    if b"\0" in name:
+        told = f"label {shown(os.fsdecode(label))} is no class index from 0"
+        raise ValueError(told if rest else f"{shown(name)}: no label")
+    if "\0" in name:
         raise ValueError(f"{shown(name)} is no path")
     if os.path.isabs(name):
         raise ValueError(f"{shown(name)} does not start below the images' folder")
-    if b"./" in name or b"//" in name:
+    if "./" in name or "//" in name:
         # One name for one file, so that it is found again in another list.
-        name = os.path.normpath(name).replace(os.fsencode(os.sep), b"/")
-        if name == b".." or name.startswith(b"../"):
+        name = os.path.normpath(name).replace(os.sep, "/")
+        if name == ".." or name.startswith("../"):
             raise ValueError(f"{shown(name)} leads out of the images' folder")
-    return os.fsdecode(name), int(label)
-
-
-def shown(text: bytes) -> str:
-    """A piece of a line for a message, cut if it is long."""
-    return repr(os.fsdecode(text[:60])) + ("…" if len(text) > 60 else "")
+    return name, int(label)

@@ -6,9 +6,8 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
-from itertools import compress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -82,7 +81,7 @@ def table(
         columns["group"], group_by = str(group_by), None
     rows, names_of = columns_of(file, table, columns)
     place = Path(images).expanduser() if images is not None else file.parent
-    asked = [os.path.normpath(place.absolute() / path) for path in found_below(place, rows["path"])]
+    asked = [os.path.normpath(place.absolute() / path) for path in found_below(place, [*rows["path"]])]
     paths = asked if all(each(os.path.exists, asked)) else as_spelled(asked)
     base = Path(os.path.commonpath({os.path.dirname(path) for path in paths}))
     names = [os.path.relpath(path, base).replace(os.sep, "/") for path in paths]
@@ -96,7 +95,9 @@ def table(
     split = told_once(file, names, rows["split"], "split") if "split" in rows else dict.fromkeys(labels, "train")
     parts = by_part(file, labels, split)
     group = dict[str, str]()
-    if group_by is None and "group" in rows and ("group" in columns or len({*rows["group"]}) > 1):  # else it tells none
+    if (
+        group_by is None and "group" in rows and ("group" in columns or rows["group"].nunique() > 1)
+    ):  # else it tells none
         notes.append(f"the column {names_of['group']!r} says which pictures belong together; group_by= names another")
         # A picture without a group stands alone.
         group = {name: key or name for name, key in told_once(file, names, rows["group"], "group").items()}
@@ -176,43 +177,43 @@ def as_spelled(paths: list[str]) -> list[str]:
     return [found(path) for path in paths]
 
 
-def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """The columns that are asked for, by what they are, and their names; ValueError without path or label in a row."""
+def columns_of(file: Path, rows: Any, given: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+    """The columns that are asked for, called what they are, and their own names; ValueError for a row that lacks one.
+
+    Of ``rows`` those are left out in which neither path nor label stands.
+    """
     for what in given:
         choose("kind of column", what, COLUMNS)
-    there = {str(name).strip(): name for name in rows.columns}
-    found, names = dict[str, list[str]](), dict[str, str]()
+    there, names = {str(name).strip(): name for name in rows.columns}, dict[str, str]()
     for what, usual in COLUMNS.items():
-        name = given.get(what)
-        if name is not None:
-            choose(f"column of {file.name}", name, there)
-        else:
-            # Where two columns have one name pandas calls the second label.1, say.
-            called = [[real for real in there if re.sub(r"\.\d+$", "", real.lower()) == word] for word in usual]
-            name, *same = next(filter(None, called), [None])
-            if same:
-                raise ValueError(f'{file.name} has {listed([name, *same])}; say which to take: columns={{"{what}": …}}')
-        if name is not None:
-            names[what], found[what] = name, [str(value).strip() for value in rows[there[name]].fillna("")]
+        # Where two columns have one name pandas calls the second label.1, say.
+        called = [[real for real in there if re.sub(r"\.\d+$", "", real.lower()) == word] for word in usual]
+        fitting = next(filter(None, called), [])
+        if (asked := given.get(what)) is not None:
+            names[what] = choose(f"column of {file.name}", asked, there)
+        elif len(fitting) > 1:
+            raise ValueError(f'{file.name} has {listed(fitting)}; say which to take: columns={{"{what}": …}}')
+        elif fitting:
+            names[what] = fitting[0]
         elif what in ("path", "label"):
             raise ValueError(
                 f"{file.name} has no column {what!r}; it has {listed(list(there))}: name the one that is it, "
                 f'columns={{"{what}": …}}'
             )
-    some = [bool(path or label) for path, label in zip(found["path"], found["label"], strict=True)]
+    rows = rows[[there[name] for name in names.values()]].set_axis([*names], axis=1).reset_index(drop=True)
+    rows = rows.fillna("").apply(lambda column: column.str.strip())
+    rows = rows[(rows["path"] != "") | (rows["label"] != "")]  # Excel leaves others behind
     for what in ("path", "label"):
-        filled = zip(found[what], some, strict=True)
-        if empty := [number for number, (value, row) in enumerate(filled, start=2) if row and not value]:
-            raise ValueError(f"{file.name} has no {what} in row {listed(empty)}; add it, or remove the row")
-    if not all(some):  # Excel leaves rows behind in which nothing stands
-        found = {what: [*compress(values, some)] for what, values in found.items()}
-    if not found["path"]:
+        if len(empty := rows.index[rows[what] == ""]):
+            raise ValueError(
+                f"{file.name} has no {what} in row {listed((empty + 2).tolist())}; add it, or remove the row"
+            )
+    if rows.empty:
         raise ValueError(f"{file.name} has no row below its head")
-    found["path"] = [path.replace("\\", "/") for path in found["path"]]
-    return found, names
+    return rows.assign(path=rows["path"].str.replace("\\", "/")), names
 
 
-def told_once(file: Path, names: list[str], values: list[str], kind: str) -> dict[str, str]:
+def told_once(file: Path, names: list[str], values: Iterable[str], kind: str) -> dict[str, str]:
     """The label of each picture, say, in the table's order; ValueError for one that has two."""
     once: dict[str, str] = {}
     for name, value in zip(names, values, strict=True):
