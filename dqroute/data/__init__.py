@@ -104,22 +104,22 @@ def load(
     if (taken := taken_for(name)) is not None:
         print(f"{name} is taken for {taken!r}")
         name = taken
-    elif name.partition(":")[0] not in DATA_SETS and (os.sep in name or name.lower().endswith((*TABLES, ".zip"))):
-        raise FileNotFoundError(
-            f"{name} is no folder and no table that is there; give a folder of class folders, or a "
-            f"table ({', '.join(TABLES)}) of paths and labels"
-        )
-    if ":" in name:
-        whole, (name, path) = name, name.split(":", 1)
+    whole, (name, colon, path) = name, name.partition(":")
+    if name not in DATA_SETS:
+        if os.sep in whole or whole.lower().endswith((*TABLES, ".zip")):
+            raise FileNotFoundError(
+                f"{whole} is no folder and no table that is there; give a folder of class folders, or a "
+                f"table ({', '.join(TABLES)}) of paths and labels"
+            )
+        there = f"there is no folder and no table {whole!r} in {os.getcwd()}"
+        valid = f"the valid ones are {', '.join(names)}"
+        raise ValueError(f"unknown data set {shown(whole)}{meant(name, names)}; {valid}; and {there}")
+    if colon:
         if root is not None:
             start = f"give the folder that its paths start from as images={os.fspath(root)!r}"
             way = start if name == "table" else f"leave root out, or use load({name!r}, root=...)"
             raise ValueError(f"{whole!r} names its {'file' if name == 'table' else 'folder'}; {way}")
         root = path or None
-    try:
-        choose("data set", name, names)
-    except ValueError as error:
-        raise ValueError(f"{error}; and there is no folder and no table {name!r} in {os.getcwd()}") from None
     options |= {} if root is None else {"root": root}
     shared = ["imbalance", "seed", "groups", "val", "backbone", "components", "views"]
     known = inspect.signature(DATA_SETS[name]).parameters

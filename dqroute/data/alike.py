@@ -94,7 +94,7 @@ def own_leak(data: ImageSet | None) -> NearCopies | None:
 
 
 def say_leak(data: ImageSet) -> None:
-    """Print how many held-out pictures of a small set of one's own have a near copy in training, if any have."""
+    """Print it, where held-out pictures have a near copy in training; see :func:`own_leak`."""
     if (copies := own_leak(data)) and any(copies.leaking.values()):
         print(f"{data.name}: {copies.leak}; if these are bursts, load with group_by=")
 

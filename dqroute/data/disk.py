@@ -74,9 +74,8 @@ def folder_name(name: str) -> str:
     plain = plain.encode()[:200].decode(errors="ignore").rstrip(". ")
     if plain == name and plain and not RESERVED.fullmatch(plain.partition(".")[0].strip()):
         return name
-    return f"{plain or 'unnamed'}~{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:10]}".replace(
-        ".", "-"
-    )
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:10]
+    return f"{plain or 'unnamed'}~{digest}".replace(".", "-")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -43,19 +43,15 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> str:
     """A table of plain texts and numbers; without a ``head`` the first column names the rows."""
     style = "text-align: left; padding: 0.1em 0.5em 0.1em 0; background: none; color: inherit; white-space: normal"
 
-    def cells(row: Sequence[object], named: int, scope: str) -> str:
-        made = [escaped(value) for value in row]
-        made = [
-            f'<th scope="{scope}" style="{style}">{v}</th>' if k < named else f'<td style="{style}">{v}</td>'
-            for k, v in enumerate(made)
-        ]
-        return f'<tr style="background: none">{"".join(made)}</tr>'
+    def line_of(row: Sequence[object], named: int, scope: str) -> str:
+        kinds = [f'th scope="{scope}"'] * named + ["td"] * (len(row) - named)
+        cells = [f'<{k} style="{style}">{escaped(v)}</{k[:2]}>' for k, v in zip(kinds, row, strict=True)]
+        return f'<tr style="background: none">{"".join(cells)}</tr>'
 
-    body = "".join(cells(row, 0 if head else 1, "row") for row in rows)
-    top = f"<thead>{cells(head, len(head), 'col')}</thead>" if head else ""
-    return (
-        f'<table style="border-collapse: collapse; margin: 0.3em 0; color: inherit">{top}<tbody>{body}</tbody></table>'
-    )
+    body = "".join(line_of(row, 0 if head else 1, "row") for row in rows)
+    top = f"<thead>{line_of(head, len(head), 'col')}</thead>" if head else ""
+    whole = "border-collapse: collapse; margin: 0.3em 0; color: inherit"
+    return f'<table style="{whole}">{top}<tbody>{body}</tbody></table>'
 
 
 def script_data(value: Any, default: Callable[[Any], Any] | None = None) -> str:

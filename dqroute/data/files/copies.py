@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dqroute.data.files.decoding import regular
 from dqroute.data.files.listing import Listing
-from dqroute.data.files.threads import each
+from dqroute.data.files.reading import each
 from dqroute.data.markup import number_of
 
 BEGINNING = 4096  # bytes of a file that are compared first

@@ -133,7 +133,7 @@ def listings_of(
         members = [images.get(of, []) for of in class_names]
         names = [file for files in members for file in files]
         labels = torch.arange(len(members)).repeat_interleave(torch.tensor([len(files) for files in members]))
-        group = None if together is None else torch.tensor([number[together[file]] for file in names])
+        group = None if together is None else torch.tensor([number[together[f]] for f in names], dtype=torch.int64)
         listings[part] = Listing(names, labels, group)
     groups = [(part, {*listing.group.tolist()}) for part, listing in listings.items() if listing.group is not None]
     for (part, ids), (other, others) in combinations(groups, 2):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dqroute.data.files.copies import beginning
-from dqroute.data.files.threads import each
+from dqroute.data.files.reading import each
 
 
 def ranks(base: Path, names: Sequence[str], groups: Mapping[str, str] | None, seed: int) -> Tensor:

@@ -19,9 +19,8 @@ from dqroute.core.checks import checked_whole, choose
 from dqroute.data.draw import Draw
 from dqroute.data.files.decoding import FITS, opened
 from dqroute.data.files.depth import is_deep
-from dqroute.data.files.reading import MEND, decode, listed
+from dqroute.data.files.reading import MEND, decode, each, listed
 from dqroute.data.files.split import FileSplit, entries
-from dqroute.data.files.threads import each
 from dqroute.data.image_set import Augmentation, ImageSet, ResizedCrop, Split
 
 SEEN = 160  # side in pixels of the squares that pictures of many sizes are seen as

@@ -1,4 +1,4 @@
-"""Many pictures, decoded by threads: whole sets, and batches ahead of their use.
+"""Many pictures by threads: whole sets, batches ahead of their use, and small questions to a disk.
 
 Decoding lets go of Python's lock, so threads do what processes would, without copies between them.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ MEND = (
     "(papermill: -p skip_damaged True)"
 )
 Failures = list[tuple[str, Exception]]
+T = TypeVar("T")
+Found = TypeVar("Found")
 PathLike = str | os.PathLike[str]
 
 
@@ -41,13 +43,10 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bi
     ``[N, 3, size, size]``. ``fit`` is ``"crop"``, or ``"pad"`` or ``"stretch"``, which keep the whole picture.
     ValueError names the files that cannot be read.
     """
-    paths = [Path(file).absolute() for file in checked_files(files)]
+    paths = [os.fspath(file) for file in checked_files(files)]
     if not paths:
         raise ValueError("no files were given to read")
-    base = Path(os.path.commonpath([path.parent for path in paths]))
-    return decode(
-        [path.relative_to(base).as_posix() for path in paths], size, base, kind=kind, fit=choose("fit", fit, FITS)
-    )
+    return decode(paths, size, Path(), kind=kind, fit=choose("fit", fit, FITS))
 
 
 def refused(picture: object) -> NoReturn:
@@ -155,6 +154,20 @@ def read_ahead(
             yield first()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def each(look: Callable[[T], Found], items: Sequence[T], threads: int = 16, together: int = 256) -> Iterator[Found]:
+    """What ``look`` finds of each item, in order: on a network drive each waits for its answer, and a thread is asleep.
+
+    A thread takes so many items ``together``: a task for each of 250,000 files would fill the memory.
+    """
+
+    def some(start: int) -> list[Found]:
+        return [look(item) for item in items[start : start + together]]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for found in pool.map(some, range(0, len(items), together)):
+            yield from found
 
 
 def cores() -> int:

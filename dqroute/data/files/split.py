@@ -16,8 +16,7 @@ from torch import Tensor
 from dqroute.data.draw import generator
 from dqroute.data.feature_cache import key_of
 from dqroute.data.files.decoding import read_rgb, regular
-from dqroute.data.files.reading import CHUNK, Failures, cores, decode, named, read_ahead
-from dqroute.data.files.threads import each
+from dqroute.data.files.reading import CHUNK, Failures, cores, decode, each, named, read_ahead
 from dqroute.data.markup import number_of
 
 STATISTICS_FROM = 1024  # images; their mean is within a level or so of the set's

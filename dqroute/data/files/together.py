@@ -12,8 +12,7 @@ from torch import Tensor
 
 from dqroute.core.checks import checked_range
 from dqroute.data.files.decoding import opened
-from dqroute.data.files.reading import listed
-from dqroute.data.files.threads import each
+from dqroute.data.files.reading import each, listed
 from dqroute.data.markup import number_of
 
 

@@ -15,8 +15,7 @@ from dqroute.core.checks import choose, one_line
 from dqroute.data.draw import Draw
 from dqroute.data.files.dividing import own_set
 from dqroute.data.files.listing import spelled
-from dqroute.data.files.reading import listed
-from dqroute.data.files.threads import each
+from dqroute.data.files.reading import each, listed
 from dqroute.data.files.tree import PARTS
 from dqroute.data.image_set import ImageSet
 from dqroute.data.markup import number_of

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dqroute.data import load
-from dqroute.data.files.threads import each
+from dqroute.data.files.reading import each
 
 
 def test_answers_come_in_order_and_errors_come_through():
