@@ -220,3 +220,13 @@ def test_deep_pictures_are_said(tmp_path, capsys):
     write_lists(tmp_path, {"train": [("a.png", 0), ("c.png", 1)], "test": [("b.png", 0), ("d.png", 1)]})
     load(f"list:{tmp_path}")
     assert "2 of the pictures have more than 8 bits" in capsys.readouterr().out
+
+
+def test_lists_of_pictures_of_many_sizes_stay_in_their_files_as_folders_do(own, capsys):
+    save_picture(own / PLACES["train"][0][0], 30, 30, 1, format="JPEG")
+    data = load(f"list:{own}")
+    assert isinstance(data.train, FileSplit) and data.shape == (3, 160, 160) and data.identity["stream"]
+    assert "the middle square of each is looked at (fit='pad' keeps all)" in capsys.readouterr().out
+    assert load(f"list:{own}", fit="pad").train.fit == "pad"
+    with pytest.raises(ValueError, match="no squares of one size: .*; pass size="):
+        load(f"list:{own}", stream=False)
