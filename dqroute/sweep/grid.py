@@ -103,7 +103,7 @@ def name_and_options(key: str, item: Any) -> tuple[str, dict[str, Any], str]:
 
 def all_options(name: str, function: Callable[..., Any], given: dict[str, Any], *without: str) -> dict[str, Any]:
     """A function's options as given, the rest as it has them; ValueError for one unknown or unlike its type hint."""
-    hints, options = get_type_hints(getattr(function, "func", function)), {}
+    hints, options = get_type_hints(getattr(function, "func", function)), {}  # or of what a partial calls
     for p in inspect.signature(function).parameters.values():
         if p.kind is p.KEYWORD_ONLY and p.name not in without:
             hint = hints.get(p.name, Any)

@@ -260,8 +260,9 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield number, (line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line).rstrip(b"\r\n")
+                text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+                if text.strip():
+                    yield number, text.rstrip(b"\r\n")
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"cannot read {file} ({error}); fetch or unpack it again") from error
 

@@ -95,3 +95,8 @@ def test_one_file_has_one_name_and_lies_in_the_folder(tmp_path):
     list_file.write_text("a.jpg 0\nb/../../c.jpg 1\n")
     with pytest.raises(ValueError, match=r"line 2 .*leads out of the images' folder"):
         read_list(list_file)
+
+
+def test_a_first_line_of_a_byte_order_mark_alone_is_empty(tmp_path):
+    (tmp_path / "train.txt").write_text("\ufeff\na.jpg 0\n")
+    assert list(read_list(tmp_path / "train.txt").names) == ["a.jpg"]
