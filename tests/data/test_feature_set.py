@@ -209,7 +209,7 @@ f.ROWS, os.environ["DQROUTE_CACHE"] = 64, sys.argv[1]
 forward, seen = e.Encoder.forward, []
 def counting(self, pictures):
     seen.append(len(pictures))
-    print("computed", sum(seen), flush=True)
+    print(f"computed {sum(seen)}\\n", end="", flush=True)  # in one piece, because threads do it
     return forward(self, pictures)
 e.Encoder.forward = counting
 data = dq.load("glyphs", imbalance=10, n_max=50)

@@ -32,7 +32,7 @@ def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
 
     alike = [list(range(len(names)))]
     # Sizes tell most files apart, their beginnings nearly all others: few are read to their end.
-    for look in (os.path.getsize, beginning, lambda file: hashlib.sha256(file.read_bytes()).digest()):
+    for look in (os.path.getsize, beginning, digest):
         found: list[list[int]] = []
         answers = each(partial(seen, look), [n for those in alike for n in those])
         for those in alike:
@@ -42,6 +42,12 @@ def copies(base: Path, names: Sequence[str]) -> list[list[int]]:
             found += [same for same in by_sight.values() if len(same) > 1]
         alike = found
     return alike
+
+
+def digest(file: Path) -> bytes:
+    """Of all of a file, however large, a piece at a time."""
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
 
 
 def beginning(file: Path) -> bytes:
