@@ -121,15 +121,8 @@ class Method(nn.Module):
     by_batch: ClassVar[bool] = False
     # α of the Beta(α, α) by which images are mixed in pairs while training (mixup, Zhang et al., 2018); 0 leaves them.
     mixup: float = 0.0
-    counts: Tensor
-    log_pi: Tensor
     mean: Tensor
     std: Tensor
-
-    centre: Tensor
-    scale: Tensor
-    axes: Tensor
-    shares: Tensor
     network: ExpertNetwork | Heads
 
     def __init__(
@@ -142,9 +135,8 @@ class Method(nn.Module):
         experts, classes = checked_whole("experts", experts, 0 if gaussian is not None else 1), len(problem.counts)
         if needs is not None:
             self.network = Heads(needs.components, classes, experts, problem.folds, kind, gaussian, problem.scale)
-            self.register_buffer("centre", torch.zeros(needs.width))
-            self.register_buffer("scale", torch.ones(needs.width))
-            self.register_buffer("axes", torch.zeros(needs.width, needs.components))
+            self.centre, self.scale = nn.Buffer(torch.zeros(needs.width)), nn.Buffer(torch.ones(needs.width))
+            self.axes = nn.Buffer(torch.zeros(needs.width, needs.components))
         else:
             self.network = ExpertNetwork(
                 *(problem.backbone, classes, problem.channels, experts),
@@ -153,10 +145,8 @@ class Method(nn.Module):
                 components=problem.components,
                 scale=problem.scale,
             )
-        self.register_buffer("counts", problem.counts.clone())
-        self.register_buffer("log_pi", log_prior(problem.counts))
-        self.register_buffer("mean", torch.tensor(problem.mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(problem.std).view(1, -1, 1, 1))
+        self.counts, self.log_pi = nn.Buffer(problem.counts.clone()), nn.Buffer(log_prior(problem.counts))
+        self.mean, self.std = (nn.Buffer(torch.tensor(x).view(1, -1, 1, 1)) for x in (problem.mean, problem.std))
         self.progress = 0.0
         self.size, self.fit = problem.size, problem.fit
         # Set by the run to what its training was asked for; "auto" is settled by the machine that predicts.
@@ -164,7 +154,7 @@ class Method(nn.Module):
         self._folded = Folded()
         self.calibration = Calibration(problem.groups.of_class())
         # How common the shot groups are where the model is used, once it was adapted.
-        self.register_buffer("shares", balanced_shares(self.calibration.rings), persistent=False)
+        self.shares = nn.Buffer(balanced_shares(self.calibration.rings), persistent=False)
 
     @classmethod
     def settled(cls, options: dict[str, Any], folds: int | None, scratch: bool = True) -> dict[str, Any]:

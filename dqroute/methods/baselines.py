@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute.core import losses
@@ -33,12 +33,10 @@ class Deferred(Method):
     effective number of images.
     """
 
-    drw_weights: Tensor
-
     def __init__(self, problem: Problem, *, start: float, beta: float, classifier: str = "auto") -> None:
         super().__init__(problem, classifier=classifier)
         self.start = checked_range("start", start, 0, 1)
-        self.register_buffer("drw_weights", frequency_prior(problem.counts, "effective", beta) * len(problem.counts))
+        self.drw_weights = nn.Buffer(frequency_prior(problem.counts, "effective", beta) * len(problem.counts))
 
     def current_weights(self) -> Tensor | None:
         """The weights that count now, ``[C]``, or None for 1: ``w_c ∝ (1 - β) / (1 - β^n_c)``, mean 1, late only."""
@@ -61,11 +59,9 @@ class ClassBalanced(Deferred):
 class LDAM(Deferred):
     """Label-distribution-aware margins with deferred re-weighting, LDAM-DRW (Cao et al., 2019)."""
 
-    margins: Tensor
-
     def __init__(self, problem: Problem, *, start: float = 0.8, beta: float = 0.9999, margin: float = 0.5) -> None:
         super().__init__(problem, start=start, beta=beta, classifier="cosine")
-        self.register_buffer("margins", losses.ldam_margins(problem.counts, checked_range("margin", margin, 0)))
+        self.margins = nn.Buffer(losses.ldam_margins(problem.counts, checked_range("margin", margin, 0)))
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """See :func:`dqroute.core.losses.ldam`."""
@@ -86,7 +82,7 @@ class LogitAdjustment(Method):
 
 
 @register("geometric-mean")
-class GeometricMean(Method):
+class GeometricMean(LogitAdjustment):
     """The geometric mean of the classes' accuracies as the goal, for the worst of them (Du and Wu, 2023), one expert.
 
     ``tau`` is τ, the strength of the prior. The authors' second step, a mixture with the network as it was before, is
@@ -95,62 +91,52 @@ class GeometricMean(Method):
 
     by_batch = True
 
-    def __init__(self, problem: Problem, *, tau: float = 1.0, classifier: str = "auto") -> None:
-        super().__init__(problem, classifier=classifier)
-        self.tau = checked_range("tau", tau, 0)
-
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """See :func:`dqroute.core.losses.geometric_mean`."""
         return losses.geometric_mean(outputs.logits[0], labels, self.log_pi, self.tau)
 
 
+class Focusing(Method):
+    """Base of the methods in which some classes' images count more, ``v_c``, ``[C]``, and the prior follows."""
+
+    def __init__(self, problem: Problem, focus: Tensor, *, tau: float = 1.0, classifier: str = "auto") -> None:
+        super().__init__(problem, classifier=classifier)
+        self.tau, self.focus = checked_range("tau", tau, 0), nn.Buffer(focus)
+        self.log_prior = nn.Buffer(losses.expert_priors(self.log_pi, focus[None])[0])
+
+    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
+        """``mean_b v_y CE(z + τ log π', y)``, ``π'_c ∝ π_c v_c``: the logits stay those of balance."""
+        return losses.logit_adjusted(outputs.logits[0], labels, self.log_prior, self.tau, self.focus)
+
+
 @register("weighted")
-class Weighted(Method):
+class Weighted(Focusing):
     """Logit adjustment in which images of rare classes count more, from the first epoch on, and the prior follows.
 
     On average, counting an image ``n_c^-q`` times equals drawing classes with frequencies ``∝ n_c^(1-q)`` (at q = ½
     square-root sampling; Kang et al., 2020). A rival of all that DQRoute adds: it has class weights and nothing else.
-    ``rarity`` is q, 0 to 1: 0 is logit adjustment, 1 lets all classes count alike.
+    ``rarity`` is q, 0 to 1, of ``v_c ∝ n_c^-q``: 0 is logit adjustment, 1 lets all classes count alike.
     """
 
-    focus: Tensor
-    log_prior: Tensor
-
     def __init__(self, problem: Problem, *, rarity: float = 0.25, classifier: str = "auto") -> None:
-        super().__init__(problem, classifier=classifier)
         focus = losses.rarity_focus(problem.counts, checked_range("rarity", rarity, 0, 1))
-        self.register_buffer("focus", focus)
-        self.register_buffer("log_prior", losses.expert_priors(self.log_pi, focus[None])[0])
-
-    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
-        """``mean_b v_y CE(z + log π', y)``, ``v_c ∝ n_c^-q``, ``π'_c ∝ π_c v_c``: the logits stay those of balance."""
-        return losses.logit_adjusted(outputs.logits[0], labels, self.log_prior, 1.0, self.focus)
+        super().__init__(problem, focus, classifier=classifier)
 
 
 @register("focused")
-class Focused(Method):
+class Focused(Focusing):
     """One branch that learns as DQRoute's third expert does: the rival that asks whether three are needed.
 
-    ``outsiders`` is o, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class;
-    ``tau`` is τ, the strength of the prior.
+    ``outsiders`` is o, 0 to 1, what an image of many- and medium-shot classes counts beside one of a few-shot class,
+    see :func:`dqroute.core.losses.expert_focus`; ``tau`` is τ, the strength of the prior.
     """
 
-    focus: Tensor
-    log_prior: Tensor
-
     def __init__(self, problem: Problem, *, outsiders: float = 0.2, tau: float = 1.0, classifier: str = "auto") -> None:
-        super().__init__(problem, classifier=classifier)
+        few = torch.zeros(len(problem.counts), dtype=torch.bool)
+        few[list(nested_class_sets(problem.groups, problem.counts, 3)[-1])] = True
         # At 0 the other classes would be left out of the only softmax there is.
-        self.tau, outsiders = checked_range("tau", tau, 0), checked_range("outsiders", outsiders, 1e-6, 1)
-        few = torch.zeros(1, len(problem.counts), dtype=torch.bool)
-        few[0, list(nested_class_sets(problem.groups, problem.counts, 3)[-1])] = True
-        focus = losses.expert_focus(problem.counts, few, outsiders)
-        self.register_buffer("focus", focus[0])
-        self.register_buffer("log_prior", losses.expert_priors(self.log_pi, focus)[0])
-
-    def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
-        """``mean_b v_y CE(z + τ log π', y)``, ``π'_c ∝ π_c v_c``; see :func:`dqroute.core.losses.expert_focus`."""
-        return losses.logit_adjusted(outputs.logits[0], labels, self.log_prior, self.tau, self.focus)
+        focus = losses.expert_focus(problem.counts, few, checked_range("outsiders", outsiders, 1e-6, 1))
+        super().__init__(problem, focus, tau=tau, classifier=classifier)
 
 
 @register("gaussian")

@@ -59,7 +59,7 @@ class DQRoute(Method):
         on_features = problem.encoder is not None
         if fusion == "auto":
             fusion = "rings" if on_features else "nested"
-        if gaussian not in (None, True, False) or isinstance(gaussian, int) and not isinstance(gaussian, bool):
+        if not isinstance(gaussian, bool | None):
             raise ValueError(f"gaussian is True, False or None; got {gaussian!r}")
         gaussian = (on_features and fusion == "rings") if gaussian is None else gaussian
         if gaussian and not (on_features and fusion == "rings"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute.core import losses
@@ -22,7 +22,6 @@ class RIDE(Method):
     """
 
     revision = 2
-    margins: Tensor
 
     def __init__(
         self,
@@ -38,7 +37,7 @@ class RIDE(Method):
         if base == "ldam" and self.classifier != "cosine":
             raise ValueError("the margins of base='ldam' live on the cosine; use classifier='cosine' with it")
         self.diversity = checked_range("diversity", diversity, 0)
-        self.register_buffer("margins", losses.ldam_margins(problem.counts))
+        self.margins = nn.Buffer(losses.ldam_margins(problem.counts))
 
     def loss(self, outputs: ExpertOutputs, labels: Tensor) -> Tensor:
         """``Σ_k L(z_k, y) - δ · diversity``, L the base loss; see :func:`dqroute.core.losses.diversity`."""

@@ -27,11 +27,6 @@ class Heads(nn.Module):
         gaussian: the ridge of a further expert that is a Gaussian for each class, see :meth:`meet`; None for none.
     """
 
-    weight: nn.Parameter
-    unknown: Tensor
-    gaussian_weight: Tensor
-    gaussian_bias: Tensor
-
     def __init__(
         self,
         features: int,
@@ -51,10 +46,10 @@ class Heads(nn.Module):
         # As long as a class vector is at the end of training, so that the rate is a share of it.
         self.weight = nn.Parameter(torch.randn(folds + 1, experts * num_classes, features) / features**0.5)
         self.bias = nn.Parameter(torch.zeros(folds + 1, experts, num_classes)) if classifier == "linear" else None
-        self.register_buffer("unknown", torch.zeros(folds + 1, num_classes, dtype=torch.bool), persistent=False)
+        self.unknown = nn.Buffer(torch.zeros(folds + 1, num_classes, dtype=torch.bool), persistent=False)
         if self.gaussian:
-            self.register_buffer("gaussian_weight", torch.zeros(folds + 1, num_classes, features))
-            self.register_buffer("gaussian_bias", torch.zeros(folds + 1, num_classes))
+            self.gaussian_weight = nn.Buffer(torch.zeros(folds + 1, num_classes, features))
+            self.gaussian_bias = nn.Buffer(torch.zeros(folds + 1, num_classes))
 
     @property
     def experts(self) -> int:
