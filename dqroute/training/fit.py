@@ -20,7 +20,7 @@ from dqroute.data.feature_set import OWN, features, fitting
 from dqroute.data.files.reading import listed
 from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
-from dqroute.data.options import check_kinds, checked_seed, plain, tell_options
+from dqroute.data.options import check_kinds, checked_seed, tell_options
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options, option_parameters
 from dqroute.models import pretrained
 from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names
@@ -38,6 +38,7 @@ from dqroute.training.settings import (
     PRESETS,
     Settings,
     fitting_size,
+    said,
     setting_names,
     setting_parameters,
     training_settings,
@@ -116,10 +117,10 @@ def fit(
     checked_range("checkpoint_minutes", checkpoint_minutes, 0)
     given = {"runs_dir": runs_dir, "compile": compile, "progress": progress, "check": check} | changes
     check_kinds([*OWN_PARAMETERS, *setting_parameters(), *option_parameters(method)], given)
-    processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
+    processes, changes = joined(on_cpu=device == "cpu"), said({"epochs": epochs} | changes)
     # What is wrong with them is heard before anything is computed; what else decides them comes later.
     usual = {} if preset else fitting_size(len(data.train))
-    divide_changes(method, preset or "features", usual | {n: v for n, v in changes.items() if v is not None})
+    divide_changes(method, preset or "features", usual | changes)
     # Whatever the caller has switched off: there is no training without gradients.
     with processes.ending_together(), torch.inference_mode(False), torch.enable_grad():
         where = resolve_device(device)
@@ -131,20 +132,22 @@ def fit(
         parent = None if start_from is None else parent_of(start_from, method, data.class_names)
         if parent is not None:
             changes = inherited(parent, changes)
-        elif starts_pretrained(data, preset, changes):
+        elif data.identity.get("name") not in OWN or data.encoding is not None:
+            pass  # not pictures of one's own
+        elif data.shape[0] == 3 and preset is None and not changes.keys() & SAID:
             changes |= {"backbone": fitting(data)}
             if processes.main:
-                steps = fitting_size(len(data.train)) | {n: v for n, v in changes.items() if v is not None}
+                steps = usual | changes
                 print(
                     f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network,\n  "
                     f"backbone={changes['backbone']!r}, which has seen a million others:\n  "
                     f"{features_take(data, changes['backbone'], device)}, then heads learn for {steps['epochs']} "
                     "epochs;\n  backbone='resnet8', say, or a preset trains one from nothing"
                 )
-        elif processes.main and data.identity.get("name") in OWN and data.encoding is None:
+        elif processes.main:
             say_whether_from_nothing(data, preset, changes)
         if is_encoder(changes.get("backbone")):
-            tuned = changes.get("tune") not in (None, "heads")
+            tuned = changes.get("tune", "heads") != "heads"
             if parent is None or not tuned:
                 with processes.main_first():
                     if parent is None:
@@ -161,8 +164,8 @@ def fit(
                     method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, check=check, **own
                 )
                 # What the heads say hangs on their scale, which depends on how many pictures there are.
-                if changes.get("cosine_scale") is None:
-                    changes |= {"cosine_scale": (vars(Settings()) | heads.settings["training"])["cosine_scale"]}
+                scale = (vars(Settings()) | heads.settings["training"])["cosine_scale"]
+                changes = {"cosine_scale": scale} | changes
         if parent is not None and processes.main:
             say_what_is_kept(parent, data, check)
         request, settings = request_of(
@@ -231,16 +234,9 @@ def note_pictures(run: Run, data: ImageSet, parent: Run | None) -> None:
     keep_keys(run.folder, data, None if parent is None else parent.folder)
 
 
-def starts_pretrained(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> bool:
-    """Whether a training starts from the bundled network unasked: on pictures of one's own, if nothing else is said."""
-    said = preset is not None or any(changes.get(name) is not None for name in SAID)
-    own = data.identity.get("name") in OWN and data.encoding is None
-    return own and not said and data.shape[0] == 3
-
-
 def say_whether_from_nothing(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> None:
     """Say of a network for pictures of one's own that starts from nothing that it does, and which would not."""
-    settings = vars(PRESETS.get(preset or "laptop", Settings())) | {n: v for n, v in changes.items() if v is not None}
+    settings = vars(PRESETS[preset or "laptop"]) | dict(changes)
     name = settings["backbone"]
     if is_encoder(name) or settings["pretrained"] is not None:
         return
@@ -261,19 +257,17 @@ def problem_of(data: ImageSet, settings: Settings, components: int = 0) -> Probl
     """
     mean, std = data.train.statistics
     truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
-    fit = data.identity.get("fit", "crop")
+    problem = Problem(data.counts, data.groups, data.shape[0], mean, std, difficulty=truth, scale=settings.cosine_scale)
+    problem = replace(problem, fit=data.identity.get("fit", "crop"))
     if (encoding := data.encoding) is not None:
         needs = EncoderNeeds(encoding.weights, encoding.size, encoding.interpolation, *encoding.axes.shape)
         if settings.folds > len(data.train):
             few = f"{len(data.train)} training images cannot be divided into {settings.folds} folds"
             fewer = "folds=2, say, or " * (len(data.train) > 1)
             raise ValueError(f"{few}; use {fewer}folds=0, which judges by training images")
-        problem = Problem(data.counts, data.groups, 3, mean, std, encoding.backbone, difficulty=truth, fit=fit)
-        return replace(problem, encoder=needs, folds=settings.folds, scale=settings.cosine_scale)
-    network = settings.backbone, settings.shared_depth, settings.branch_width
-    shape = data.shape
-    problem = Problem(data.counts, data.groups, shape[0], mean, std, *network, size=shape[1:], difficulty=truth)
-    problem = replace(problem, scale=settings.cosine_scale, fit=fit)
+        return replace(problem, channels=3, backbone=encoding.backbone, encoder=needs, folds=settings.folds)
+    network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
+    problem = replace(problem, size=data.shape[1:], **network)
     if not is_encoder(settings.backbone):
         return problem
     wanted = loaded(settings.backbone).preprocessing
@@ -308,10 +302,10 @@ def request_of(
         device: where it would be trained; ``precision="auto"`` comes to what that computes in.
         parent: the run that it goes on from.
     """
-    changes = {name: plain(value) for name, value in changes.items()}
+    changes = said(changes)
     on_features, encoder = "features" in identity, is_encoder(changes.get("backbone"))
     if on_features and preset is None:
-        changes = fitting_size(images) | {name: value for name, value in changes.items() if value is not None}
+        changes = fitting_size(images) | changes
     usual = "features" if on_features else "fine-tuning" if encoder else "laptop"
     settings, options = divide_changes(method, preset or usual, changes)
     if settings.folds and not on_features:
@@ -320,7 +314,7 @@ def request_of(
         raise ValueError("tune belongs to a pretrained encoder: name one in backbone, or leave it out")
     if on_features and settings.optimizer == "muon":
         raise ValueError("muon changes the kernels of convolutions, and heads on features have none; use adamw or sgd")
-    if on_features and (named := {"backbone", "pretrained"} & {n for n, v in changes.items() if v is not None}):
+    if on_features and (named := {"backbone", "pretrained"} & changes.keys()):
         raise ValueError(
             f"{named.pop()} is settled in a set of features; leave it out, or load the pictures themselves"
         )

@@ -171,13 +171,18 @@ def training_settings(preset: str, changes: Mapping[str, Any]) -> Settings:
     A warm-up that comes from the preset, not from the caller, is at most a third of the training.
     """
     base = PRESETS[choose("preset", preset, PRESETS)]
-    given = {name: plain(value) for name, value in changes.items() if value is not None}
+    given = said(changes)
     epochs, start = given.get("epochs", base.epochs), given.get("pretrained")
     if "warmup" not in given and isinstance(epochs, (int, float)) and 0 < epochs < 3 * base.warmup:
         given["warmup"] = epochs / 3
     if isinstance(start, os.PathLike):
         given["pretrained"] = os.fspath(start)
     return checked(Settings, vars(base) | given, "setting")
+
+
+def said(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked for, in plain values, without settings that are None."""
+    return {n: plain(value) for n, value in changes.items() if value is not None or n not in setting_names()}
 
 
 def checked(model: type[T], values: Mapping[str, Any], kind: str) -> T:
