@@ -32,7 +32,7 @@ from dqroute.runs.pictures import changed_files, keep_keys
 from dqroute.runs.run import SETTINGS, Run, RunOrFolder, build, default_runs_dir, folder_of
 from dqroute.training import going_on
 from dqroute.training.distribution import joined
-from dqroute.training.going_on import go_on, inherited, parent_of, say_what_is_kept, seen_alike
+from dqroute.training.going_on import go_on, inherited, parent_of, say_what_is_kept, seen_alike, start_from_encoder
 from dqroute.training.loop import Training
 from dqroute.training.settings import (
     PRESETS,
@@ -43,7 +43,6 @@ from dqroute.training.settings import (
     setting_parameters,
     training_settings,
 )
-from dqroute.training.tuning import start_from_encoder
 
 SAID = ("preset", "backbone", "pretrained", "tune")  # unless one of these says something else
 

@@ -1,5 +1,7 @@
 """Going on from a run: what it knows of classes that are still there is kept, by their names.
 
+So is what heads on an encoder's features know, when the encoder itself is trained on.
+
 The heads that predict begin as they were left. Those that judge out of fold begin anew: an image may lie in another
 fold than before, and a head that has seen it must not judge it.
 """
@@ -18,7 +20,7 @@ from dqroute.core.checks import one_line
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import Method
-from dqroute.models.encoders import loaded
+from dqroute.models.encoders import Trunk, architecture, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.heads import Heads
 from dqroute.runs.own_data import as_features
@@ -139,3 +141,26 @@ def by_class(network: Heads | ExpertNetwork) -> list[Tensor]:
         weight = network.weight[-1].view(network.trained, network.num_classes, network.features).movedim(1, 0)
         return [weight] if network.bias is None else [weight, network.bias[-1].T]
     return [weight for classifier in network.classifiers for weight in classifier.parameters()]
+
+
+@torch.no_grad()
+def start_from_encoder(model: Method, backbone: str, heads: Run | None) -> None:
+    """Put an encoder's own weights into a model's trunk, and what ``heads`` on its features learned behind it.
+
+    The model then says of a picture what the heads say: random ones would first tear at the trunk (linear probing
+    before fine-tuning, Kumar et al., 2022).
+    """
+    assert isinstance(model.network, ExpertNetwork)
+    trunk = model.network.trunk[0]
+    assert isinstance(trunk, Trunk)
+    trunk.network.load_state_dict(architecture(backbone)[0].state_dict())
+    if heads is None:
+        return
+    assert trunk.turn is not None
+    turn = heads.model.axes / heads.model.scale[:, None]
+    trunk.turn.weight.copy_(turn.T)
+    trunk.turn.bias.copy_(-heads.model.centre @ turn)
+    learned = by_class(heads.model.network)
+    for k, classifier in enumerate(model.network.classifiers):
+        for target, rows in zip(classifier.parameters(), learned, strict=True):
+            target.copy_(rows[:, k])

@@ -25,69 +25,61 @@ class Updates:
     """
 
     def __init__(self, model: nn.Module, settings: Settings) -> None:
-        self.settings = settings
         by_muon = settings.optimizer == "muon"
         self.kernels = {n: p for n, p in model.named_parameters() if by_muon and p.ndim == 4}
-        self.others = {n: p for n, p in model.named_parameters() if n not in self.kernels}
-        groups = by_rate(self.others, settings.trunk_lr)
-        rate, decay, momentum = settings.lr, settings.weight_decay, settings.momentum
-        self.main: torch.optim.Optimizer = (
-            torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
-            if settings.optimizer == "adamw"
-            else torch.optim.SGD(
-                groups, lr=rate, momentum=momentum, weight_decay=decay, nesterov=momentum > 0, fused=True
-            )
-        )
         # Each shares its kernel's memory, so that what Muon does to the matrix is done to the kernel.
         self.matrices = {n: as_matrix(p.detach()) for n, p in self.kernels.items()}
-        self.muon = (
-            torch.optim.Muon(
-                by_rate(self.matrices, settings.trunk_lr), lr=settings.kernel_lr, weight_decay=settings.kernel_decay
-            )
-            if self.matrices
-            else None
+        self.others = {n: p for n, p in model.named_parameters() if n not in self.kernels}
+        decay, momentum = settings.weight_decay, settings.momentum
+        groups = by_rate(self.others, settings.lr, settings.trunk_lr)
+        main = (
+            torch.optim.AdamW(groups, weight_decay=decay, fused=True)
+            if settings.optimizer == "adamw"
+            else torch.optim.SGD(groups, momentum=momentum, weight_decay=decay, nesterov=momentum > 0, fused=True)
         )
+        self.optimizers: list[torch.optim.Optimizer] = [main]
+        if self.matrices:
+            groups = by_rate(self.matrices, settings.kernel_lr, settings.trunk_lr)
+            self.optimizers.append(torch.optim.Muon(groups, weight_decay=settings.kernel_decay))
 
     def step(self, share: float) -> None:
         """Take one step down the gradients, at a share of the peak rates."""
-        for group in self.main.param_groups:
-            group["lr"] = self.settings.lr * share * group["factor"]
-        self.main.step()
-        if self.muon is not None:
-            for name, kernel in self.kernels.items():
-                self.matrices[name].grad = None if kernel.grad is None else as_matrix(kernel.grad)
-            for group in self.muon.param_groups:
-                group["lr"] = self.settings.kernel_lr * share * group["factor"]
-            self.muon.step()
+        for name, kernel in self.kernels.items():
+            self.matrices[name].grad = None if kernel.grad is None else as_matrix(kernel.grad)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * share * group["factor"]
+            optimizer.step()
+
+    def held(self) -> dict[str, tuple[Tensor, dict[str, Any]]]:
+        """What is changed for each parameter, itself or the kernel's matrix, and what its optimizer remembers of it."""
+        held: dict[str, tuple[Tensor, dict[str, Any]]] = {}
+        tensors: tuple[Mapping[str, Tensor], ...] = (self.others, self.matrices)
+        for of_one, optimizer in zip(tensors, self.optimizers, strict=False):
+            held |= {name: (tensor, optimizer.state[tensor]) for name, tensor in of_one.items()}
+        return held
 
     def momenta(self) -> dict[str, Tensor]:
         """What the optimizers remember of each parameter, such as ``momentum_buffer.NAME``: a checkpoint's part."""
-        names = (*self.others, *self.kernels)
-        held = {name: self._state(name) for name in names}
-        return {f"{what}.{name}": v for name in names for what, v in held[name].items() if isinstance(v, Tensor)}
+        held = self.held().items()
+        return {f"{what}.{n}": v for n, (_, state) in held for what, v in state.items() if isinstance(v, Tensor)}
 
     def resume(self, momenta: dict[str, Tensor]) -> None:
         """Take up the momenta of a checkpoint."""
-        for key, held in momenta.items():
+        held = self.held()
+        for key, value in momenta.items():
             what, _, name = key.partition(".")
-            like = self.matrices[name] if name in self.kernels else self.others[name]
+            like, state = held[name]
             # Strides as the parameter's: the fused optimizer would otherwise sum in another order.
-            same = held.shape == like.shape
-            self._state(name)[what] = torch.empty_like(like).copy_(held) if same else held.to(like.device)
-
-    def _state(self, name: str) -> dict[str, Tensor]:
-        if name in self.kernels and self.muon is not None:
-            return self.muon.state[self.matrices[name]]
-        return self.main.state[self.others[name]]
+            state[what] = torch.empty_like(like).copy_(value) if value.shape == like.shape else value.to(like.device)
 
 
-def by_rate(tensors: Mapping[str, Tensor], trunk_lr: float) -> list[dict[str, Any]]:
+def by_rate(tensors: Mapping[str, Tensor], peak: float, trunk_lr: float) -> list[dict[str, Any]]:
     """Tensors by parameter name as an optimizer's groups: the trunk's apart from the rest if its rate is another."""
     groups: dict[float, list[Tensor]] = {}
     for name, tensor in tensors.items():
-        factor = trunk_lr if name.startswith("network.trunk.") else 1.0
-        groups.setdefault(factor, []).append(tensor)
-    return [{"params": members, "factor": factor} for factor, members in groups.items()]
+        groups.setdefault(trunk_lr if name.startswith("network.trunk.") else 1.0, []).append(tensor)
+    return [{"params": members, "lr": peak, "peak": peak, "factor": factor} for factor, members in groups.items()]
 
 
 def as_matrix(kernel: Tensor) -> Tensor:
