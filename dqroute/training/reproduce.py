@@ -19,7 +19,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -40,19 +40,6 @@ from dqroute.training.fit import fit
 from dqroute.training.settings import Settings
 
 TOLERANCE = 0.01
-# What a clock measured, in runs of older versions too.
-MEASURED = ("seconds", "images_per_second")
-
-
-@contextmanager
-def threads(number: int | None) -> Iterator[None]:
-    """Compute with so many threads, because sums over another number round otherwise; None leaves it as it is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
@@ -61,21 +48,20 @@ def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     Raises:
         ValueError: if what is loaded is not what the run was trained on.
     """
-    given, wanted = name.split(":", 1)[0], run.settings["data"]["name"]
+    was = run.settings["data"]
+    given, wanted = name.partition(":")[0], was["name"]
     if given != wanted:
         path = ":PATH" * (wanted in ("folder", "list", "table"))
         raise ValueError(f"{run.folder} was trained on {wanted!r}; give {wanted}{path} instead of {name}")
-    build = DATA_SETS.get(given)
-    takes = inspect.signature(build).parameters if build else {}
-    told = {key: value for key, value in run.settings["data"].items() if key in takes}
-    seen = run.settings["data"].get("features")
-    if seen and "photographs" not in given:
+    takes = inspect.signature(DATA_SETS[given]).parameters if given in DATA_SETS else {}
+    told = {key: value for key, value in was.items() if key in takes}
+    if (seen := was.get("features")) and "photographs" not in given:
         told |= {"backbone": seen["backbone"], "components": seen["components"], "views": seen.get("views", 1)}
     if given in OWN:
-        held, was = run.settings["data"].get("held_out"), run.settings["data"]
-        told |= {"stream": was.get("stream", False), "fit": was.get("fit", "crop")} | ({"val": held} if held else {})
+        told |= {"stream": was.get("stream", False), "fit": was.get("fit", "crop")}
+        told |= {"val": was["held_out"]} if was.get("held_out") else {}
     data = load(name, **told | options)
-    if data.identity != run.settings["data"]:
+    if data.identity != was:
         raise ValueError(f"{data.name} as loaded is not the data of {run.folder}: {differences(data, run)}")
     # A set's identity does not tell what training may do to its images.
     if data.augmentation is None:
@@ -106,7 +92,7 @@ def train_again(
     if runs_dir.resolve() in run.folder.resolve().parents[1:2]:
         raise ValueError(f"{runs_dir} holds the run itself; name another folder for the new one")
     asked, was = run.settings["training"], run.provenance
-    # What a run's settings leave out had its default in Settings, whatever a preset has today. Older settings have the
+    # What a run's settings leave out had its default in Settings, whatever a preset has today. Some settings have the
     # precision that was asked for, "auto", and provenance what that came to.
     settings = vars(Settings()) | asked | {"pretrained": pretrained, "precision": was.get("precision", "auto")}
     given, wanted = identity_of(pretrained, settings["backbone"]) if pretrained else None, asked.get("pretrained")
@@ -116,19 +102,23 @@ def train_again(
     if "features" in run.settings["data"]:
         settings = {n: v for n, v in settings.items() if n not in ("backbone", "pretrained")}
     how = {"compile": was.get("compiled", False), "device": device, "progress": progress}
-    with threads(was.get("machine", {}).get("threads")):
+    before = torch.get_num_threads()
+    torch.set_num_threads(was.get("machine", {}).get("threads", before))  # sums over another number round otherwise
+    try:
         again = fit(run.method, data, seed=run.seed, runs_dir=runs_dir, **run.settings["options"] | settings | how)
         for split in SPLITS:
             if run.report(split) is not None:
                 evaluate(again, split=split, device=device)
+    finally:
+        torch.set_num_threads(before)
     return again
 
 
 def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Every number in nested lists and dictionaries, with its name, such as ``few`` or ``difficulty[3]``."""
+    """Every number in nested lists and dictionaries but a clock's, by name, such as ``few`` or ``difficulty[3]``."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key not in MEASURED:
+            if key != "seconds":
                 yield from numbers(item, f"{name} {key}".strip())
     elif isinstance(value, list):
         for index, item in enumerate(value):
@@ -155,18 +145,13 @@ def same_weights(a: Run, b: Run) -> bool | None:
 def circumstances(run: Run, again: Run) -> list[str]:
     """What is not as it was: code, packages, machine, images; a line each."""
     was, now = run.provenance, again.provenance
-    pairs: dict[str, tuple[Any, Any]] = {"commit": (was.get("commit"), now.get("commit"))}
+    names = ("commit", "python", "precision", "compiled", "processes", "data_fingerprint")
+    # Not all tell of their processes.
+    pairs = {name.replace("_", " "): (was[name], now.get(name)) for name in names if name in was}
     pairs["method's revision"] = run.settings.get("revision"), METHODS[run.method].revision
-    for name in ("python", "precision", "compiled", "processes", "data_fingerprint"):
-        # Runs of older versions do not tell all of them.
-        if name in was:
-            pairs[name.replace("_", " ")] = was[name], now.get(name)
     for kind in ("packages", "machine"):
-        before, here = was.get(kind, {}), now.get(kind, {})
-        pairs |= {name: (before.get(name), here.get(name)) for name in before}
+        pairs |= {name: (before, now.get(kind, {}).get(name)) for name, before in was.get(kind, {}).items()}
     lines = [f"{name} is {here}, was {before}" for name, (before, here) in sorted(pairs.items()) if before != here]
-    if "threads" not in was.get("machine", {}):
-        lines.append(f"it was not recorded how many threads computed; now {now['machine']['threads']}")
     unclean = [which for which, made in (("then", was), ("now", now)) if made.get("clean") is False]
     return lines + [f"the code had changes that no commit holds {which}" for which in unclean]
 

@@ -147,13 +147,6 @@ def test_it_computes_with_the_threads_and_the_precision_of_then(copy, tmp_path, 
     assert again.provenance["precision"] == made["precision"] == "fp32"
 
 
-def test_where_the_threads_were_not_recorded_it_says_so(original, copy):
-    made = copy.provenance
-    del made["machine"]["threads"]
-    write_json(copy.folder / "provenance.json", made)
-    assert "how many threads computed" in " ".join(circumstances(dq.Run(copy.folder), original))
-
-
 def test_a_line_of_a_published_table_is_made_again(original, tmp_path, capsys):
     publish([original], tmp_path / "table.jsonl")
     assert main([f"{tmp_path / 'table.jsonl'}:1", "digits", "--device", "cpu"]) == 0
