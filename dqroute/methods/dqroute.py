@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from dqroute.models.heads import Heads
 class DQRoute(Method):
     """Difficulty-aware class weights and three nested experts, fused by their detectors (Wei et al., 2025).
 
-    All options but these are those of :class:`~dqroute.core.joint_loss.DQRouteLoss`, here ``criterion``.
+    All options but these, ``joint``, are those of :class:`~dqroute.core.joint_loss.DQRouteLoss`, here ``criterion``.
 
     ``judge`` says what difficulty and fusion are learned from: ``"out-of-fold"``, predictions of heads that never saw
     the image, for which the network has to read features of a pretrained encoder; ``"training"``, predictions for
@@ -36,25 +37,12 @@ class DQRoute(Method):
         self,
         problem: Problem,
         *,
-        alpha: float = 0.5,
-        lam: float = 1.0,
-        gamma: float = 1.0,
-        smoothing: float = 0.7,
-        memory: float = 0.5,
-        strength: float = 0.5,
-        prior: str = "inverse",
-        prior_follows: bool = False,
-        start: float = 0.6,
         experts: int = 3,
-        outsiders: float = 0.2,
-        detector: str = "consensus",
-        detector_weight: float = 1 / 3,
-        tau: float = 1.0,
         fusion: str = "auto",
-        temperature: float = 1.0,
         classifier: str = "auto",
         judge: str = "auto",
         gaussian: bool | None = None,
+        **joint: Any,
     ) -> None:
         on_features = problem.encoder is not None
         if fusion == "auto":
@@ -66,42 +54,29 @@ class DQRoute(Method):
             raise ValueError("a Gaussian expert reads features of a pretrained encoder, and wants fusion='rings'")
         super().__init__(problem, experts=experts, classifier=classifier, gaussian=0.1 if gaussian else None)
         choose("judge", judge, ("auto", "out-of-fold", "training", "truth"))
-        self.told: Tensor | None = None
-        if judge == "truth":
-            if problem.difficulty is None:
-                raise ValueError(
-                    "judge='truth' wants a set that knows how hard its classes are, such as 'glyphs'; leave judge out"
-                )
-            error, judge = torch.tensor(problem.difficulty), "auto"
-            self.told = (1 + lam) * error / error.max()
+        if judge == "truth" and problem.difficulty is None:
+            raise ValueError(
+                "judge='truth' wants a set that knows how hard its classes are, such as 'glyphs'; leave judge out"
+            )
         if judge == "out-of-fold" and not problem.folds:
             raise ValueError(
                 "judging out of fold needs folds of features: load the set with backbone='efficientnet-lite0', say, or "
                 "use judge='training'"
             )
-        self.judge = judge if judge != "auto" else "out-of-fold" if problem.folds else "training"
+        self.judge = judge if judge in ("out-of-fold", "training") else "out-of-fold" if problem.folds else "training"
         self.criterion = DQRouteLoss(
             problem.counts,
             problem.groups,
-            alpha=alpha,
-            lam=lam,
-            gamma=gamma,
-            smoothing=smoothing,
-            memory=memory,
-            strength=strength,
-            prior=prior,
-            prior_follows=prior_follows,
-            start=start,
             experts=experts,
-            outsiders=outsiders,
-            detector=detector,
-            detector_weight=detector_weight,
-            tau=tau,
             fusion=fusion,
-            temperature=temperature,
             features=self.network.features,
             further=int(gaussian),
+            **joint,
         )
+        self.told: Tensor | None = None
+        if judge == "truth":
+            error = torch.tensor(problem.difficulty)
+            self.told = (1 + self.criterion.tracker.lam) * error / error.max()
 
     @classmethod
     def settled(cls, options: dict[str, Any], folds: int | None, scratch: bool = True) -> dict[str, Any]:
@@ -155,6 +130,17 @@ class DQRoute(Method):
 
     def fuse(self, outputs: ExpertOutputs) -> Fusion:
         return self.criterion.fuse(*outputs)
+
+
+def options_of_both() -> inspect.Signature:
+    """The options of the loss, but for those that the network settles, then the method's own."""
+    first, network, *own, _ = inspect.signature(DQRoute.__init__, eval_str=True).parameters.values()
+    of_loss = inspect.signature(DQRouteLoss, eval_str=True).parameters.values()
+    taken = {p.name: p for p in of_loss if p.kind is p.KEYWORD_ONLY and p.name not in ("features", "further")}
+    return inspect.Signature([first, network, *(taken | {p.name: p for p in own}).values()])
+
+
+DQRoute.__init__.__signature__ = options_of_both()  # type: ignore[attr-defined]
 
 
 @register("dqroute-published")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import NamedTuple
 from urllib.error import URLError
 
 import torch
@@ -22,18 +21,6 @@ IMAGENET = "imagenet"
 # Of the two kinds that torchvision has of most networks the first: the one that published results start from.
 KIND = "IMAGENET1K_V1"
 COUNT = "num_batches_tracked"
-
-
-class Pretrained(NamedTuple):
-    """Weights to start from.
-
-    Attributes:
-        identity: tells them from others, and holds no path: torchvision's name for them, or the file's SHA-256.
-        tensors: by torchvision's names, in the order of its network, without the classifier, which knows other classes.
-    """
-
-    identity: str
-    tensors: dict[str, Tensor]
 
 
 def identity_of(source: str, backbone: str) -> str:
@@ -64,8 +51,8 @@ def identity_of(source: str, backbone: str) -> str:
         return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
 
 
-def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
-    """The weights that a setting asks for.
+def read_pretrained(source: str, backbone: str, channels: int) -> dict[str, Tensor]:
+    """The weights that a setting asks for, by torchvision's names, in its network's order, without the classifier.
 
     Args:
         source: ``"imagenet"``: torchvision's weights of that backbone, downloaded once, their hash checked. Or the path
@@ -77,7 +64,7 @@ def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
         ValueError, FileNotFoundError: as :func:`identity_of`; also if the file is damaged or its weights are another
             network's, and if the download fails.
     """
-    identity = identity_of(source, backbone)
+    identity_of(source, backbone)  # refuses what is none
     try:
         given = downloaded(backbone) if source == IMAGENET else load_file(Path(source).expanduser())
     except SafetensorError as error:
@@ -100,7 +87,7 @@ def read_pretrained(source: str, backbone: str, channels: int) -> Pretrained:
             f"{first}, {has.get(first, 'missing')} there and {needs.get(first, 'unknown')} here; name weights of this "
             "very network, for images with as many channels"
         )
-    return Pretrained(identity, {name: given.get(name, torch.tensor(0)) for name in needs})
+    return {name: given.get(name, torch.tensor(0)) for name in needs}
 
 
 def downloaded(backbone: str) -> dict[str, Tensor]:
@@ -121,10 +108,10 @@ def downloaded(backbone: str) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def start_from(network: ExpertNetwork, weights: Pretrained) -> None:
-    """Put pretrained weights into the trunk, and the same ones into the branch of every expert."""
+def start_from(network: ExpertNetwork, weights: dict[str, Tensor]) -> None:
+    """Put what :func:`read_pretrained` gives into the trunk, and the same into the branch of every expert."""
     for branch in network.branches:
         # Cut as it is, the network has its tensors in torchvision's order still.
         own = [*network.trunk.state_dict().values(), *branch.state_dict().values()]
-        for target, value in zip(own, weights.tensors.values(), strict=True):
+        for target, value in zip(own, weights.values(), strict=True):
             target.copy_(value)

@@ -106,7 +106,7 @@ def all_options(name: str, function: Callable[..., Any], given: dict[str, Any], 
     hints, options = get_type_hints(getattr(function, "func", function)), {}  # or of what a partial calls
     for p in inspect.signature(function).parameters.values():
         if p.kind is p.KEYWORD_ONLY and p.name not in without:
-            hint = hints.get(p.name, Any)
+            hint = hints.get(p.name, p.annotation)
             kinds = [get_origin(kind) or kind for kind in get_args(hint) or [hint]]
             words = f"{' or '.join(WORDS[kind] for kind in kinds if kind in WORDS)} for {name}"
             options[p.name] = hint, Field(p.default, description=words)

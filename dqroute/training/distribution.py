@@ -22,7 +22,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from dqroute.core.outputs import ExpertOutputs
 from dqroute.runs.locking import only_process
 
 
@@ -140,13 +139,6 @@ def whole(share: Tensor, total: int, dim: int = 0) -> Tensor:
     """The whole batch, of ``total`` images along ``dim``, from each process's share of it."""
     sizes = [len(part) for part in torch.arange(total).tensor_split(dist.get_world_size())]
     return _Whole.apply(share.movedim(dim, 0).contiguous(), sizes).movedim(0, dim)
-
-
-def whole_outputs(own: ExpertOutputs, total: int) -> ExpertOutputs:
-    """What the experts say of the whole batch, from what they say of this process's share of it."""
-    along = {"logits": 1, "features": 1}
-    said = {name: (getattr(own, name), dim) for name, dim in along.items()}
-    return own._replace(**{name: whole(share, total, dim) for name, (share, dim) in said.items() if share is not None})
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -13,7 +13,7 @@ from dqroute.core.outputs import ExpertOutputs
 from dqroute.methods.base import Method
 from dqroute.models.device import precision_context
 from dqroute.models.heads import Heads
-from dqroute.training.distribution import Processes, over_all_processes, whole, whole_outputs
+from dqroute.training.distribution import Processes, over_all_processes, whole
 
 Said = tuple[ExpertOutputs, Tensor, Tensor]
 
@@ -40,7 +40,8 @@ class Forward:
             outputs = self.network(inputs)
         theirs = labels if partner is None else labels[partner]
         if self.processes.count > 1:
-            outputs, labels, theirs = whole_outputs(outputs, total), whole(labels, total), whole(theirs, total)
+            outputs = ExpertOutputs(*(whole(said, total, dim=1) for said in outputs))
+            labels, theirs = whole(labels, total), whole(theirs, total)
         loss = self.model.loss(outputs, labels)
         if partner is not None:
             loss = share * loss + (1 - share) * self.model.loss(outputs, theirs)

@@ -211,7 +211,7 @@ class Training:
             "epoch": epoch + 1,
             "loss": part.loss_sum.item() / images_seen,
             "accuracy": part.right.item() / self.counted,
-            "rate": settings.rate(epoch + 1),
+            "rate": settings.lr * settings.share(epoch + 1),
             "seconds": round(seconds, 3),
         }
         return record | self.validation() | model.diagnostics()

@@ -90,10 +90,6 @@ class Settings:
         unused = [*(MUON_SETTINGS if self.optimizer != "muon" else ()), *["heads_first"] * (self.tune == "heads")]
         return {n: v for n, v in vars(self).items() if n not in unused and (n, v) not in IF_SAID.items()}
 
-    def rate(self, epoch: float) -> float:
-        """The learning rate after ``epoch`` epochs, a fraction allowed: ``lr`` times :meth:`share`."""
-        return self.lr * self.share(epoch)
-
     def share(self, epoch: float) -> float:
         """The share of the peak rates after ``t`` epochs.
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import dqroute as dq
 from dqroute.models.experts import ExpertNetwork
-from dqroute.models.pretrained import Pretrained, identity_of, read_pretrained, start_from
+from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.models.trust import KNOWN
 from dqroute.sweep.grid import Task
 from dqroute.sweep.worker import find, known_of
@@ -64,7 +64,7 @@ def test_the_large_networks_take_the_weights_of_torchvisions(backbone):
         state = torchvision.models.get_model_builder(backbone)().state_dict()
         ours = ExpertNetwork(backbone, 365, experts=2, shared_depth=2)
     given = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
-    start_from(ours, Pretrained("as torchvision's", given))
+    start_from(ours, given)
     for branch in ours.branches:
         own = {**ours.trunk.state_dict(prefix="trunk."), **branch.state_dict(prefix="branch.")}
         assert [t.shape for t in own.values()] == [t.shape for t in given.values()]
@@ -81,8 +81,8 @@ def test_old_weights_without_counts_of_batches_are_taken(network, tmp_path):
 
 def test_torchvisions_own_weights_are_taken_from_the_store(hub, network):
     weights = read_pretrained("imagenet", "resnet18", 3)
-    assert weights.identity == "ResNet18_Weights.IMAGENET1K_V1" and "fc.weight" not in weights.tensors
-    assert torch.equal(weights.tensors["layer4.1.conv2.weight"], network.layer4[1].conv2.weight)
+    assert identity_of("imagenet", "resnet18") == "ResNet18_Weights.IMAGENET1K_V1" and "fc.weight" not in weights
+    assert torch.equal(weights["layer4.1.conv2.weight"], network.layer4[1].conv2.weight)
 
 
 def test_a_download_is_checked_and_holds_tensors_alone(monkeypatch):
@@ -153,7 +153,7 @@ def test_a_run_starts_from_them_and_is_named_after_their_content(grey_file, tiny
     """Rates of zero: what the run leaves is what it started from."""
     still = quick | small(tiny, lr=0.0, weight_decay=0.0)
     run = dq.fit("cross-entropy", pretrained=grey_file, runs_dir=runs_dir, **still)
-    start = read_pretrained(str(grey_file), "resnet18", 1).tensors["layer3.0.conv1.weight"]
+    start = read_pretrained(str(grey_file), "resnet18", 1)["layer3.0.conv1.weight"]
     assert torch.equal(run.model.state_dict()["network.branches.0.1.0.conv1.weight"], start)
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(grey_file.read_bytes())

@@ -34,21 +34,21 @@ def test_few_images_get_enough_steps_and_a_small_scale():
 
 
 def test_cosine_without_warmup_starts_at_the_peak():
-    rate = Settings(epochs=10, warmup=0, lr=0.3).rate
-    assert rate(0) == 0.3 and rate(5) == pytest.approx(0.15)
+    share = Settings(epochs=10, warmup=0).share
+    assert share(0) == 1 and share(5) == pytest.approx(0.5)
 
 
 def test_steps_by_hand():
-    """The field's schedule: 0.1, warm over 5 epochs, a tenth from 160 of 200, a hundredth from 180."""
-    rate = PRESETS["paper"].rate
+    """The field's schedule: a rate of 0.1, warm over 5 epochs, a tenth from 160 of 200, a hundredth from 180."""
+    paper = PRESETS["paper"]
     expected = {0: 0, 2.5: 0.05, 5: 0.1, 100: 0.1, 159.9: 0.1, 160: 0.01, 179.9: 0.01, 180: 0.001, 200: 0.001}
-    assert {epoch: rate(epoch) for epoch in expected} == pytest.approx(expected)
+    assert {epoch: paper.lr * paper.share(epoch) for epoch in expected} == pytest.approx(expected)
 
 
 @given(st.sampled_from(["cosine", "step"]), st.integers(1, 300), st.floats(0, 1), st.floats(0, 1))
-def test_the_rate_never_leaves_zero_to_peak(schedule, epochs, warm_share, share):
-    settings = Settings(epochs=epochs, schedule=schedule, warmup=warm_share * epochs, lr=0.5)
-    assert 0 <= settings.rate(share * epochs) <= 0.5
+def test_the_share_of_the_rate_never_leaves_zero_to_one(schedule, epochs, warm_share, share):
+    settings = Settings(epochs=epochs, schedule=schedule, warmup=warm_share * epochs)
+    assert 0 <= settings.share(share * epochs) <= 1
 
 
 def test_presets_say_what_the_page_says():
