@@ -41,10 +41,7 @@ class Part:
 
 
 def write_checkpoint(path: Path, digest: str, model: Method, updates: Updates, epochs: int, part: Part) -> None:
-    """Write the state of a training with so many epochs done atomically; ``digest`` is that of the run's request.
-
-    Raises OSError if the file cannot be written; the one before is kept.
-    """
+    """Write the state of a training with so many epochs done, of a run of this ``digest``, or keep the one before."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"momentum.{name}": held for name, held in updates.momenta().items()}
     tensors |= {"part.loss_sum": part.loss_sum, "part.right": part.right}
@@ -53,13 +50,9 @@ def write_checkpoint(path: Path, digest: str, model: Method, updates: Updates, e
 
 
 def read_checkpoint(path: Path, digest: str, model: Method, updates: Updates) -> tuple[int, Part]:
-    """Put model and momenta into the state of a checkpoint.
+    """Put model and momenta into the state of a checkpoint; returns how many epochs are done, and of the next what is.
 
-    Returns:
-        How many epochs are finished, and what the next has come to.
-
-    Raises:
-        ValueError: naming file and remedy, if the checkpoint is damaged, of another version, or of another run.
+    ValueError, naming file and remedy, if the checkpoint is damaged, of another version, or of another run.
     """
     tensors, metadata = read_tensors(path)
     remedy = f"remove {path.parent} to train it again"

@@ -96,15 +96,10 @@ def fit(
             :mod:`dqroute.training.going_on`. Going on from another run is another run.
         changes: any field of :class:`~dqroute.training.settings.Settings` and any option of the method.
 
-    Returns:
-        The finished run.
-
     Raises:
-        ValueError: for unknown names and values out of range.
         NonFiniteLoss: if the loss becomes NaN or infinite; the last checkpoint is kept.
         OSError: if the run folder cannot be written; what was there is kept.
         OtherProcessFailed: if another of the processes that train together fails.
-        SystemExit, KeyboardInterrupt: after SIGTERM and Ctrl-C, when the training is saved.
     """
     if not isinstance(data, ImageSet):
         swapped = "; they stand the other way round" if isinstance(method, ImageSet) else ""
@@ -297,7 +292,7 @@ def request_of(
 
     Args:
         identity, augmentation: of the :class:`~dqroute.data.ImageSet`; images: how many it trains on.
-        changes: of the preset's settings and of the method's options, as :func:`fit` takes them.
+        changes: of settings and options, as :func:`fit` takes them.
         device: where it would be trained; ``precision="auto"`` comes to what that computes in.
         parent: the run that it goes on from.
     """

@@ -28,9 +28,7 @@ class Forward:
     def of_batch(self, images: Tensor, labels: Tensor, fold: Tensor | None = None, total: int = 0) -> Said:
         """Outputs, labels and loss of a batch; of the whole batch of ``total``, where each process has a share of it.
 
-        Args:
-            images: uint8 ``[B, channels, H, W]``, or features ``[B, D]``; labels: int64 ``[B]``; fold: of each image,
-                with features.
+        The images are uint8 ``[B, channels, H, W]``, or features ``[B, D]``, each then with its fold, ``[B]``.
         """
         if isinstance(self.model.network, Heads):
             assert fold is not None

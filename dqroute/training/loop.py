@@ -53,12 +53,9 @@ def fastest_kernels() -> Iterator[None]:
 
 
 class Training:
-    """One run in training: model, optimizer, batches, and the epoch reached.
+    """One run in training: its model, which has the weights to begin with, optimizer, batches, and the epoch reached.
 
-    Args:
-        model: of the run, with the weights to begin with.
-        settings: of the training, with the precision settled.
-        compile: as :func:`dqroute.fit`.
+    In its settings the precision is settled.
     """
 
     def __init__(
@@ -224,12 +221,8 @@ class Training:
     def step(self, images: Tensor, labels: Tensor, share: float, fold: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """One step of the optimizer, at a share of the peak rates; nothing in it waits for a GPU.
 
-        Args:
-            images: uint8 ``[B, channels, H, W]``, or features ``[B, D]``; labels: ``[B]``, this process's share of the
-                batch; fold: of each image, with features.
-
-        Returns:
-            The loss, and how many images the mean of the experts had right, both left on the device.
+        Of this process's share of a batch, as of :meth:`dqroute.data.batches.AnyBatches.epoch`, the loss, and how many
+        images the mean of the experts had right, both left on the device.
         """
         model, processes = self.model, self.processes.count
         model.zero_grad()

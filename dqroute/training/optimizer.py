@@ -18,10 +18,6 @@ class Updates:
     step: every direction a kernel can change in then changes by the same amount, those that few images ask for too. A
     kernel ``[out, in, height, width]`` is the matrix ``[out, in · height · width]``. Biases, norms and classifiers are
     no such matrices and stay with SGD.
-
-    Args:
-        model: whose parameters change.
-        settings: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``kernel_lr``, ``kernel_decay``, ``trunk_lr``.
     """
 
     def __init__(self, model: nn.Module, settings: Settings) -> None:

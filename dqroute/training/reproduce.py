@@ -45,8 +45,7 @@ TOLERANCE = 0.01
 def data_of(run: Run, name: str, options: dict[str, Any]) -> ImageSet:
     """The data set of a run: its settings tell how it was drawn, and ``options`` what they do not.
 
-    Raises:
-        ValueError: if what is loaded is not what the run was trained on.
+    ValueError if what is loaded is not what the run was trained on.
     """
     was = run.settings["data"]
     given, wanted = name.partition(":")[0], was["name"]
@@ -78,13 +77,8 @@ def train_again(
 ) -> Run:
     """The run trained anew as it was, precision, compilation and threads included, and evaluated where it was.
 
-    Args:
-        run: an earlier one; data: its data set.
-        runs_dir: where the new one goes; not where the earlier one is.
-        pretrained: where the weights are that it started from, if it did; its settings know only which they were.
-
-    Raises:
-        ValueError: if the new run would be the earlier one, or started from other weights, or went on from a run.
+    It goes into another ``runs_dir``; ``pretrained`` says where the weights are that it started from, if it did.
+    ValueError if the new run would be the earlier one, or started from other weights, or went on from a run.
     """
     if "start_from" in run.settings:
         told = f"{run.folder} went on from the run {run.settings['start_from']['digest']}"
@@ -157,11 +151,9 @@ def circumstances(run: Run, again: Run) -> list[str]:
 
 
 def verdict(run: Run, again: Run, tolerance: float = TOLERANCE) -> tuple[bool, list[str]]:
-    """Whether the numbers agree, and how that is said.
+    """Whether the numbers of a run and of the new one agree, and how that is said.
 
-    Args:
-        run: the earlier run; again: the new one.
-        tolerance: largest difference of a share (0.01 is one point of accuracy), and, relative, of a loss.
+    ``tolerance`` is the largest difference of a share (0.01 is one point of accuracy), and, relative, of a loss.
     """
     mine, other = results(run), results(again)
     if not mine:

@@ -14,14 +14,14 @@ from dqroute.training.settings import PRESETS, Settings, fitting_size, setting_n
 
 
 def test_cosine_by_hand():
-    """12 epochs, 2 of warm-up, peak 0.8: half-way up at 1, the peak at 2, ½ of it at 7, ½(1 + cos 3π/4) at 9.5."""
-    rate = Settings(epochs=12, warmup=2, lr=0.8).rate
-    assert rate(0) == 0
-    assert rate(1) == pytest.approx(0.4)
-    assert rate(2) == pytest.approx(0.8)
-    assert rate(7) == pytest.approx(0.4)
-    assert rate(9.5) == pytest.approx(0.4 * (1 - math.sqrt(0.5)))
-    assert rate(12) == pytest.approx(0)
+    """12 epochs, 2 of warm-up: half-way up at 1, the peak at 2, ½ of it at 7, ½(1 + cos 3π/4) at 9.5."""
+    share = Settings(epochs=12, warmup=2).share
+    assert share(0) == 0
+    assert share(1) == pytest.approx(0.5)
+    assert share(2) == pytest.approx(1)
+    assert share(7) == pytest.approx(0.5)
+    assert share(9.5) == pytest.approx(0.5 * (1 - math.sqrt(0.5)))
+    assert share(12) == pytest.approx(0)
 
 
 def test_few_images_get_enough_steps_and_a_small_scale():
