@@ -65,15 +65,12 @@ class Problem:
     """What a method has to know before it is built.
 
     Attributes:
-        counts: training images per class, ``[C]``.
-        groups: shot groups.
+        counts: training images per class, ``[C]``; groups: the shot groups.
         channels: of the images; mean, std: their pixels' mean and standard deviation by channel, in 0 to 255.
-        backbone, shared_depth, branch_width: see :class:`~dqroute.models.experts.ExpertNetwork`.
+        backbone, shared_depth, branch_width, tune, components, scale: see
+            :class:`~dqroute.models.experts.ExpertNetwork`.
         size: height and width of the images, which prediction asks for again; None takes any.
-        scale: of cosine classifiers; fit: how pictures became squares, see
-            :func:`dqroute.data.files.decoding.read_rgb`.
-        tune, components: of a backbone that is a pretrained encoder and trained on, see
-            :class:`~dqroute.models.encoders.Trunk`.
+        fit: how pictures became squares, see :func:`dqroute.data.files.decoding.read_rgb`.
         encoder: where the network reads the features of a pretrained encoder: what prediction from pictures needs.
         folds: how many sets of heads there are beside the last, each of which never sees its fold; with features only.
         difficulty: the error rate of each class, where the data set knows it: for methods that are told the truth.
@@ -158,10 +155,9 @@ class Method(nn.Module):
 
     @classmethod
     def settled(cls, options: dict[str, Any], folds: int | None, scratch: bool = True) -> dict[str, Any]:
-        """The options with what ``"auto"`` comes to.
+        """The options with what ``"auto"`` comes to, with so many ``folds`` of features; None is end to end.
 
-        Args:
-            folds: of features, None where training is end to end; scratch: whether it then starts from nothing.
+        End to end ``scratch`` says whether it starts from nothing.
         """
         if options.get("classifier") == "auto":
             options = options | {"classifier": "linear" if folds is None and scratch else "cosine"}
@@ -184,10 +180,7 @@ class Method(nn.Module):
         return encoder
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """The features that the network reads, ``[B, D]``, of uint8 pictures ``[B, 1 or 3, H, W]``.
-
-        ValueError if the encoder here is not the one that the network was trained behind.
-        """
+        """The features that the network reads, ``[B, D]``, of uint8 pictures ``[B, 1 or 3, H, W]``."""
         assert self.needs is not None
         rows = self.encoder.to(self.mean.device)(as_wanted(pictures, self.needs.size, self.needs.interpolation))
         return projected(rows, self.centre, self.scale, self.axes)
@@ -270,15 +263,9 @@ class Method(nn.Module):
     def predict(self, images: Images, batch_size: int = 256) -> Prediction:
         """Classify uint8 images ``[N, channels, H, W]`` of the size the model was trained on.
 
-        Behind a pretrained encoder pictures may have any size; what is known of them, features ``[N, D]``, will do too.
-
-        Args:
-            images: a tensor, tensors one after the other, or a split, whose files are read along the way.
-            batch_size: images at a time.
-
-        Raises:
-            ValueError: if nothing is given or images have another type, number of channels or size, or one cannot be
-                read.
+        They are a tensor, tensors one after the other, or a split, whose files are read along the way. Behind a
+        pretrained encoder pictures may have any size; what is known of them, features ``[N, D]``, will do too.
+        ValueError if there are none, or they have another type, number of channels or size, or one cannot be read.
         """
         network = self.network_for_prediction()
         if self.needs is not None and isinstance(images, FileSplit):
@@ -290,13 +277,14 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def outputs(self, images: Tensor, network: ExpertNetwork | Heads | None = None) -> ExpertOutputs:
-        """What the experts say of uint8 images ``[B, channels, H, W]``; arguments and errors as for :meth:`predict`.
+        """What the experts say of a batch of images or features; errors as of :meth:`predict`.
 
         Who asks for many batches gives the ``network``, from :meth:`network_for_prediction`.
         """
         if self.needs is not None and images.ndim == 2:
-            if images.shape[1] != self.needs.components or not torch.isfinite(images).all():
-                got = f"{list(images.shape)}{'' if torch.isfinite(images).all() else ' with NaN'}"
+            finite = bool(torch.isfinite(images).all())
+            if images.shape[1] != self.needs.components or not finite:
+                got = f"{list(images.shape)}{'' if finite else ' with NaN'}"
                 raise ValueError(f"this model reads features [N, {self.needs.components}], finite; got {got}")
             return self.network(images.to(self.mean.device).float())
         if images.ndim == 4 and self.size is not None and tuple(images.shape[2:]) != tuple(self.size):

@@ -37,9 +37,7 @@ class ExpertNetwork(nn.Module):
     Args:
         backbone: a name from :func:`~dqroute.models.backbones.backbone_names`, or a pretrained encoder's
             (:mod:`dqroute.models.encoders`), which is one stage.
-        num_classes: ``C``.
-        channels: of the images.
-        experts: ``K``, at least 1.
+        num_classes: ``C``; channels: of the images; experts: ``K``, at least 1.
         shared_depth: how many of the backbone's stages the experts share, from 1 to all. The CIFAR ResNets have 3
             stages, torchvision's 4; the stem belongs to the first. With all of them shared, an expert is a classifier
             of features that the experts learn together.

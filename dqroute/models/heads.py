@@ -21,8 +21,7 @@ class Heads(nn.Module):
     """``F + 1`` sets of ``K`` classifiers; the last set sees all images and predicts.
 
     Args:
-        features: ``D``; num_classes: ``C``; experts: ``K``, those that are trained.
-        folds: ``F``, 0 for none.
+        features: ``D``; num_classes: ``C``; experts: ``K``, those that are trained; folds: ``F``, 0 for none.
         classifier: ``"linear"``, or ``"cosine"``; scale: of the cosine.
         gaussian: the ridge of a further expert that is a Gaussian for each class, see :meth:`meet`; None for none.
     """
@@ -80,9 +79,7 @@ class Heads(nn.Module):
     def rows(self, logits: Tensor, features: Tensor, labels: Tensor, fold: Tensor) -> tuple[ExpertOutputs, Tensor]:
         """A batch for the loss: each image once for every set that may see it, all sets being trained as one.
 
-        Args:
-            logits: of all sets, ``[B, F + 1, K, C]``; features: ``[B, D]``; labels: ``[B]``.
-            fold: int64 ``[B]``, as of :func:`dqroute.core.judging.fold_of`.
+        ``logits`` are of all sets, ``[B, F + 1, K, C]``, ``fold`` as of :func:`dqroute.core.judging.fold_of`, ``[B]``.
         """
         sets = torch.arange(self.folds + 1, device=fold.device)
         image, which = (kept_from(fold)[:, None] != sets).nonzero(as_tuple=True)
@@ -94,10 +91,8 @@ class Heads(nn.Module):
         Classes that a set does not know, of which its word is noise, are as improbable as the last of the others.
         """
         own = fold.where(fold >= 0, self.folds)
-        said, unknown = (
-            logits[torch.arange(len(fold), device=fold.device), own],
-            self.unknown.to(fold.device)[own, None],
-        )
+        said = logits[torch.arange(len(fold), device=fold.device), own]
+        unknown = self.unknown.to(fold.device)[own, None]
         return said.where(~unknown, said.amin(dim=2, keepdim=True)).movedim(1, 0)
 
     @torch.no_grad()

@@ -54,15 +54,11 @@ def identity_of(source: str, backbone: str) -> str:
 def read_pretrained(source: str, backbone: str, channels: int) -> dict[str, Tensor]:
     """The weights that a setting asks for, by torchvision's names, in its network's order, without the classifier.
 
-    Args:
-        source: ``"imagenet"``: torchvision's weights of that backbone, downloaded once, their hash checked. Or the path
-            of a safetensors file that holds torchvision's names: ``conv1.weight``, ``layer1.0.conv1.weight``, …
-        backbone: one of torchvision's, see :func:`dqroute.models.backbones.backbone_names`.
-        channels: of the images.
+    The ``source`` is ``"imagenet"``: torchvision's weights of that backbone, downloaded once, their hash checked. Or
+    the path of a safetensors file that holds torchvision's names: ``conv1.weight``, ``layer1.0.conv1.weight``, …
 
-    Raises:
-        ValueError, FileNotFoundError: as :func:`identity_of`; also if the file is damaged or its weights are another
-            network's, and if the download fails.
+    ValueError and FileNotFoundError as :func:`identity_of`; also if the file is damaged or its weights are those of
+    another network, or of one for images of other ``channels``, and if the download fails.
     """
     identity_of(source, backbone)  # refuses what is none
     try:

@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,10 +30,14 @@ def parse_parameter(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals):
         raise argparse.ArgumentTypeError(f"a parameter is written name=value; got {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+    return name, json_or_text(value)
+
+
+def json_or_text(text: str) -> Any:
+    """What JSON makes of a text, or else the text itself."""
+    with suppress(ValueError):
+        return json.loads(text)
+    return text
 
 
 def execute(notebook: Path, output: Path, parameters: dict[str, Any], screen: Any = None) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 from dqroute.core.checks import choose
 from dqroute.methods.base import method_options
+from dqroute.sweep.notebook import json_or_text
 
 
 def refuse_unknown(namespace: Mapping[str, Any]) -> None:
@@ -33,8 +33,9 @@ def as_list(value: Any) -> list[Any]:
     if not isinstance(value, str):
         return list(value) if isinstance(value, (list, tuple)) else [value]
     inner = value.strip().removeprefix("[").removesuffix("]")
-    with suppress(ValueError):
-        return json.loads(f"[{inner}]")
+    values = json_or_text(f"[{inner}]")
+    if isinstance(values, list):
+        return values
     return [part.strip() for part in inner.split(",") if part.strip()]
 
 
@@ -52,10 +53,7 @@ def as_method(text: str) -> tuple[str, dict[str, Any]]:
         choose(f"option of {name}", option, known)
         if option in options:
             raise ValueError(f"{option} is given twice in {text!r}")
-        try:
-            options[option] = json.loads(value)
-        except ValueError:
-            options[option] = value
+        options[option] = json_or_text(value)
     return name, options
 
 
@@ -69,9 +67,7 @@ def distinct(what: str, values: list[Any]) -> list[Any]:
 def as_options(value: Any, what: str = "options") -> dict[str, Any]:
     """A dictionary as it is or written as JSON: for ``papermill -p options '{"size": 64}'``; ValueError otherwise."""
     such = {"columns": {"path": "Datei", "label": "Art"}, "settings": {"epochs": 30}}.get(what, {"size": 64})
-    options = value
-    with suppress(ValueError):
-        options = json.loads(value) if isinstance(value, str) else value
+    options = json_or_text(value) if isinstance(value, str) else value
     if not isinstance(options, dict):
         raise ValueError(f"{what} are written as JSON, such as '{json.dumps(such)}'; got {value!r}")
     return options

@@ -46,11 +46,8 @@ def find(task: Task, known: Known, runs_dir: Path) -> Run | None:
 def carry_out(task: Task, known: Known | None, notebook: Path, output: Path, runs_dir: Path) -> tuple[Path, bool]:
     """The folder of the task's run, and True if it was there; else the notebook makes it, written to ``output``.
 
-    Args:
-        known: the task's data set; None if it could not be loaded, as the notebook will then say.
-
-    Raises:
-        RuntimeError: if a cell of the notebook raises, or its run is not where it belongs.
+    Where the data set could not be loaded, ``known`` None, the notebook will say so. RuntimeError if one of its cells
+    raises, or its run is not where it belongs.
     """
     if known and (run := find(task, known, runs_dir)):
         return run.folder, True
