@@ -49,22 +49,18 @@ def cifar_resnet(depth: int, channels: int, branch_width: float) -> list[Stage]:
     ``depth`` is ``6n + 2`` with ``n`` blocks a stage: 8, 20, 32, … ``branch_width`` is a factor on the width of stages
     2 and 3; ¾ is the reduced form (24/48) that RIDE and SADE use to pay for their experts.
     """
-    blocks = (depth - 2) // 6
     widths = [16, round(32 * branch_width), round(64 * branch_width)]
 
-    def stem_and_first() -> nn.Module:
-        stem = [nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-        return nn.Sequential(*stem, *stage(16, 16, 1))
+    def stage(number: int) -> nn.Module:
+        width, before = widths[number], widths[max(0, number - 1)]
+        parts: list[nn.Module] = []
+        if number == 0:
+            parts = [nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+        parts.append(BasicBlock(before, width, stride=2 if number else 1))
+        parts += [BasicBlock(width, width, stride=1) for _ in range((depth - 2) // 6 - 1)]
+        return nn.Sequential(*parts)
 
-    def stage(channels_in: int, channels_out: int, stride: int) -> list[BasicBlock]:
-        first = BasicBlock(channels_in, channels_out, stride)
-        return [first] + [BasicBlock(channels_out, channels_out, 1) for _ in range(blocks - 1)]
-
-    return [
-        Stage(stem_and_first, 16),
-        Stage(lambda: nn.Sequential(*stage(16, widths[1], 2)), widths[1]),
-        Stage(lambda: nn.Sequential(*stage(widths[1], widths[2], 2)), widths[2]),
-    ]
+    return [Stage(partial(stage, number), width) for number, width in enumerate(widths)]
 
 
 def torchvision_network(name: str, channels: int) -> Any:

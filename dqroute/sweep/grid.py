@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 import torch
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, create_model
@@ -103,10 +103,10 @@ def name_and_options(key: str, item: Any) -> tuple[str, dict[str, Any], str]:
 
 def all_options(name: str, function: Callable[..., Any], given: dict[str, Any], *without: str) -> dict[str, Any]:
     """A function's options as given, the rest as it has them; ValueError for one unknown or unlike its type hint."""
-    hints, options = get_type_hints(getattr(function, "func", function)), {}  # or of what a partial calls
-    for p in inspect.signature(function).parameters.values():
+    options = {}
+    for p in inspect.signature(function, eval_str=True).parameters.values():
         if p.kind is p.KEYWORD_ONLY and p.name not in without:
-            hint = hints.get(p.name, p.annotation)
+            hint = Any if p.annotation is p.empty else p.annotation
             kinds = [get_origin(kind) or kind for kind in get_args(hint) or [hint]]
             words = f"{' or '.join(WORDS[kind] for kind in kinds if kind in WORDS)} for {name}"
             options[p.name] = hint, Field(p.default, description=words)

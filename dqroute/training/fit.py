@@ -23,9 +23,9 @@ from dqroute.data.image_set import ImageSet
 from dqroute.data.options import check_kinds, checked_seed, tell_options
 from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options, option_parameters
 from dqroute.models import pretrained
-from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names
+from dqroute.models.backbones import CIFAR_DEPTHS
 from dqroute.models.device import resolve_device, uses_bf16
-from dqroute.models.encoders import encoder_names, is_encoder, loaded
+from dqroute.models.encoders import is_encoder, loaded
 from dqroute.models.experts import ExpertNetwork
 from dqroute.runs.locking import LOCK
 from dqroute.runs.pictures import changed_files, keep_keys
@@ -35,7 +35,6 @@ from dqroute.training.distribution import joined
 from dqroute.training.going_on import go_on, inherited, parent_of, say_what_is_kept, seen_alike, start_from_encoder
 from dqroute.training.loop import Training
 from dqroute.training.settings import (
-    PRESETS,
     Settings,
     fitting_size,
     said,
@@ -122,13 +121,11 @@ def fit(
         # Heard of before features are computed. Where there are runs of the set, this one may be found and no more.
         if processes.main and not (of_set := base / folder_name(data.name)).is_dir():
             check_writable(of_set)
-        heads: Run | None = None
+        own, heads = data.identity.get("name") in OWN and data.encoding is None, None
         parent = None if start_from is None else parent_of(start_from, method, data.class_names)
         if parent is not None:
             changes = inherited(parent, changes)
-        elif data.identity.get("name") not in OWN or data.encoding is not None:
-            pass  # not pictures of one's own
-        elif data.shape[0] == 3 and preset is None and not changes.keys() & SAID:
+        elif own and data.shape[0] == 3 and preset is None and not changes.keys() & SAID:
             changes |= {"backbone": fitting(data)}
             if processes.main:
                 steps = usual | changes
@@ -138,8 +135,6 @@ def fit(
                     f"{features_take(data, changes['backbone'], device)}, then heads learn for {steps['epochs']} "
                     "epochs;\n  backbone='resnet8', say, or a preset trains one from nothing"
                 )
-        elif processes.main:
-            say_whether_from_nothing(data, preset, changes)
         if is_encoder(changes.get("backbone")):
             tuned = changes.get("tune", "heads") != "heads"
             if parent is None or not tuned:
@@ -153,10 +148,9 @@ def fit(
             if not tuned:
                 data, changes = seen, {n: v for n, v in changes.items() if n not in ("backbone", "tune")}
             elif parent is None and changes.get("heads_first") is not False:
-                own = {name: v for name, v in changes.items() if name in method_options(method)}
-                heads = fit(
-                    method, seen, seed=seed, runs_dir=runs_dir, device=device, progress=progress, check=check, **own
-                )
+                options = {name: v for name, v in changes.items() if name in method_options(method)}
+                options |= {"device": device, "progress": progress, "check": check}
+                heads = fit(method, seen, seed=seed, runs_dir=runs_dir, **options)
                 # What the heads say hangs on their scale, which depends on how many pictures there are.
                 scale = (vars(Settings()) | heads.settings["training"])["cosine_scale"]
                 changes = {"cosine_scale": scale} | changes
@@ -191,9 +185,10 @@ def fit(
             elif is_encoder(settings.backbone):
                 start_from_encoder(model, settings.backbone, heads)
             elif settings.pretrained and isinstance(model.network, ExpertNetwork):
-                pretrained.start_from(
-                    model.network, pretrained.read_pretrained(settings.pretrained, settings.backbone, data.shape[0])
-                )
+                weights = pretrained.read_pretrained(settings.pretrained, settings.backbone, data.shape[0])
+                pretrained.start_from(model.network, weights)
+            elif own and processes.main:
+                say_from_nothing(data, settings.backbone)
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)
         if model is None:
@@ -228,17 +223,11 @@ def note_pictures(run: Run, data: ImageSet, parent: Run | None) -> None:
     keep_keys(run.folder, data, None if parent is None else parent.folder)
 
 
-def say_whether_from_nothing(data: ImageSet, preset: str | None, changes: Mapping[str, Any]) -> None:
-    """Say of a network for pictures of one's own that starts from nothing that it does, and which would not."""
-    settings = vars(PRESETS[preset or "laptop"]) | dict(changes)
-    name = settings["backbone"]
-    if is_encoder(name) or settings["pretrained"] is not None:
-        return
-    if name not in CIFAR_DEPTHS:  # torchvision takes its time
-        choose("backbone", name, [*encoder_names(), *backbone_names()])
-    same = f"; backbone='torchvision:{name}' is it pretrained," * (name not in CIFAR_DEPTHS)
+def say_from_nothing(data: ImageSet, backbone: str) -> None:
+    """Say of a network for pictures of one's own that it starts from nothing, and which would not."""
+    same = f"; backbone='torchvision:{backbone}' is it pretrained," * (backbone not in CIFAR_DEPTHS)
     print(
-        f"{data.name}: {name} is trained from nothing, which wants very many pictures{same or ';'} "
+        f"{data.name}: {backbone} is trained from nothing, which wants very many pictures{same or ';'} "
         f"backbone={fitting(data)!r} is pretrained and installed"
     )
 
