@@ -25,7 +25,8 @@ from dqroute.runs.run import TRADE_OFF, WORLDS, Run, default_runs_dir
 from dqroute.runs.tables import sound, table
 from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
-from dqroute.sweep.worker import find, known_of
+from dqroute.sweep.worker import find
+from dqroute.training.fit import known_of
 from dqroute.training.settings import Settings
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from pickle import UnpicklingError
 from urllib.error import URLError
@@ -15,7 +14,7 @@ from torch import Tensor
 from dqroute.core.checks import choose
 from dqroute.models.backbones import CIFAR_DEPTHS, backbone_names, torchvision_network
 from dqroute.models.experts import ExpertNetwork
-from dqroute.models.trust import check_downloaded
+from dqroute.models.trust import check_downloaded, sha256
 
 IMAGENET = "imagenet"
 # Of the two kinds that torchvision has of most networks the first: the one that published results start from.
@@ -47,8 +46,7 @@ def identity_of(source: str, backbone: str) -> str:
             f"{file.name} does not end in .safetensors, and nothing else is read, because unpickling may run foreign "
             "code; write its state dict with safetensors.torch.save_file"
         )
-    with open(file, "rb") as content:
-        return f"sha256:{hashlib.file_digest(content, 'sha256').hexdigest()}"
+    return f"sha256:{sha256(file)}"
 
 
 def read_pretrained(source: str, backbone: str, channels: int) -> dict[str, Tensor]:

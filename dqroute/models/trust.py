@@ -18,6 +18,12 @@ KNOWN = {
 }
 
 
+def sha256(file: Path) -> str:
+    """The SHA-256 of what a file holds, in hexadecimal digits."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def checked_file(file: Path, remedy: str) -> Path:
     """The file; ValueError unless its SHA-256 is the known one, or begins as its name tells, ``resnet18-f37072fd.pth``.
 
@@ -25,8 +31,7 @@ def checked_file(file: Path, remedy: str) -> Path:
     """
     told = re.search(r"-([0-9a-f]{8,64})\.\w+$", file.name)
     wanted = KNOWN.get(file.name, told[1] if told else "")
-    with open(file, "rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
+    found = sha256(file)
     if not found.startswith(wanted):
         raise ValueError(f"{file} is not what it was: its SHA-256 begins {found[:8]}, and not {wanted[:8]}; {remedy}")
     return file

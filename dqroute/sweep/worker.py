@@ -5,39 +5,23 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from distributed import get_worker
 from papermill import PapermillExecutionError
 
-from dqroute.data import ImageSet
 from dqroute.runs.run import SETTINGS, Run, folder_of
 from dqroute.sweep.grid import Task
 from dqroute.sweep.notebook import execute
-from dqroute.training.fit import request_of
+from dqroute.training.fit import Known, request_of
 
 TOPIC = "dqroute-sweep"
-
-
-class Known(NamedTuple):
-    """What of an image set enters the digest of a run: the images themselves stay where they were loaded."""
-
-    name: str
-    identity: dict[str, Any]
-    augmentation: dict[str, Any]
-    images: int
-
-
-def known_of(data: ImageSet) -> Known:
-    """What tells the runs on an image set."""
-    return Known(data.name, data.identity, data.augmentation_told, len(data.train))
 
 
 def find(task: Task, known: Known, runs_dir: Path) -> Run | None:
     """The task's run, if it is finished and evaluated."""
     changes = {"preset": None} | task.fit
     asked = {"preset": changes.pop("preset"), "changes": changes, "seed": task.seed, "device": "auto"}
-    request, _ = request_of(task.method, known.identity, known.augmentation, known.images, **asked)
+    request, _ = request_of(task.method, known, **asked)
     folder = folder_of(runs_dir, request, known.name)
     run = Run(folder) if (folder / SETTINGS).is_file() else None
     return run if run and run.finished and run.report(task.split) else None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -157,12 +157,7 @@ def fit(
         if parent is not None and processes.main:
             say_what_is_kept(parent, data, check)
         request, settings = request_of(
-            *(method, data.identity, data.augmentation_told, len(data.train)),
-            seed=seed,
-            preset=preset,
-            changes=changes,
-            device=device,
-            parent=parent,
+            method, known_of(data), seed=seed, preset=preset, changes=changes, device=device, parent=parent
         )
         if settings.batch_size < processes.count:
             many = f"{processes.count} processes"
@@ -263,11 +258,23 @@ def problem_of(data: ImageSet, settings: Settings, components: int = 0) -> Probl
     return replace(problem, mean=mean, std=std, tune=settings.tune, components=components)
 
 
+class Known(NamedTuple):
+    """What of an image set decides which run it is: the images themselves stay where they were loaded."""
+
+    name: str
+    identity: dict[str, Any]
+    augmentation: dict[str, Any]
+    images: int
+
+
+def known_of(data: ImageSet) -> Known:
+    """What tells the runs on an image set."""
+    return Known(data.name, data.identity, data.augmentation_told, len(data.train))
+
+
 def request_of(
     method: str,
-    identity: Mapping[str, Any],
-    augmentation: Mapping[str, Any],
-    images: int,
+    known: Known,
     *,
     seed: int,
     preset: str | None,
@@ -279,16 +286,12 @@ def request_of(
 
     The request's digest names the run folder. Errors are those of :func:`fit`.
 
-    Args:
-        identity, augmentation: of the :class:`~dqroute.data.ImageSet`; images: how many it trains on.
-        changes: of settings and options, as :func:`fit` takes them.
-        device: where it would be trained; ``precision="auto"`` comes to what that computes in.
-        parent: the run that it goes on from.
+    It would be trained on that ``device``, which says what ``precision="auto"`` comes to, and go on from ``parent``.
     """
     changes = said(changes)
-    on_features, encoder = "features" in identity, is_encoder(changes.get("backbone"))
+    on_features, encoder = "features" in known.identity, is_encoder(changes.get("backbone"))
     if on_features and preset is None:
-        changes = fitting_size(images) | changes
+        changes = fitting_size(known.images) | changes
     usual = "features" if on_features else "fine-tuning" if encoder else "laptop"
     settings, options = divide_changes(method, preset or usual, changes)
     if settings.folds and not on_features:
@@ -318,8 +321,8 @@ def request_of(
         ),
         "training": settings.decisive() | started_from,
         "seed": checked_seed(seed),
-        "data": dict(identity),
-        "augmentation": dict(augmentation),
+        "data": known.identity,
+        "augmentation": known.augmentation,
     }
     if parent is not None:
         request["start_from"] = going_on.identity_of(parent)

@@ -8,7 +8,6 @@ fold than before, and a head that has seen it must not judge it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from typing import Any
@@ -20,9 +19,10 @@ from dqroute.core.checks import one_line
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet
 from dqroute.methods.base import Method
-from dqroute.models.encoders import Trunk, architecture, loaded
+from dqroute.models.encoders import Trunk, architecture
 from dqroute.models.experts import ExpertNetwork
 from dqroute.models.heads import Heads
+from dqroute.models.trust import sha256
 from dqroute.runs.own_data import as_features
 from dqroute.runs.pictures import learned_from
 from dqroute.runs.run import Run, RunOrFolder, opened
@@ -66,12 +66,8 @@ def seen_alike(run: Run, data: ImageSet, device: str, progress: bool) -> ImageSe
 
     ValueError if the set is one of other features, or the encoder's weights are others.
     """
-    told = run.settings["data"]["features"]
     if data.encoding is None:
-        if loaded(told["backbone"]).weights != told["weights"]:
-            raise ValueError(
-                f"the weights of {told['backbone']} here are not those that {run.folder} was trained behind"
-            )
+        run.model.encoder  # noqa: B018 - the error says where the weights are others
         return as_features(run, data, device, progress)
     if not (data.encoding.axes.shape == run.model.axes.shape and data.encoding.axes.equal(run.model.axes.cpu())):
         raise ValueError(
@@ -104,8 +100,7 @@ def say_what_is_kept(run: Run, data: ImageSet, check: bool) -> None:
 def identity_of(run: Run) -> dict[str, str]:
     """What tells a run to go on from from others: its digest, and its weights' SHA-256."""
     run.model  # noqa: B018 - the error says where there are no weights
-    with open(run.weights_file, "rb") as content:
-        return {"digest": run.settings["digest"], "weights": hashlib.file_digest(content, "sha256").hexdigest()}
+    return {"digest": run.settings["digest"], "weights": sha256(run.weights_file)}
 
 
 @torch.no_grad()

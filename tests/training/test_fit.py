@@ -16,7 +16,7 @@ import dqroute as dq
 from dqroute.methods.base import METHODS
 from dqroute.runs.run import folder_of
 from dqroute.training.distribution import Processes
-from dqroute.training.fit import request_of
+from dqroute.training.fit import known_of, request_of
 from dqroute.training.loop import Training
 from dqroute.training.settings import setting_names
 
@@ -177,7 +177,7 @@ def test_the_request_alone_tells_where_a_run_lies(tiny, runs_dir, quick):
     for name in ("device", "progress"):
         del changes[name]
     asked = {"seed": 3, "preset": "laptop", "changes": changes, "device": "cpu"}
-    request, settings = request_of("dqroute", tiny.identity, vars(tiny.augmentation), len(tiny.train), **asked)
+    request, settings = request_of("dqroute", known_of(tiny), **asked)
     assert folder_of(runs_dir, request, "tiny") == run.folder
     assert (settings.epochs, settings.precision) == (1, "fp32")
 
