@@ -25,10 +25,7 @@ COMPILE_FROM_STEPS = 3000
 
 
 def resolve_device(name: str | torch.device) -> torch.device:
-    """The device of that name; ``"auto"`` is the first CUDA GPU, or else the CPU.
-
-    ValueError for an unknown device, or CUDA where there is none.
-    """
+    """The device of that name, ``"auto"`` being a GPU if there is one; ValueError for one that is not there."""
     name = str(name)
     if not re.fullmatch(r"[a-z]+(:\d+)?", name):
         raise ValueError(f"a device is 'auto', 'cpu', 'cuda' or 'cuda:1'; got {name!r}")
@@ -53,10 +50,7 @@ def cpu_has(unit: str) -> bool:
 
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Autocast for the network's forward pass: ``"bf16"``, ``"fp32"``, or ``"auto"``.
-
-    What ``"fp32"`` comes to in a GPU's convolutions is torch's setting, ``torch.backends.cudnn.allow_tf32``.
-    """
+    """Autocast for a forward pass; what ``"fp32"`` is in a GPU's convolutions, ``cudnn.allow_tf32`` of torch says."""
     return torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(precision, device))
 
 
@@ -84,19 +78,16 @@ def compiler_found(device: torch.device) -> bool:
     On a CPU that is Python's headers, which its kernels include and some systems ship apart; for a GPU Triton, which
     Windows lacks.
     """
-    if device.type == "cuda" and find_spec("triton") is None:
-        return False
-    if device.type == "cpu" and not Path(sysconfig.get_path("include"), "Python.h").is_file():
-        return False
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl"))
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    more = find_spec("triton") is not None if device.type == "cuda" else headers.is_file()
+    return more and any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl"))
 
 
 def worth_compiling(operations: float, steps: int, device: torch.device, bf16: bool) -> bool:
     """Whether a training is long enough to repay the compilation of its network.
 
     Decided by the training's size alone, the ``operations`` of all passes and the optimizer's ``steps``, and not by a
-    clock, so that the same run takes the same path every time and stays bit-identical. Without a matrix unit a compiled
-    step takes 0.91 to 1.03 times as long as before (``benchmarks/NOTES.md``).
+    clock, so that the same run takes the same path every time and stays bit-identical.
     """
     if device.type == "cuda":
         return steps >= COMPILE_FROM_STEPS and compiler_found(device)

@@ -8,15 +8,9 @@ from torch.nn import functional as F
 
 
 class GradientHistograms(nn.Module):
-    """Directions of the gradients in cells of a picture, after Dalal and Triggs (2005), without block normalisation.
+    """Directions of the gradients in cells of a picture, after Dalal and Triggs (2005), without block normalisation."""
 
-    Args:
-        cell: side of a cell in pixels; directions: bins of the circle.
-    """
-
-    def __init__(self, cell: int = 4, directions: int = 8) -> None:
-        super().__init__()
-        self.cell, self.directions = cell, directions
+    cell, directions = 4, 8  # the side of a cell in pixels, and bins of the circle
 
     def forward(self, images: Tensor) -> Tensor:
         """Square roots of frequencies ``[B, directions · H/cell · W/cell]`` of images ``[B, channels, H, W]``."""

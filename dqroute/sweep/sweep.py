@@ -105,7 +105,6 @@ def sweep(
             under the same paths; None starts worker processes on this machine, which no other user can reach.
         workers: how many of those, from 1; None takes one a processor core, or one in all where there is a GPU.
         runs_dir: where run folders and ``notebooks``, the executed ones, go; by default ``$DQROUTE_RUNS``, or ``runs``.
-        notebook: the benchmark notebook.
         here: train in this process, one run after the other and without notebooks: where a run takes seconds, as on
             features, a notebook would take longer.
     """

@@ -78,9 +78,9 @@ class Processes:
 
     @contextmanager
     def ending_together(self) -> Iterator[None]:
-        """What ends one of them amid this ends the others too: it hangs up, and whoever waits for it learns that.
+        """What ends one of them amid this ends the others too: it hangs up, and they get an OtherProcessFailed.
 
-        The others get an OtherProcessFailed. Over NCCL that may first show when its time limit is over.
+        Over NCCL that may first show when its time limit is over.
         """
         try:
             yield
