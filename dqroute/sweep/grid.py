@@ -41,9 +41,10 @@ from dqroute.runs.run import canonical
 from dqroute.sweep.document import parse_document, read_document
 from dqroute.sweep.parameters import distinct
 from dqroute.training.fit import SAID
-from dqroute.training.settings import checked, setting_names, training_settings
+from dqroute.training.settings import Settings, checked, setting_names, training_settings
 
 MOST, RUNS = 256, 10_000
+PATHS = ("root", "lists", "class_names", "images")  # options of data sets
 EXAMPLES = {"data": "[digits, glyphs: {imbalance: 50}]", "methods": "[cross-entropy, dqroute: {alpha: 0.3}]"}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 WORDS |= {Mapping: "options", Sequence: "a list"}
@@ -85,12 +86,12 @@ class Task:
 
 
 class Entry(NamedTuple):
-    """An entry of one of the grid's lists: as it is given and labelled, and all that it means, defaults included."""
+    """An entry of one of the grid's lists: as it is given and labelled, and its options, defaults included, as JSON."""
 
     name: str
     given: dict[str, Any]
-    meaning: dict[str, Any]
     label: str
+    meaning: str = ""
 
 
 def name_and_options(key: str, item: Any) -> tuple[str, dict[str, Any], str]:
@@ -99,6 +100,11 @@ def name_and_options(key: str, item: Any) -> tuple[str, dict[str, Any], str]:
     if not (isinstance(name, str) and isinstance(options, dict)):
         raise ValueError(f"an entry of {key} is a name, or one with options, as in {EXAMPLES[key]}; got {shown(item)}")
     return name, options, ", ".join([name, *(f"{option}={value}" for option, value in options.items())])
+
+
+def as_json(meaning: dict[str, Any]) -> str:
+    """Options as one text, the same wherever they mean the same."""
+    return json.dumps(canonical(meaning), sort_keys=True)
 
 
 def all_options(name: str, function: Callable[..., Any], given: dict[str, Any], *without: str) -> dict[str, Any]:
@@ -127,17 +133,15 @@ def data_entry(item: Any) -> Entry:
     own = {option: value for option, value in given.items() if option != "backbone"}
     meaning = all_options(kind, DATA_SETS[kind], own, "seed", *["root"] * bool(path))
     if "backbone" in given:
-        if not (isinstance(given["backbone"], str) and is_encoder(given["backbone"])):
+        if not is_encoder(given["backbone"]):
             choose("pretrained backbone", str(given["backbone"]), encoder_names())
         meaning["backbone"] = given["backbone"]
     checked_imbalance(meaning.get("imbalance"))
     checked_val(meaning.get("val"))
     # Workers may run in another folder.
-    paths = {
-        option: absolute(given[option]) for option in ("root", "lists", "class_names", "images") if option in given
-    }
+    paths = {option: absolute(value) for option, value in given.items() if option in PATHS}
     given = {"imbalance": meaning.get("imbalance")} | given | paths
-    return Entry(f"{kind}:{absolute(path)}" if path else name, given, meaning | paths, label)
+    return Entry(f"{kind}:{absolute(path)}" if path else name, given, label, as_json(meaning | paths))
 
 
 def method_entry(item: Any) -> Entry:
@@ -146,9 +150,7 @@ def method_entry(item: Any) -> Entry:
     own = {option: value for option, value in asked.items() if option in setting_names()}
     given = {option: value for option, value in asked.items() if option not in own}
     meaning = all_options(name, METHODS[choose("method", name, METHODS)].__init__, given)
-    if own:
-        # How long a training is may be settled by the grid.
-        meaning["settings"] = settings_entry({"epochs": 100_000} | own).meaning
+    settings_entry({"epochs": 100_000} | own)  # how long a training is may be settled by the grid
     # A million experts would take minutes to build and refuse.
     for option, value in given.items():
         if isinstance(value, int) and not isinstance(value, bool):
@@ -157,6 +159,7 @@ def method_entry(item: Any) -> Entry:
     counts = torch.tensor([200, 50, 10]).repeat_interleave(16)
     problem = Problem(counts, shot_groups(counts), 1, (0.0,), (1.0,), difficulty=tuple([0.5] * len(counts)))
     needs = EncoderNeeds("", 8, "bicubic", 4, 4)
+    entry = Entry(name, given | own, label, as_json(meaning))
     with torch.random.fork_rng(devices=[]):
         try:
             METHODS[name](problem, **given)
@@ -164,9 +167,9 @@ def method_entry(item: Any) -> Entry:
             # On features more is possible, and whether the data are is not known here.
             with suppress(ValueError):
                 METHODS[name](replace(problem, backbone=BUNDLED, encoder=needs, folds=2), **given)
-                return Entry(name, given | own, meaning, label)
+                return entry
             raise
-    return Entry(name, given | own, meaning, label)
+    return entry
 
 
 def settings_entry(item: Any) -> Entry:
@@ -178,17 +181,17 @@ def settings_entry(item: Any) -> Entry:
     given = dict(item)
     if item.get("pretrained") not in (None, "", IMAGENET):
         given["pretrained"] = absolute(item["pretrained"])
-    changes = {name: value for name, value in given.items() if name != "preset"}
-    training = training_settings(given.get("preset") or "laptop", changes)
+    training = settings_of(given, "laptop")
     if is_encoder(training.backbone):
         raise ValueError(f"a pretrained backbone belongs to the data, as in glyphs: {{backbone: {training.backbone}}}")
     choose("backbone", training.backbone, backbone_names())
-    # On features another preset is taken, where the same words may say more.
-    meaning = {"": training.decisive(), "features": training.decisive()}
-    if not given.get("preset"):
-        with suppress(ValueError):
-            meaning["features"] = training_settings("features", changes).decisive()
-    return Entry("", given, meaning, ", ".join(f"{name}={value}" for name, value in item.items()))
+    return Entry("", given, ", ".join(f"{name}={value}" for name, value in item.items()))
+
+
+def settings_of(given: dict[str, Any], usual: str) -> Settings:
+    """The training settings that are given, in a preset that is given or the ``usual`` one."""
+    changes = {name: value for name, value in given.items() if name in setting_names()}
+    return training_settings(given.get("preset") or usual, changes)
 
 
 def absolute(paths: Any) -> Any:
@@ -198,26 +201,12 @@ def absolute(paths: Any) -> Any:
     return os.path.abspath(os.path.expanduser(paths)) if isinstance(paths, str) else paths
 
 
-def no_two_alike(entries: list[Entry], field: ValidationInfo | str) -> list[Entry]:
-    """The entries; ValueError if two of them mean the same."""
-    key = field if isinstance(field, str) else field.field_name
-    seen: dict[str, Entry] = {}
-    for entry in entries:
-        same = seen.setdefault(json.dumps([entry.name, canonical(entry.meaning)], sort_keys=True), entry)
-        if same is not entry:
-            both = " and ".join(repr(each.label or "{}") for each in (same, entry))
-            raise ValueError(f"{key} has the same twice, {both}; remove one")
-    return entries
-
-
 def entry(item: Any, field: ValidationInfo) -> Entry:
     """An item of one of the lists, checked as that list's items are."""
     return {"data": data_entry, "methods": method_entry, "settings": settings_entry}[str(field.field_name)](item)
 
 
-Entries = Annotated[
-    list[Annotated[Entry, BeforeValidator(entry)]], Field(min_length=1, max_length=MOST), AfterValidator(no_two_alike)
-]
+Entries = Annotated[list[Annotated[Entry, BeforeValidator(entry)]], Field(min_length=1, max_length=MOST)]
 Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[list[Seed], Field(max_length=MOST), AfterValidator(lambda seeds: distinct("seeds", seeds))]
 A_LIST = f"a list of 1 to {MOST} entries, such as "
@@ -244,17 +233,23 @@ def parse_grid(text: str) -> list[Task]:
     grid = checked(Grid, document, "key")
     if (runs := len(grid.data) * len(grid.methods) * len(grid.seeds) * len(grid.settings)) > RUNS:
         raise ValueError(f"a grid asks for at most {RUNS:,} runs; this one for {runs:,}")
-    for image_set in grid.data:
-        seen = "features" if "backbone" in image_set.given or image_set.name.partition(":")[0] in OWN else ""
-        no_two_alike([entry._replace(meaning=entry.meaning[seen]) for entry in grid.settings], "settings")
-    tasks = []
+    tasks, seen = [], dict[tuple[Any, ...], tuple[Entry, ...]]()
     for image_set, seed, method, setting in product(grid.data, grid.seeds, grid.methods, grid.settings):
         row = f"{method.label}, {setting.label}" if len(grid.settings) > 1 and setting.label else method.label
         load, fit = {"name": image_set.name} | image_set.given, setting.given | method.given
-        training_settings(fit.get("preset") or "laptop", {n: v for n, v in fit.items() if n in setting_names()})
         if image_set.name.partition(":")[0] in OWN and not any(fit.get(name) for name in SAID):
             # As dq.fit has it where there are many; said here, so that the runs are found again.
             load = {"backbone": BUNDLED} | load
+        # On features another preset is taken, where the same words may say more.
+        training = settings_of(fit, "features" if "backbone" in load else "laptop")
+        asked = image_set.name, image_set.meaning, seed, method.name, method.meaning, *training.decisive().items()
+        entries = image_set, method, setting
+        for key, one, other in zip(
+            ("data", "methods", "settings"), seen.setdefault(asked, entries), entries, strict=True
+        ):
+            if one is not other:
+                both = f"{one.label or '{}'!r} and {other.label or '{}'!r}"
+                raise ValueError(f"{key} has the same twice, {both}; remove one")
         load |= {"seed": seed} if grid.draws == "seed" else {}
         tasks.append(Task(image_set.label, row, load, method.name, seed, fit, grid.split))
     return tasks

@@ -117,6 +117,7 @@ WRONG = {
     "data: [digits]\nmethods: [ride: {experts: 1000000}]": "experts must lie between -100 and 16; got 1000000",
     "data: [digits]\nmethods: [ride: {experts: 3.5}]": "experts must be a whole number for ride; got 3.5",
     "data: [digits]\nmethods: [ride, ride: {experts: 3}]": "methods has the same twice, 'ride' and 'ride, experts=3'",
+    "data: [digits]\nmethods: [ride, ride: {epochs: 12}]": "methods has the same twice, 'ride' and 'ride, epochs=12'",
     SMALL + "seeds: 3": "seeds must be a list",
     SMALL + "seeds: [a]": "seeds must be .* whole numbers from 0 and below 2..63; got \\['a'\\]",
     SMALL + "seeds: [1, 0, 1]": "seeds must name at least one and none twice",
