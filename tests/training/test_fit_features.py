@@ -319,12 +319,13 @@ def test_a_network_of_torchvision_from_nothing_is_said_with_the_one_that_is_not(
         Image.fromarray(pixels.numpy()).save(place)
     data = dq.load(tmp_path / "pets", size=8)
     capsys.readouterr()
-    dq.fit("cross-entropy", data, backbone="resnet18", epochs=1, runs_dir=runs_dir, **QUIET)
+    asked = {"backbone": "resnet18", "epochs": 1, "precision": "fp32", "runs_dir": runs_dir} | QUIET
+    dq.fit("cross-entropy", data, **asked)
     said = capsys.readouterr().out
     assert "resnet18 is trained from nothing" in said and "backbone='torchvision:resnet18' is it pretrained" in said
     weights = tmp_path / "resnet18.safetensors"
     save_file(torchvision.models.resnet18().state_dict(), weights)
-    dq.fit("cross-entropy", data, backbone="resnet18", pretrained=weights, epochs=1, runs_dir=runs_dir, **QUIET)
+    dq.fit("cross-entropy", data, pretrained=weights, **asked)
     assert "from nothing" not in capsys.readouterr().out
 
 
