@@ -182,7 +182,7 @@ def fit(
             elif settings.pretrained and isinstance(model.network, ExpertNetwork):
                 weights = pretrained.read_pretrained(settings.pretrained, settings.backbone, data.shape[0])
                 pretrained.start_from(model.network, weights)
-            elif own and processes.main:
+            elif own and data.encoding is None and processes.main:
                 say_from_nothing(data, settings.backbone)
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)

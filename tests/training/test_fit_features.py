@@ -289,6 +289,7 @@ def test_pictures_of_ones_own_start_from_the_bundled_network(seen, tmp_path, run
     run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, **QUIET)
     said = capsys.readouterr().out.partition("pets: 10 pictures of one's own start from a pretrained network")[2]
     assert re.search(r"their features take about \d+ seconds? here, then heads learn for 1 epochs", said)
+    assert "from nothing," not in said
     assert isinstance(run.model.network, Heads) and dq.evaluate(run).images == 2
     # Of many pictures half the time counts for more than the larger size.
     monkeypatch.setattr("dqroute.data.feature_set.FEW", 9)
