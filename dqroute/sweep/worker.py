@@ -19,9 +19,7 @@ TOPIC = "dqroute-sweep"
 
 def find(task: Task, known: Known, runs_dir: Path) -> Run | None:
     """The task's run, if it is finished and evaluated."""
-    changes = {"preset": None} | task.fit
-    asked = {"preset": changes.pop("preset"), "changes": changes, "seed": task.seed, "device": "auto"}
-    request, _ = request_of(task.method, known, **asked)
+    request, _ = request_of(task.method, known, task.fit, seed=task.seed, device="auto")
     folder = folder_of(runs_dir, request, known.name)
     run = Run(folder) if (folder / SETTINGS).is_file() else None
     return run if run and run.finished and run.report(task.split) else None

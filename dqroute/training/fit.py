@@ -157,7 +157,7 @@ def fit(
         if parent is not None and processes.main:
             say_what_is_kept(parent, data, check)
         request, settings = request_of(
-            method, known_of(data), seed=seed, preset=preset, changes=changes, device=device, parent=parent
+            method, known_of(data), changes | {"preset": preset}, seed=seed, device=device, parent=parent
         )
         if settings.batch_size < processes.count:
             many = f"{processes.count} processes"
@@ -275,10 +275,9 @@ def known_of(data: ImageSet) -> Known:
 def request_of(
     method: str,
     known: Known,
+    changes: Mapping[str, Any],
     *,
     seed: int,
-    preset: str | None,
-    changes: Mapping[str, Any],
     device: str,
     parent: Run | None = None,
 ) -> tuple[dict[str, Any], Settings]:
@@ -286,9 +285,11 @@ def request_of(
 
     The request's digest names the run folder. Errors are those of :func:`fit`.
 
-    It would be trained on that ``device``, which says what ``precision="auto"`` comes to, and go on from ``parent``.
+    ``changes`` are settings and options as :func:`fit` takes them, a preset among them. It would be trained on that
+    ``device``, which says what ``precision="auto"`` comes to, and go on from ``parent``.
     """
     changes = said(changes)
+    preset = changes.pop("preset", None)
     on_features, encoder = "features" in known.identity, is_encoder(changes.get("backbone"))
     if on_features and preset is None:
         changes = fitting_size(known.images) | changes

@@ -176,8 +176,8 @@ def test_the_request_alone_tells_where_a_run_lies(tiny, runs_dir, quick):
     run = dq.fit("dqroute", tiny, seed=3, runs_dir=runs_dir, **changes)
     for name in ("device", "progress"):
         del changes[name]
-    asked = {"seed": 3, "preset": "laptop", "changes": changes, "device": "cpu"}
-    request, settings = request_of("dqroute", known_of(tiny), **asked)
+    asked = changes | {"preset": "laptop"}
+    request, settings = request_of("dqroute", known_of(tiny), asked, seed=3, device="cpu")
     assert folder_of(runs_dir, request, "tiny") == run.folder
     assert (settings.epochs, settings.precision) == (1, "fp32")
 
