@@ -244,9 +244,8 @@ def parse_grid(text: str) -> list[Task]:
         training = settings_of(fit, "features" if "backbone" in load else "laptop")
         asked = image_set.name, image_set.meaning, seed, method.name, method.meaning, *training.decisive().items()
         entries = image_set, method, setting
-        for key, one, other in zip(
-            ("data", "methods", "settings"), seen.setdefault(asked, entries), entries, strict=True
-        ):
+        same = seen.setdefault(asked, entries)
+        for key, one, other in zip(("data", "methods", "settings"), same, entries, strict=True):
             if one is not other:
                 both = f"{one.label or '{}'!r} and {other.label or '{}'!r}"
                 raise ValueError(f"{key} has the same twice, {both}; remove one")

@@ -41,7 +41,7 @@ class Part:
 
 
 def write_checkpoint(path: Path, digest: str, model: Method, updates: Updates, epochs: int, part: Part) -> None:
-    """Write the state of a training with so many epochs done, of a run of this ``digest``, or keep the one before."""
+    """Write the state of a training with so many epochs done, of a run of that ``digest``; OSError leaves the last."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {f"momentum.{name}": held for name, held in updates.momenta().items()}
     tensors |= {"part.loss_sum": part.loss_sum, "part.right": part.right}
