@@ -10,7 +10,7 @@ from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.data.markup import percent
 from dqroute.methods.base import METHODS
 from dqroute.models.encoders import is_encoder, licence_of
-from dqroute.runs.report import Report
+from dqroute.runs.report import Report, copied
 from dqroute.runs.run import CARD, SPLITS, Run
 
 
@@ -34,7 +34,7 @@ def card(run: Run) -> str:
         * ("start_from" in asked),
         "## How well it does",
         *measures_of(reports),
-        *judged_by(told),
+        *judged_by(told, run),
         "## Classes",
         table(
             ("class", "training pictures", "shot group", *(f"right, {report.split}" for report in reports)),
@@ -96,7 +96,7 @@ def measures_of(reports: Sequence[Report]) -> list[str]:
     return [table(("split", "pictures", *measures, "calibration error"), rows), *map(plain, cautions), plain(rule)]
 
 
-def judged_by(told: Mapping[str, Any]) -> list[str]:
+def judged_by(told: Mapping[str, Any], run: Run) -> list[str]:
     """Whose word calibration, difficulty and fusion were learned from."""
     if "judge" not in told:
         return []
@@ -106,6 +106,8 @@ def judged_by(told: Mapping[str, Any]) -> list[str]:
     if (honest := told.get("out_of_fold_accuracy")) is not None:
         known = percent(told.get("training_accuracy"))
         said.append(f"It is right on {known} of its training pictures, {percent(honest)} out of fold.")
+        if (near := run.near_copies) and near[0]:
+            said.append(f"Out of fold {copied(*near)}.")
     return [" ".join(said)]
 
 

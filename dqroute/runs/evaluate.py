@@ -75,7 +75,7 @@ def evaluate(
         return known
     if split == OUT_OF_FOLD:
         prediction, labels = out_of_fold(run, data)
-        near, learned = run.provenance.get("near_copies") if run.settings["data"]["name"] in OWN else None, None
+        near, learned = run.near_copies[0] if run.near_copies and run.settings["data"]["name"] in OWN else None, None
     else:
         model, images, _ = at_work(run, data, split, device)
         prediction, labels = predicted(model, images), images.labels

@@ -61,6 +61,18 @@ class Explanation(NamedTuple):
         alone = "what counts is the product, not what each expert says alone"
         return f"by group {told}; of {self.group} {self.answer} has {inside}: {alone}"
 
+    def __repr__(self) -> str:
+        return f"<Explanation: {self.answer}, {percent(self.probability)}>"
+
+    def __str__(self) -> str:
+        ranked = ", ".join(f"{name} {percent(p)}" for name, p in self.ranking)
+        said = [
+            f"{e.name} says {e.says} {percent(e.probability)}, of {self.answer} {percent(e.answer)}; "
+            f"confidence {percent(e.confidence)}, weight {percent(e.weight)}"
+            for e in self.experts
+        ]
+        return "\n".join([ranked, *said, self.why])
+
     def _repr_html_(self) -> str:
         """For notebooks: the most probable classes, and what each expert says."""
         ranked = table([(name, percent(p)) for name, p in self.ranking], ("class", "probability"))

@@ -20,11 +20,16 @@ UNBALANCED = 1.5  # a split whose largest class has more than so many times the 
 
 
 class Classes(NamedTuple):
-    """The classes that a report speaks of: their names, training images of each, and the shot groups."""
+    """The classes that a report speaks of: their names, training images of each, and the shot groups.
+
+    And how many training images have a near copy among those that their judges learned from, of how many judged out of
+    fold; None where nobody looked.
+    """
 
     names: Sequence[str]
     counts: Sequence[int]
     groups: ShotGroups
+    near: tuple[int, int] | None = None
 
     def range_of(self, name: str) -> str:
         """How many classes a shot group has, and of how many training images."""
@@ -145,9 +150,14 @@ class Report:
             were = "was" if self.learned == 1 else "were"
             said.append(f"{self.learned:,} {of} {were} trained on, in this run or one before it: memory")
         if self.near:
-            have = "has" if self.near == 1 else "have"
-            said.append(f"{self.near:,} {of} {have} a near copy among those learned from: partly memory")
+            said.append(copied(self.near, self.images))
         return said
+
+    @property
+    def but(self) -> str:
+        """What flatters the accuracy out of fold that ``memorised`` is told by; ``""`` where nothing is known to."""
+        near = self.classes.near if self.classes else None
+        return f" (there {copied(*near)})" if near and near[0] else ""
 
     def _repr_html_(self) -> str:
         """For notebooks: the measures, and the classes that do worst."""
@@ -163,7 +173,9 @@ class Report:
             ("calibration", percent(self.calibration.get("overall")), "expected error of the probabilities"),
         ]
         if self.memorised is not None:
-            rows.append(("memorised", percent(self.memorised), "right on training images beyond out of fold"))
+            rows.append(
+                ("memorised", percent(self.memorised), "right on training images beyond out of fold" + self.but)
+            )
         said = map(line, (*self.cautions(), *self.brackets(), self.worst_classes(5), f"groups: {self.groups}"))
         return box(f"accuracy, {self.split}", table(rows), *said)
 
@@ -193,8 +205,15 @@ class Report:
         if self.memorised is not None:
             lines.append(
                 f"memorised: {100 * self.memorised:.0f} points more are right on training images than out of fold"
+                + self.but
             )
         return "\n".join(line for told in lines for line in wrapped(told))
+
+
+def copied(near: int, images: int) -> str:
+    """How many images have a near copy among those that their judges learned from, in words."""
+    have = "has" if near == 1 else "have"
+    return f"{near:,} of the {images:,} images {have} a near copy among those learned from: partly memory"
 
 
 def wrapped(told: str, width: int = 80) -> list[str]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from dqroute.core.checks import choose, meant, one_line, shown
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.disk import AGAIN, folder_name, keep, read_json, read_json_lines, read_tensors, write_json
+from dqroute.data.feature_set import OWN
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.data.markup import box, table
@@ -96,12 +97,11 @@ class Run:
         self.checkpoint_file, self.weights_file = self.folder / CHECKPOINT, self.folder / WEIGHTS
         self.settings: dict[str, Any] = self.read(SETTINGS)
         if self.settings is None:
-            runs = sorted(self.folder.glob(f"*/{SETTINGS}")) or sorted(self.folder.parent.glob(f"*/{SETTINGS}"))
-            names = {path.parent.name: str(path.parent) for path in runs}
-            hint = meant(self.folder.name, names) or (f"; such as {names.popitem()[1]}" if names else "")
-            raise FileNotFoundError(
-                f"{self.folder} holds no run: it has no {SETTINGS}{hint}; dq.find_runs(FOLDER) lists the runs below one"
-            )
+            lists = "dq.find_runs(FOLDER) lists the runs below one"
+            if below := [path for deep in ("*", "*/*") for path in sorted(self.folder.glob(f"{deep}/{SETTINGS}"))]:
+                raise FileNotFoundError(f"{self.folder} is a folder of runs, such as {below[0].parent}; {lists}")
+            near = meant(self.folder.name, [path.parent.name for path in self.folder.parent.glob(f"*/{SETTINGS}")])
+            raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}{near}; {lists}")
         if not is_run(self.settings):
             found = self.settings.get("format") if isinstance(self.settings, dict) else None
             newer = isinstance(found, int) and found > FORMAT
@@ -170,6 +170,16 @@ class Run:
         return found
 
     @property
+    def near_copies(self) -> tuple[int, int] | None:
+        """How many training images have a near copy among those that their judges learned from, of how many judged.
+
+        None where nobody looked, and where nothing was judged out of fold.
+        """
+        told = self.provenance
+        judged = sum(self.settings["problem"]["counts"]) - told.get("not_judged", 0)
+        return (told["near_copies"], judged) if isinstance(told.get("near_copies"), int) else None
+
+    @property
     def finished(self) -> bool:
         """Whether the training ran to its end (its weights may have been left out when the run was shared)."""
         return "finished" in self.provenance
@@ -207,7 +217,8 @@ class Run:
 
     def named(self, report: Report) -> Report:
         """A report of this run that knows the classes."""
-        of_run = Classes(self.settings["class_names"], self.settings["problem"]["counts"], self.groups)
+        near = self.near_copies if self.settings["data"]["name"] in OWN else None
+        of_run = Classes(self.settings["class_names"], self.settings["problem"]["counts"], self.groups, near)
         return replace(report, classes=of_run)
 
     def _repr_html_(self) -> str:

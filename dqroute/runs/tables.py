@@ -18,6 +18,7 @@ from dqroute.measures.curves import Point, area, overall_at
 from dqroute.methods.base import METHODS, method_options
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published
+from dqroute.runs.report import UNBALANCED
 from dqroute.runs.run import Run, digest_of, find_runs
 
 Runs = Iterable[Run] | Mapping[str, Iterable[Run]]
@@ -119,6 +120,8 @@ def means(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
     """The accuracies of each row in %, a seed a line, a group a column; no column of a group that no run has.
 
+    Where the split's classes are of unequal size, as those of pictures of one's own are, also the mean of the classes.
+
     ValueError if a run has no report on that split, or a row has two runs of one seed: two settings would be averaged
     as if they were seeds.
     """
@@ -131,7 +134,8 @@ def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
             if run.seed in seeds:
                 remedy = "compare one setting of a method at a time, or name the rows: {name: runs}"
                 raise ValueError(f"{name} seed {run.seed} is there more than once; {remedy}")
-            seeds[run.seed] = {group: getattr(report, group) for group in COLUMNS}
+            unlike = {"mean of the classes": report.balanced} if (report.imbalance or 1) > UNBALANCED else {}
+            seeds[run.seed] = unlike | {group: getattr(report, group) for group in COLUMNS}
         if seeds:
             found[name] = 100 * pd.DataFrame.from_dict(seeds, "index", dtype=float).sort_index().dropna(
                 axis=1, how="all"

@@ -119,7 +119,7 @@ def fit(
     processes, changes = joined(on_cpu=device == "cpu"), {"epochs": epochs} | changes
     # What is wrong with them is heard before anything is computed; what else decides them comes later.
     usual = {} if preset else fitting_size(len(data.train))
-    divide_changes(method, preset or "features", usual | {n: v for n, v in changes.items() if v is not None})
+    early = divide_changes(method, preset or "features", usual | {n: v for n, v in changes.items() if v is not None})
     # Whatever the caller has switched off: there is no training without gradients.
     with processes.ending_together(), torch.inference_mode(False), torch.enable_grad():
         where = resolve_device(device)
@@ -145,6 +145,7 @@ def fit(
             say_whether_from_nothing(data, preset, changes)
         if is_encoder(changes.get("backbone")):
             tuned = changes.get("tune") not in (None, "heads")
+            check_options(method, data, changes["backbone"], *early)
             if parent is None or not tuned:
                 with processes.main_first():
                     if parent is None:
@@ -215,6 +216,15 @@ def fit(
         with suppress(OSError):
             (run.folder / LOCK).unlink(missing_ok=True)
     return run
+
+
+def check_options(method: str, data: ImageSet, backbone: str, settings: Settings, options: dict[str, Any]) -> None:
+    """Have the method refuse options that heads on features cannot have before features, which take their time."""
+    truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
+    small = EncoderNeeds("", 1, "", 1, 1)
+    problem = Problem(data.counts, data.groups, 1, (0.0,), (1.0,), backbone, encoder=small, folds=settings.folds)
+    request = {"method": method, "seed": 0, "options": options, "training": vars(settings)}
+    build(request, replace(problem, difficulty=truth))
 
 
 OWN_PARAMETERS = [*inspect.signature(fit).parameters.values()]

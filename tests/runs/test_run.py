@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 
 import hypothesis
@@ -144,6 +145,14 @@ def test_a_new_model_is_drawn_from_the_runs_seed_and_leaves_the_generator_alone(
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no run: it has no settings\.json"):
         Run(tmp_path)
+
+
+def test_a_folder_of_runs_is_called_so_and_names_one(trained):
+    data = trained[0].folder.parent
+    for folder in (data, data.parent):
+        with pytest.raises(FileNotFoundError, match=f"{re.escape(str(folder))} is a folder of runs, such as") as told:
+            Run(folder)
+        assert Run(str(told.value).split("such as ")[1].split(";")[0]).settings
 
 
 def test_another_format_is_refused_with_the_remedy(finished):
