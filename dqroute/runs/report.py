@@ -157,7 +157,7 @@ class Report:
     def but(self) -> str:
         """What flatters the accuracy out of fold that ``memorised`` is told by; ``""`` where nothing is known to."""
         near = self.classes.near if self.classes else None
-        return f" (there {copied(*near)})" if near and near[0] else ""
+        return f", where {copied(*near)}" if near and near[0] else ""
 
     def _repr_html_(self) -> str:
         """For notebooks: the measures, and the classes that do worst."""
