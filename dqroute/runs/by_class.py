@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 import torch
-from torch import Tensor
 
-from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.data.image_set import ImageSet
 from dqroute.data.options import names_checked
 from dqroute.measures.intervals import independent, wilson
 from dqroute.runs.audit import beside_labels
-from dqroute.runs.evaluate import predicted
-from dqroute.runs.judged import out_of_fold
-from dqroute.runs.own_data import at_work, checked_data, groups_in
-from dqroute.runs.run import OUT_OF_FOLD, Run, RunOrFolder, opened
+from dqroute.runs.evaluate import said_of
+from dqroute.runs.own_data import checked_data
+from dqroute.runs.run import OUT_OF_FOLD, RunOrFolder, opened
 
 
 @names_checked
@@ -36,10 +34,10 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
         ValueError: if the run has nothing out of fold, the data are not its own, or have no such split.
     """
     run = opened(run)
-    p, labels, _, _, groups = said_of(run, data, split, device)
+    said, labels, groups = said_of(run, checked_data(run, data, split), split, device)
     names, number = run.settings["class_names"], len(run.settings["class_names"])
     called = torch.zeros(number, number, dtype=torch.int64)
-    called.index_put_((labels, p.argmax(dim=1)), torch.ones((), dtype=torch.int64), accumulate=True)
+    called.index_put_((labels, said.label), torch.ones((), dtype=torch.int64), accumulate=True)
     images, hits = called.sum(dim=1), called.diagonal().clone()
     share = hits.double() / images
     low, high = wilson(share, independent(labels, number, groups))
@@ -72,29 +70,15 @@ def confusions(
     and ``so often``, the share of the label's pictures that are called so.
     """
     run = opened(run)
-    p, labels, places, part, _ = said_of(run, data, split, device)
-    names = run.settings["class_names"]
-    probability, label = p.max(dim=1)
+    data = checked_data(run, data, split)
+    said, labels, _ = said_of(run, data, split, device)
+    names, p, probability, label = run.settings["class_names"], said.probabilities, said.probability, said.label
     pair, images = labels * len(names) + label, labels.bincount(minlength=len(names))
     share = pair.bincount(minlength=len(names) ** 2)[pair] / images[labels]
     wrong = (label != labels).nonzero().flatten().tolist()
     order = sorted(wrong, key=lambda i: (-share[i].item(), int(pair[i]), -probability[i].item()))[:most]
     first = torch.tensor(order, dtype=torch.int64)
-    found = beside_labels(part, places[first], labels[first], label[first], p[first], names)
+    part, places = (split, first) if split != OUT_OF_FOLD else ("train", run.judged["images"][first])
+    shown = None if data is None else data.splits[part]
+    found = beside_labels(shown, places, labels[first], label[first], p[first], names)
     return found.assign(**{"so often": share[first].tolist()})
-
-
-def said_of(
-    run: Run, data: ImageSet | None, split: str, device: str
-) -> tuple[Tensor, Tensor, Tensor, AnySplit | None, Tensor | None]:
-    """What a run says of the images of a split, or out of fold, for balanced classes.
-
-    Probabilities ``[N, C]`` and labels ``[N]``, the images' numbers in a part of the set, that part and their groups.
-    """
-    data = checked_data(run, data, split)
-    groups = groups_in(run, data, split)
-    if split == OUT_OF_FOLD:
-        said, labels = out_of_fold(run, data)
-        return said.probabilities, labels, run.judged["images"], None if data is None else data.train, groups
-    model, images, _ = at_work(run, data, split, device)
-    return predicted(model, images).probabilities, images.labels, torch.arange(len(images)), images, groups

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isnan, nan
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from dqroute.models.device import resolve_device
 from dqroute.runs.card import write_card
 from dqroute.runs.judged import out_of_fold
 from dqroute.runs.others import EVERY, other_pictures
-from dqroute.runs.own_data import at_work, checked_data, groups_in
+from dqroute.runs.own_data import at_work, checked_data
 from dqroute.runs.pictures import learned_from, remembered
 from dqroute.runs.report import Report
 from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, RunOrFolder, opened
@@ -63,29 +64,44 @@ def evaluate(
         images = other_pictures(run, data, split)
         if split == EVERY and data.test is not None:
             print(f"{data.name}: all {len(images):,} pictures are judged on, those that were held out and the others")
-        said = predicted(run.model.to(resolve_device(device)), images)
+        prediction = predicted(run.model.to(resolve_device(device)), images)
         together = data.together_in(*(data.splits if split == EVERY else [split]))
-        report = report_of(run, said, images.labels, split, together)
         # What was memorised is of its own set.
-        return replace(report, memorised=None, learned=len(learned_from(run.folder, images)))
+        report = report_of(run, Said(prediction, images.labels, together), split)
+        return replace(report, learned=len(learned_from(run.folder, images)))
     data = checked_data(run, data, split := split or "test")
     if split != (split := run.split_for(split)):
         print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")
     if (known := run.report(split)) is not None:
         return known
+    report = report_of(run, said_of(run, data, split, device), split)
     if split == OUT_OF_FOLD:
-        prediction, labels = out_of_fold(run, data)
         near, learned = run.near_copies[0] if run.near_copies and run.settings["data"]["name"] in OWN else None, None
     else:
-        model, images, _ = at_work(run, data, split, device)
-        prediction, labels = predicted(model, images), images.labels
         copies, learned = own_leak(data), remembered(run.folder, split)
         near = None if copies is None else copies.leaking[split]
-    report = report_of(run, prediction, labels, split, groups_in(run, data, split))
-    report = replace(report, near=near, learned=learned)
+    knows, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
+    report = replace(report, near=near, learned=learned, memorised=None if honest is None else knows - honest)
     run.keep(REPORT.format(split=split), report.to_json())
     write_card(run)
     return report
+
+
+class Said(NamedTuple):
+    """What a run says of images, and what is known of these."""
+
+    prediction: Prediction
+    labels: Tensor
+    groups: Tensor | None  # of those that stand or fall together, int64 [N]; None where each stands alone, or unknown
+
+
+def said_of(run: Run, data: ImageSet | None, split: str, device: str) -> Said:
+    """What a run says of the images of a split of its own set, or out of fold, for balanced classes."""
+    together = None if data is None else data.together_in("train" if split == OUT_OF_FOLD else split)
+    if split == OUT_OF_FOLD:
+        return Said(*out_of_fold(run, data), None if together is None else together[run.judged["images"]])
+    model, images, _ = at_work(run, data, split, device)
+    return Said(predicted(model, images), images.labels, together)
 
 
 def predicted(model: Method, images: AnySplit) -> Prediction:
@@ -94,13 +110,10 @@ def predicted(model: Method, images: AnySplit) -> Prediction:
         return model.predict(images)
 
 
-def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str, together: Tensor | None) -> Report:
-    """The report of a run on images of which it said this, ``together`` their groups, if any."""
-    known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
-    memorised, model = None if honest is None else known - honest, run.model
-    sets, counts = model.class_sets().cpu(), model.counts.cpu()
-    report = score(prediction, labels, run.groups, sets, split, memorised, counts, together)
-    return run.named(report)
+def report_of(run: Run, said: Said, split: str) -> Report:
+    """The report of a run on images of which it said this."""
+    sets, counts = run.model.class_sets().cpu(), run.model.counts.cpu()
+    return run.named(score(said.prediction, said.labels, run.groups, sets, split, counts, said.groups))
 
 
 def trade_off_of(

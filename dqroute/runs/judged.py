@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from copy import deepcopy
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,38 +27,12 @@ def warn_of_near_copies(run: Run) -> None:
         )
 
 
-class Fused(NamedTuple):
-    """Training images as heads see them that were not trained on them.
-
-    Attributes:
-        outputs: what the experts say; log_p: log-probabilities ``[N, C]`` as :func:`dqroute.classify` has them, for
-            balanced classes. What fuses the experts, some numbers, was fitted on these same images.
-        labels: int64 ``[N]``; images: int64 ``[N]``, their numbers in the training split.
-    """
-
-    outputs: ExpertOutputs
-    log_p: Tensor
-    labels: Tensor
-    images: Tensor
-
-
-@torch.no_grad()
-def fused(run: Run) -> Fused:
-    """What training left behind of them, fused as the run does now; ValueError if it left nothing."""
-    kept = run.judged
-    warn_of_near_copies(run)
-    outputs = ExpertOutputs(kept["logits"].to(run.model.mean.device))
-    with run.model.unadapted():
-        log_p = run.model.fuse(outputs).log_probability.cpu()
-    return Fused(ExpertOutputs(outputs.logits.cpu()), log_p, kept["labels"], kept["images"])
-
-
 @torch.no_grad()
 def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
     """What a run says of its training images out of fold, and their labels; ValueError if training left nothing.
 
-    Unlike :func:`fused` it looks at no image twice: what is fitted on predictions, calibration and fusion, is fitted
-    anew for each fold, on those for the other folds. The images are wanted by detectors alone that read features.
+    It looks at no image twice: what is fitted on predictions, calibration and fusion, is fitted anew for each fold, on
+    those for the other folds. The images are wanted by detectors alone that read features.
     Fitting takes seconds of ten thousand images of a hundred classes, so that the run keeps what came of it.
     """
     logits, labels, fold = (run.judged[name] for name in ("logits", "labels", "fold"))

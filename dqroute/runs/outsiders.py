@@ -16,7 +16,7 @@ from dqroute.data.disk import write_tensors
 from dqroute.data.feature_set import principal, projected
 from dqroute.data.image_set import FeatureSplit
 from dqroute.measures.outsiders import COMPARED, Typical, energy, seen_by_other_folds, share_as_strange
-from dqroute.runs.judged import fused, warn_of_near_copies
+from dqroute.runs.judged import warn_of_near_copies
 from dqroute.runs.run import TYPICAL, Run
 
 OUTSIDERS = ("mahalanobis", "energy")
@@ -62,15 +62,14 @@ def strangeness(run: Run, kind: str) -> Callable[[ExpertOutputs], Tensor]:
     another one, and if the run has nothing out of fold to compare with.
     """
     choose("outsider score", kind, OUTSIDERS)
+    warn_of_near_copies(run)
     if kind == "energy":
-        said = fused(run)
-        own = energy(mean_logits(said.outputs))
-        return lambda outputs: share_as_strange(energy(mean_logits(outputs)).cpu(), own, said.labels)
+        own, labels = energy(mean_logits(ExpertOutputs(run.judged["logits"]))), run.judged["labels"]
+        return lambda outputs: share_as_strange(energy(mean_logits(outputs)).cpu(), own, labels)
     path = run.folder / TYPICAL
     if not path.is_file():
         remedy = "train it with this version, on features with folds of 2 or more, in another runs_dir"
         raise ValueError(f"{run!r} does not say what its training pictures look like; {remedy}")
-    warn_of_near_copies(run)
     kept = run.own_tensors(path, "means", "root", "distance", "labels")
     typical = Typical(kept["means"], kept["root"])
     return lambda outputs: share_as_strange(

@@ -6,8 +6,6 @@ import re
 from types import NoneType
 from typing import Any
 
-from torch import Tensor
-
 from dqroute.core.checks import choose, shown
 from dqroute.core.long_tail import ShotGroups
 from dqroute.data.checking import check_files
@@ -58,15 +56,6 @@ def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[M
         }
         raise ValueError(f"{data.name} was loaded without {what[split]}; load it with {split}=0.2, say")
     return run.model.to(resolve_device(device)), data.splits[split], data.groups
-
-
-def groups_in(run: Run, data: ImageSet | None, split: str) -> Tensor | None:
-    """The group of each image of a split, or of those judged out of fold; None where each stands alone, or unknown."""
-    if data is None:
-        return None
-    if split != OUT_OF_FOLD:
-        return data.together_in(split)
-    return None if data.together is None else data.together[run.judged["images"]]
 
 
 def differences(data: ImageSet, run: Run) -> str:

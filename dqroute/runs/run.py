@@ -270,7 +270,7 @@ class Run:
 
     @cached_property
     def judged(self) -> dict[str, Tensor]:
-        """What the experts said of training images out of fold.
+        """What the experts said of training images out of fold, which those that fuse them were fitted on.
 
         They are ``logits``, ``[K, N, C]``, and of each image, ``[N]``, ``labels``; ``fold``, the part that those who
         speak never saw; and ``images``, places in the training split. ValueError if the run has no such predictions.
