@@ -20,12 +20,13 @@ from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.data import TABLES, read_images
 from dqroute.data.feature_cache import FeatureCache, default_cache
-from dqroute.data.feature_set import cache_of, encoded, projected
+from dqroute.data.feature_set import cache_of, encoded, pictures, projected
 from dqroute.data.files.decoding import extensions, squared
 from dqroute.data.files.in_memory import Held, Pixels
 from dqroute.data.files.reading import checked_files, named, refused, slashed
 from dqroute.data.files.split import FileSplit
-from dqroute.data.files.tree import pictures, warn_of_unread
+from dqroute.data.files.tree import pictures as pictures_below
+from dqroute.data.files.tree import warn_of_unread
 from dqroute.data.options import names_checked
 from dqroute.data.progress import Progress
 from dqroute.measures.worlds import reweighed, shares_in
@@ -154,37 +155,40 @@ def looked_at(
     """
     checked_whole("batch_size", batch_size, 1)
     model = run.model
-    (side, kind), network = square_of(model), model.network_for_prediction()
+    side, network = square_of(model)[0], model.network_for_prediction()
     store = cache_of(model.encoder.to(model.mean.device), default_cache()) if model.needs else None
     shown = Progress("pictures looked at", len(files), "picture", show=progress)
     with shown.bar:
         for start in range(0, len(files), batch_size):
-            some = files[start : start + batch_size]
+            names = [os.path.abspath(file) for file in files[start : start + batch_size]]
+            split = FileSplit(Path(), names, torch.zeros(len(names)), side, model.fit)
             try:
-                read = features_of(model, store, some) if store else None
+                images, wrong = what_can_be_read(model, split, store)
             except (ValueError, OSError):  # of a cache that cannot be written or read
-                read = None
-            images, wrong = read or read_what_can_be(some, side, kind, model.fit)
+                store = None
+                images, wrong = what_can_be_read(model, split, store)
             yield model.outputs(images, network=network) if len(images) else None, wrong
-            shown.step(len(some))
+            shown.step(len(names))
 
 
-def features_of(model: Method, store: FeatureCache, files: Sequence[Picture]) -> tuple[Tensor, list[str]]:
-    """What a model behind an encoder reads of files, kept as of training pictures; and what is wrong with each."""
-    names = [os.path.abspath(file) for file in files]
-    split = FileSplit(Path(), names, torch.zeros(len(names)), 0, model.fit)
-    bad: dict[str, Exception] = {}
+def what_can_be_read(model: Method, split: FileSplit, store: FeatureCache | None) -> tuple[Tensor, list[str]]:
+    """What a model reads of those files that can be read, kept in the ``store`` if any; what is wrong with each."""
     try:
-        keys = encoded(split, model.encoder, store, "", progress=False)
+        return as_read(model, split, store), [""] * len(split)
     except ValueError:
         if not (bad := dict(split.look(lambda _: True))):
             raise
-        split = split.at(torch.tensor([i for i, name in enumerate(names) if name not in bad], dtype=torch.int64))
-        keys = encoded(split, model.encoder, store, "", progress=False)
+    left = split.at(torch.tensor([i for i, name in enumerate(split.names) if name not in bad], dtype=torch.int64))
+    images = as_read(model, left, store) if len(left) else torch.empty(0)
+    return images, [f"cannot read {named([(name, bad[name])])}" if name in bad else "" for name in split.names]
+
+
+def as_read(model: Method, split: FileSplit, store: FeatureCache | None) -> Tensor:
+    """Features ``[N, D]``, by way of a cache, or uint8 pictures; ValueError if one cannot be read."""
+    if store is None:
+        return torch.cat(list(pictures(split, range(len(split)), *square_of(model))))
     axes = (each.cpu() for each in (model.centre, model.scale, model.axes))
-    return projected(store.read(keys), *axes), [
-        f"cannot read {named([(name, bad[name])])}" if name in bad else "" for name in names
-    ]
+    return projected(store.read(encoded(split, model.encoder, store, "", progress=False)), *axes)
 
 
 def square_of(model: Method) -> tuple[int, str]:
@@ -239,7 +243,7 @@ def pictures_of(files: Any, made: Callable[[object], Picture] = refused) -> list
             raise ValueError(f"{folder} is a table, and no picture; give the paths in it: dq.classify(run, {paths})")
         return [folder]
     left = Counter[str]()
-    found = [folder / name.removeprefix("./") for name in sorted(pictures(folder, ".", left))]
+    found = [folder / name.removeprefix("./") for name in sorted(pictures_below(folder, ".", left))]
     warn_of_unread(folder.name, left, level=5)
     if not found:
         raise ValueError(f"{folder} has no picture ({', '.join(extensions())}); give another folder, or files")
@@ -252,15 +256,3 @@ def found_shares(log_p: Tensor, rings: Tensor) -> Tensor | None:
     if not shares.sure:
         warnings.warn(shares.doubt(len(log_p)), stacklevel=4)
     return shares.share if shares.sure else None
-
-
-def read_what_can_be(files: Sequence[Picture], size: int, kind: str, fit: str) -> tuple[Tensor, list[str]]:
-    """The pictures that can be read, uint8 ``[N, 3, size, size]``, and what is wrong with each file, or ``""``."""
-    try:
-        return read_images(files, size, kind, fit), [""] * len(files)
-    except ValueError as error:
-        if len(files) == 1:
-            return torch.empty(0, 3, size, size, dtype=torch.uint8), [str(error)]
-    # One by one then, to learn which.
-    images, problems = zip(*(read_what_can_be([file], size, kind, fit) for file in files), strict=True)
-    return torch.cat(images), [problem for (problem,) in problems]
