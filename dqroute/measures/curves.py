@@ -54,19 +54,19 @@ def trade_off(
     return points
 
 
-def curve(points: Sequence[Point]) -> Tensor:
-    """The highest overall accuracy at each few-shot accuracy of ``GRID``, NaN where the points do not reach.
+def curve(points: Sequence[Point], few: Tensor = GRID) -> Tensor:
+    """The highest overall accuracy at each few-shot accuracy, ``few``, NaN where the points do not reach.
 
     Points come by rising τ; between them the curve is straight. It ends where few-shot accuracy is largest: stronger
     corrections take from the few-shot classes too.
     """
-    best = torch.full_like(GRID, torch.nan)
-    few = torch.tensor([point.few for point in points], dtype=torch.float64)
-    rising = points[: 1 + int(few.nan_to_num(-1).argmax())]
+    best = torch.full_like(few, torch.nan)
+    reached = torch.tensor([point.few for point in points], dtype=torch.float64)
+    rising = points[: 1 + int(reached.nan_to_num(-1).argmax())]
     for a, b in zip(rising, rising[1:], strict=False):
         (low, at_low), (high, at_high) = sorted([(a.few, a.overall), (b.few, b.overall)])
-        inside = (low <= GRID) & (high >= GRID)
-        line = at_low + (GRID[inside] - low) * ((at_high - at_low) / (high - low) if high > low else 0)
+        inside = (low <= few) & (high >= few)
+        line = at_low + (few[inside] - low) * ((at_high - at_low) / (high - low) if high > low else 0)
         # Where both points have the same few-shot accuracy the higher one counts.
         best[inside] = torch.fmax(best[inside], line if high > low else line.clamp_min(max(at_low, at_high)))
     return best
@@ -74,13 +74,7 @@ def curve(points: Sequence[Point]) -> Tensor:
 
 def overall_at(points: Sequence[Point], few: float) -> float:
     """Overall accuracy where few-shot accuracy is ``few``; NaN where the curve does not reach it."""
-    heights, place = curve(points), few * (len(GRID) - 1)
-    below = min(max(int(place), 0), len(GRID) - 2)
-    share = place - below
-    # A level of the grid itself needs no neighbour, which may lie beyond the curve's end.
-    if abs(share - round(share)) < 1e-9:
-        return heights[below + round(share)].item()
-    return torch.lerp(heights[below], heights[below + 1], share).item()
+    return curve(points, torch.tensor([few], dtype=torch.float64)).item()
 
 
 def reach(points: Sequence[Point], drop: float = 0.01) -> float:

@@ -123,11 +123,11 @@ def classify(
     shares = found_shares(balanced, rings) if adapt and len(balanced) else None
     log_p = reweighed(balanced, rings, model.shares.cpu() if shares is None else shares)
     best = log_p.exp().topk(top, dim=1)
-    columns: dict[str, list[Any]] = {"class": [names[c] for c in best.indices[:, 0].tolist()]}
-    columns["probability"] = best.values[:, 0].tolist()
-    for k in range(1, top):
-        columns[f"class {k + 1}"] = [names[c] for c in best.indices[:, k].tolist()]
-        columns[f"probability {k + 1}"] = best.values[:, k].tolist()
+    columns: dict[str, list[Any]] = {}
+    for k in range(top):
+        place = f" {k + 1}" * (k > 0)
+        columns[f"class{place}"] = [names[c] for c in best.indices[:, k].tolist()]
+        columns[f"probability{place}"] = best.values[:, k].tolist()
     columns["answered"] = [p >= least[c] for c, p in zip(columns["class"], columns["probability"], strict=True)]
     if cuts is not None:
         columns["set"] = [members(p, cuts, names) for p in balanced.exp().double()]

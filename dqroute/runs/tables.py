@@ -6,7 +6,7 @@ A row's runs are those of a method; where rows are to be something else, give a 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan, sqrt
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dqroute.measures.curves import Point, area, overall_at
 from dqroute.methods.base import METHODS, method_options
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published
-from dqroute.runs.report import UNBALANCED
+from dqroute.runs.report import UNBALANCED, Report
 from dqroute.runs.run import Run, digest_of, find_runs
 
 Runs = Iterable[Run] | Mapping[str, Iterable[Run]]
@@ -79,20 +79,30 @@ def measured(runs: Iterable[Run], of: str = "routed", split: str = "test") -> pd
     """All measures of accuracy of some runs in %, a seed a line; see :class:`~dqroute.runs.report.Report`.
 
     ``of`` is ``"routed"``, the runs' own predictions; ``"plain mean"`` of their experts; or ``"calibrated"``, that mean
-    with the shifts of the method's calibration. ValueError if a run has no report, or one without these.
+    with the shifts of the method's calibration. ValueError as of :func:`by_seed`.
     """
     choose("prediction", of, ("routed", "plain mean", "calibrated"))
-    rows = {}
+
+    def told(report: Report) -> dict[str, Any]:
+        kinds = {"routed": vars(report), "plain mean": report.plain_mean, "calibrated": report.calibrated or {}}
+        return {said: kinds[of].get(name) for name, said in MEASURES.items()}
+
+    return a_seed_a_line("this row", runs, split, told)
+
+
+def a_seed_a_line(
+    name: str, runs: Iterable[Run], split: str, told: Callable[[Report], Mapping[str, float | None]]
+) -> pd.DataFrame:
+    """What is told of the reports of a row's runs, shares, in %."""
+    seeds: dict[int, Mapping[str, float | None]] = {}
     for run in sound(runs, split):
-        report = run.report(split)
-        kinds: dict[str, Any] = {}
-        if report is not None:
-            kinds = {"routed": vars(report), "plain mean": report.plain_mean, "calibrated": report.calibrated or {}}
-        told = kinds.get(of, {})
-        if any(told.get(name) is None for name in MEASURES):
-            raise ValueError(f"{run!r} has no report on the {split} split with these measures; call dq.evaluate on it")
-        rows[run.seed] = {said: 100 * told[name] for name, said in MEASURES.items()}
-    return pd.DataFrame.from_dict(rows, orient="index").sort_index()
+        if (report := run.report(split)) is None:
+            raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
+        if run.seed in seeds:
+            remedy = "compare one setting of a method at a time, or name the rows: {name: runs}"
+            raise ValueError(f"{name} seed {run.seed} is there more than once; {remedy}")
+        seeds[run.seed] = told(report)
+    return 100 * pd.DataFrame.from_dict(seeds, "index", dtype=float).sort_index()
 
 
 def half_interval(values: pd.Series) -> float:
@@ -125,22 +135,13 @@ def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
     ValueError if a run has no report on that split, or a row has two runs of one seed: two settings would be averaged
     as if they were seeds.
     """
-    found = {}
-    for name, some in by_row(runs).items():
-        seeds: dict[int, dict[str, float | None]] = {}
-        for run in sound(some, split):
-            if (report := run.report(split)) is None:
-                raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
-            if run.seed in seeds:
-                remedy = "compare one setting of a method at a time, or name the rows: {name: runs}"
-                raise ValueError(f"{name} seed {run.seed} is there more than once; {remedy}")
-            unlike = {"mean of the classes": report.balanced} if (report.imbalance or 1) > UNBALANCED else {}
-            seeds[run.seed] = unlike | {group: getattr(report, group) for group in COLUMNS}
-        if seeds:
-            found[name] = 100 * pd.DataFrame.from_dict(seeds, "index", dtype=float).sort_index().dropna(
-                axis=1, how="all"
-            )
-    return found
+
+    def told(report: Report) -> dict[str, float | None]:
+        unlike = {"mean of the classes": report.balanced} if (report.imbalance or 1) > UNBALANCED else {}
+        return unlike | {group: getattr(report, group) for group in COLUMNS}
+
+    found = {name: a_seed_a_line(name, some, split, told) for name, some in by_row(runs).items()}
+    return {name: frame.dropna(axis=1, how="all") for name, frame in found.items() if len(frame)}
 
 
 def summary(runs: Runs, split: str = "test") -> pd.DataFrame:
