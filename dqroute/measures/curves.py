@@ -24,9 +24,7 @@ GRID = torch.linspace(0, 1, 1001, dtype=torch.float64)
 class Point(NamedTuple):
     """Accuracies, 0 to 1, at one strength of the correction.
 
-    Attributes:
-        shift: τ.
-        overall: of all images; many, medium, few: of the images of each shot group, NaN where there is none.
+    ``shift`` is τ, ``overall`` of all images; the others of the images of each shot group, NaN where there is none.
     """
 
     shift: float
@@ -77,14 +75,6 @@ def overall_at(points: Sequence[Point], few: float) -> float:
     return curve(points, torch.tensor([few], dtype=torch.float64)).item()
 
 
-def reach(points: Sequence[Point], drop: float = 0.01) -> float:
-    """The largest few-shot accuracy at which the curve is within ``drop`` of its highest point; NaN without a curve."""
-    heights = curve(points)
-    if heights.isnan().all():
-        return float("nan")
-    return GRID[heights >= heights.nan_to_num(0).max() - drop].max().item()
-
-
 def area(points: Sequence[Point], low: float, high: float) -> float:
     """Mean overall accuracy over few-shot accuracies from ``low`` to ``high``; NaN if the curve leaves some out."""
     return curve(points)[(low <= GRID) & (high >= GRID)].mean().item()
@@ -131,15 +121,3 @@ def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = 
     last = torch.cat([threshold[1:] < threshold[:-1], torch.ones(1, dtype=torch.bool)])
     last &= answered > 0  # Where only images without weight are answered there is no accuracy.
     return Coverage(threshold[last], (answered / answered[-1])[last], (correct / answered)[last])
-
-
-def threshold_for(curve: Coverage, accuracy: float) -> float:
-    """The lowest threshold, hence the largest coverage, at which answers are right so often; ValueError if none is.
-
-    Take the curve of a validation split: a threshold chosen on the test set promises what it has already seen.
-    """
-    reached = (curve.accuracy >= accuracy).nonzero().flatten()
-    if not len(reached):
-        best = curve.accuracy.max().item()
-        raise ValueError(f"no threshold makes the answers {accuracy:.1%} right; the best there is is {best:.1%}")
-    return curve.threshold[reached[-1]].item()

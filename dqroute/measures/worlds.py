@@ -18,11 +18,7 @@ UNSURE = 0.1  # standard error of a share, beyond which it says too little to ac
 
 
 class Shares(NamedTuple):
-    """How common each ring of classes is in a world.
-
-    Attributes:
-        share: ``[J]``, summing to 1; error: its standard error, ``[J]``.
-    """
+    """How common each ring of classes is in a world: ``share``, ``[J]``, summing to 1, and its standard ``error``."""
 
     share: Tensor
     error: Tensor

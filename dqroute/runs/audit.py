@@ -32,9 +32,6 @@ def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 5
     Returns:
         A table with a row a picture. Its columns are ``file`` (or ``image``, its number, where no files are known),
         ``label``, ``says``, the class that it looks like, and the probabilities of both.
-
-    Raises:
-        ValueError: if the run has no predictions out of fold, or the data are not its own.
     """
     run = opened(run)
     data = checked_data(run, data, "test")

@@ -21,14 +21,13 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
     Args:
         run: a finished run, or its folder; data: its image set, unless the run has it.
         split: ``"test"``, ``"val"``, or ``"out-of-fold"``: the training pictures, judged by those who never saw them.
-            Those are more pictures of the frequent classes, and no test set is looked at.
 
     Returns:
         A table with a row a class. Its columns are ``class``; ``training images``; ``images``, of the split;
         ``accuracy``, the share that is recognised, and ``low`` and ``high``, 0 to 1
-        (:func:`dqroute.measures.intervals.wilson`); ``most often called``, the class that most of its other pictures
-        are taken for, and ``times``, how many. Where pictures come in groups, an interval is that of as many pictures
-        as there are groups, about (:func:`dqroute.measures.intervals.independent`).
+        (:func:`dqroute.measures.intervals.wilson`, of as many pictures as
+        :func:`~dqroute.measures.intervals.independent` tells where they come in groups); ``most often called``, the
+        class that most of its other pictures are taken for, and ``times``, how many.
 
     Raises:
         ValueError: if the run has nothing out of fold, the data are not its own, or have no such split.
@@ -50,9 +49,7 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
             "accuracy": share.tolist(),
             "low": low.tolist(),
             "high": high.tolist(),
-            "most often called": [
-                names[c] if n else None for c, n in zip(taken_for.tolist(), often.tolist(), strict=True)
-            ],
+            "most often called": [names[c] if often[i] else None for i, c in enumerate(taken_for.tolist())],
             "times": often.tolist(),
         }
     )

@@ -55,41 +55,35 @@ def classify(
 ) -> pd.DataFrame:
     """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
 
-    Behind a pretrained encoder the features of the pictures are kept in the cache, by content, as those of training
-    pictures are (2.5 kB each of the bundled one): asked again, or of :func:`~dqroute.runs.label_next.label_next`, the
-    answer takes little more than reading the files.
+    Behind a pretrained encoder the features of the pictures are kept in the cache, by content (2.5 kB each of the
+    bundled one): asked again the answer takes little more than reading the files.
 
     Args:
-        run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; or its folder,
-            where settings and weights are enough.
-        files: pictures, or one, of any kind and size, made squares as those were that the model learned from; a folder
-            stands for all pictures in it, however deep. Or pictures in memory, of Pillow or uint8, 0 to 255, arrays
-            ``[H, W]`` or ``[H, W, 3]`` and tensors ``[3, H, W]``, which the table calls ``picture 0`` by their row.
+        run: a finished run on square colour pictures or behind a pretrained encoder, or its folder, where settings and
+            weights are enough.
+        files: pictures, or one, of any kind and size; a folder stands for all in it, however deep. Or pictures in
+            memory, of Pillow or uint8, 0 to 255, arrays ``[H, W]`` or ``[H, W, 3]`` and tensors ``[3, H, W]``, which
+            the table calls ``picture 0`` by their row.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
-            0 for those that are not named; :func:`dqroute.runs.decisions.thresholds` finds them.
+            0 for others; :func:`dqroute.runs.decisions.thresholds` finds them.
         adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
             (:mod:`dqroute.measures.worlds`); a warning says where they are too few to tell; nothing is adapted then.
         top: how many of the most probable classes are named.
-        coverage: add the set of classes that holds the right one so often, 0 to 1, in the mean over the classes, rare
-            ones counting as much as frequent ones. A class belongs to it from a probability on that predictions out of
-            fold tell (:func:`dqroute.measures.decisions.set_cuts`); probabilities are for balanced classes, whether
-            adapted or not.
+        coverage: add the set of classes that holds the right one so often, 0 to 1, each class counting alike
+            (:func:`dqroute.measures.decisions.set_cuts`): of probabilities for balanced classes, adapted or not.
         outsiders: say of each picture how many of the training pictures are as strange: near 0 it shows no known class.
             ``"mahalanobis"`` goes by the distance of its features from those of the classes, ``"energy"`` by what the
-            experts say (:mod:`dqroute.measures.outsiders`). Pictures of another kind altogether are told by the first,
-            and few that are much like one's own: of 549 training pictures of 12 classes (two draws of
+            experts say (:mod:`dqroute.measures.outsiders`). Of 549 training pictures of 12 classes (two draws of
             ``benchmarks/small_folder.py``) 17 % of strangers of other classes of CIFAR-100 were below 0.05, 96 % of
-            ImageNet photographs, and 2 % of new pictures of the same classes; by energy 2, 12 and 1 %. Sort by it, and
-            look at the lowest.
-        batch_size: pictures in memory at a time; device: where to compute.
-        progress: whether to show how far it is.
+            ImageNet photographs, and 2 % of new pictures of the same classes; by energy 2, 12 and 1 %.
+        batch_size: pictures in memory at a time; device: where to compute; progress: whether to show how far it is.
 
     Returns:
         A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
         ``probability``, 0 to 1; ``class 2``, ``probability 2`` and so on with ``top``; ``answered``, whether the first
-        is enough; with ``coverage`` ``set``, a tuple of names, the most probable first, which is always in it; with
-        ``outsiders`` ``own``, the share of own pictures, each class counting alike, that are at least as strange;
-        ``problem``, empty unless the file cannot be read, which costs its own row alone.
+        is enough; ``set``, a tuple of names, the most probable first, which is always in it; ``own``, the share of own
+        pictures, each class counting alike, that are at least as strange; ``problem``, empty unless the file cannot be
+        read, which costs its own row alone.
 
     Raises:
         ValueError: for a value out of range, a model of other images, and where sets or outsiders are asked of a run
@@ -120,9 +114,13 @@ def classify(
         if why := held.wrong.get(str(file)):
             problems[n] = f"cannot read {called[n]} ({why})"
     balanced, rings = torch.cat(said), model.calibration.rings.cpu()
-    shares = found_shares(balanced, rings) if adapt and len(balanced) else None
-    log_p = reweighed(balanced, rings, model.shares.cpu() if shares is None else shares)
-    best = log_p.exp().topk(top, dim=1)
+    shares = model.shares.cpu()
+    if adapt and len(balanced):
+        found = shares_in(balanced, rings)
+        if not found.sure:
+            warnings.warn(found.doubt(len(balanced)), stacklevel=3)
+        shares = found.share if found.sure else shares
+    best = reweighed(balanced, rings, shares).exp().topk(top, dim=1)
     columns: dict[str, list[Any]] = {}
     for k in range(top):
         place = f" {k + 1}" * (k > 0)
@@ -248,11 +246,3 @@ def pictures_of(files: Any, made: Callable[[object], Picture] = refused) -> list
     if not found:
         raise ValueError(f"{folder} has no picture ({', '.join(extensions())}); give another folder, or files")
     return list(found)
-
-
-def found_shares(log_p: Tensor, rings: Tensor) -> Tensor | None:
-    """Shares of the rings in a world, of log-probabilities ``[N, C]`` of its images; None and a warning if unsure."""
-    shares = shares_in(log_p, rings)
-    if not shares.sure:
-        warnings.warn(shares.doubt(len(log_p)), stacklevel=4)
-    return shares.share if shares.sure else None

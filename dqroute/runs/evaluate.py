@@ -22,7 +22,7 @@ from dqroute.runs.card import write_card
 from dqroute.runs.judged import out_of_fold
 from dqroute.runs.others import EVERY, other_pictures
 from dqroute.runs.own_data import at_work, checked_data
-from dqroute.runs.pictures import learned_from, remembered
+from dqroute.runs.pictures import remembered
 from dqroute.runs.report import Report
 from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, RunOrFolder, opened
 from dqroute.runs.score import score
@@ -41,15 +41,13 @@ def evaluate(
 
     ``"out-of-fold"`` is of the training images, each as those heads have it that never saw it, and calibration and
     fusion fitted without it; a run without test images is evaluated so. It tends to lie somewhat below that on new
-    pictures, those who judge having trained on four fifths, and of some hundred pictures some points off either way:
-    classes of five pictures decide it by luck.
+    pictures, those who judge having trained on four fifths, and of some hundred some points off either way.
 
     Args:
-        run: from :func:`dqroute.fit`, or its folder; device: where to compute.
-        data: the image set; by default the one the run was trained on in this process.
+        run: from :func:`dqroute.fit`, or its folder; data: its image set, unless the run has it; device: where to
+            compute.
         other: whether ``data`` are other labelled pictures, on purpose. Their classes are matched by name, some may be
-            missing; of a set without test images of its own ``"all"`` are taken, and a line says so where some were
-            held out. Such a report is not kept in the run's folder.
+            missing; of a set without test images of its own ``"all"`` are taken. Such a report is not kept.
 
     Raises:
         ValueError: if the set is not that of the run, or without such a split; if a file of it cannot be read, which is
@@ -61,14 +59,15 @@ def evaluate(
             raise ValueError("other labelled pictures are a set from dq.load: dq.evaluate(run, data, other=True)")
         # What was merely held out of one pile is no test set of its own.
         split = split or (EVERY if data.test is None or "test" in data.identity else "test")
-        images = other_pictures(run, data, split)
+        parts, seen = other_pictures(run, data, split)
+        labels, model = torch.cat([part.labels for part in parts]), run.model.to(resolve_device(device))
         if split == EVERY and data.test is not None:
-            print(f"{data.name}: all {len(images):,} pictures are judged on, those that were held out and the others")
-        prediction = predicted(run.model.to(resolve_device(device)), images)
+            print(f"{data.name}: all {len(labels):,} pictures are judged on, those that were held out and the others")
+        columns = zip(*(predicted(model, part) for part in parts), strict=True)
         together = data.together_in(*(data.splits if split == EVERY else [split]))
         # What was memorised is of its own set.
-        report = report_of(run, Said(prediction, images.labels, together), split)
-        return replace(report, learned=len(learned_from(run.folder, images)))
+        report = report_of(run, Said(Prediction(*map(torch.cat, columns)), labels, together), split)
+        return replace(report, learned=seen)
     data = checked_data(run, data, split := split or "test")
     if split != (split := run.split_for(split)):
         print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")

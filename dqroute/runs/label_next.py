@@ -36,10 +36,8 @@ def label_next(
     for as much as it is of its class. Of pictures that are nearly the same, as the frames of a burst are, one is taken.
     On four folders of 549 pictures 36 such labels brought no more than 36 at random (``benchmarks/small_folder.py``).
 
-    Args:
-        run: a finished run that :func:`dqroute.classify` takes, or its folder; files: pictures as it takes them.
-        most: how many rows at most; batch_size: pictures in memory at a time; device: where to compute.
-        progress: whether to show how far it is.
+    Run, files, ``batch_size``, ``device`` and ``progress`` are those of :func:`dqroute.classify`; ``most`` is how many
+    rows at most.
 
     Returns:
         A table with a row a picture. Its columns are ``file``; ``class`` and ``class 2``, between which the model

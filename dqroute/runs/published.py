@@ -24,9 +24,7 @@ class PublishedRun(Run):
     """
 
     def __init__(self, place: str, record: Any) -> None:
-        asked = record.get(SETTINGS, {}) if isinstance(record, dict) else {}
-        known = {"digest", "method", "options", "training", "seed", "data", "problem", "class_names"}
-        if not (is_run(asked) and known <= asked.keys() and isinstance(record.get(EPOCHS, []), list)):
+        if not (isinstance(record, dict) and is_run(record.get(SETTINGS)) and isinstance(record.get(EPOCHS, []), list)):
             raise ValueError(f"{place} holds no run of the format that this version reads")
         self.record = record
         super().__init__(place)
@@ -47,11 +45,9 @@ class PublishedRun(Run):
 def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) -> list[PublishedRun]:
     """Write finished runs to a file and return all that it has now; one that it had stands where it stood.
 
-    The file's name ends in ``.jsonl``, or in ``.jsonl.xz``, which takes an eighth of the space.
-
-    Files of the run folder that are named in ``without`` are left out, and so is what epochs tell of their seconds and
-    class by class, but for the difficulty that the last one ended with; their numbers have five digits. ValueError if a
-    run is not finished, or the file that is there is something else.
+    The file's name ends in ``.jsonl``, or in ``.jsonl.xz``, which takes an eighth of the space. Files of the run folder
+    that are named in ``without`` are left out; of epochs :func:`compact` is kept. ValueError if a run is not finished,
+    or the file that is there is something else.
     """
     records = {run.settings["digest"]: run.record for run in read_published(path)} if Path(path).is_file() else {}
     for run in runs:

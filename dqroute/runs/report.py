@@ -45,15 +45,13 @@ class Report:
     Attributes:
         split: ``"test"``, ``"val"`` or ``"out-of-fold"``; images: how many it has; groups: the rule behind its shot
             groups, in words.
-        overall, many, medium, few: share of all images, and of those of each shot group, classified correctly.
-        balanced: mean of the classes' accuracies; equals overall where every class has the same number of images.
+        overall, balanced, many, medium, few, worst, harmonic, macro_f1: see
+            :func:`dqroute.measures.accuracy.accuracies`.
         imbalance: images of the largest class of the split over those of its smallest.
-        worst: mean accuracy of the worst fifth of the classes. harmonic: harmonic mean of the classes' accuracies, a
-            class that is never right counting as half an image right. macro_f1: mean of the classes' F1.
         memorised: accuracy on training images less that out of fold, where heads were judged so.
         per_class: accuracy of each class, ``[C]``; per_expert: of each expert alone, ``[K]``.
-        plain_mean: what the mean of the experts' logits, without routing, would reach: all measures of accuracy.
-        calibrated: the same of that mean with one temperature and a shift for each shot group, fitted out of fold.
+        plain_mean: the same measures of the mean of the experts' logits, without routing; calibrated: of that mean with
+            one temperature and a shift for each shot group, fitted out of fold.
         calibration: expected calibration error (15 equal bins), overall and by shot group.
         expert_weights: by shot group, the experts' mean weights, ``[K]``, for its images.
         classes: those it speaks of, where it comes from a run; neither compared nor kept.

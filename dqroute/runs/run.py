@@ -87,7 +87,7 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
 
 
 class Run:
-    """A training run on disk: its ``folder``, the ``settings`` asked for, and the ``data`` if this process has them."""
+    """A training run on disk: its ``folder``; ``settings``, ``method`` and ``seed`` asked for; ``data``, if at hand."""
 
     def __init__(self, folder: str | os.PathLike[str], data: ImageSet | None = None) -> None:
         """Open an existing run; raises FileNotFoundError if there is none, ValueError if it is of another format."""
@@ -106,9 +106,9 @@ class Run:
             found = self.settings.get("format") if isinstance(self.settings, dict) else None
             newer = isinstance(found, int) and found > FORMAT
             remedy = "take a newer dqroute" if newer else "remove the folder to train it again"
-            wanted = f"this version reads {FORMAT}; {remedy}"
-            raise ValueError(f"{self.folder} has run format {found!r:.40}, {wanted}")
+            raise ValueError(f"{self.folder} has run format {found!r:.40}, this version reads {FORMAT}; {remedy}")
         self.asked = checked_asked(self.settings, self.folder / SETTINGS)
+        self.method, self.seed = self.asked.method, self.asked.seed
 
     @classmethod
     def of_request(cls, runs_dir: Path, request: dict[str, Any], problem: Problem, data: ImageSet) -> Run:
@@ -150,16 +150,6 @@ class Run:
         """Keep what can be worked out again, text or JSON; of several processes that train together, one writes."""
         if not (dist.is_available() and dist.is_initialized() and dist.get_rank() > 0):
             keep(self.folder / name, value)
-
-    @property
-    def method(self) -> str:
-        """The method's name."""
-        return self.settings["method"]
-
-    @property
-    def seed(self) -> int:
-        """The seed of weights, order and augmentation."""
-        return self.settings["seed"]
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -259,21 +249,19 @@ class Run:
             raise ValueError(
                 f"{self.weights_file} belongs to another network: {self.folder / SETTINGS} has a larger one"
             )
-        model, tensors = self.new_model(), self.own_tensors(self.weights_file)
-        # Of a run that is older than these shifts none was held back.
-        tensors = {name: value for name, value in model.named_buffers() if name.endswith(".rings.held")} | tensors
+        model = self.new_model()
         try:
-            model.load_state_dict(tensors)
+            model.load_state_dict(self.own_tensors(self.weights_file))
         except RuntimeError as error:
             raise ValueError(f"{self.weights_file} belongs to another network: {one_line(error)}") from error
         return model.eval()
 
     @cached_property
     def judged(self) -> dict[str, Tensor]:
-        """What the experts said of training images out of fold, which those that fuse them were fitted on.
+        """What the experts said of training images out of fold: ``logits``, ``[K, N, C]``, and of each image, ``[N]``:
 
-        They are ``logits``, ``[K, N, C]``, and of each image, ``[N]``, ``labels``; ``fold``, the part that those who
-        speak never saw; and ``images``, places in the training split. ValueError if the run has no such predictions.
+        ``labels``; ``fold``, the part that those who speak never saw; ``images``, places in the training split.
+        ValueError if the run has no such predictions. What fuses the experts was fitted on them.
         """
         path = self.folder / JUDGED
         if not path.is_file():
@@ -286,18 +274,14 @@ class Run:
                 elif told["judge"] == "out-of-fold":
                     remedy = "they were too many to be kept"
             raise ValueError(f"{self!r} has no predictions out of fold; {remedy}")
-        held = self.own_tensors(path, "logits", "labels", "fold", "images")
+        held = self.own_tensors(path)
         return held | {"logits": held["logits"].float()}
 
-    def own_tensors(self, path: Path, *needed: str) -> dict[str, Tensor]:
-        """The tensors of a file of the run; ValueError if it is damaged, another run's, or lacks some ``needed``."""
+    def own_tensors(self, path: Path) -> dict[str, Tensor]:
+        """The tensors of a file of the run; ValueError if it is damaged, or another run's."""
         tensors, told = read_tensors(path)
         if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
             raise ValueError(f"{path} belongs to another run; put the run's own {path.stem} there")
-        if missing := [name for name in needed if name not in tensors]:
-            raise ValueError(
-                f"{path} has no {', '.join(missing)}, as of an older version; train it in another runs_dir"
-            )
         return tensors
 
     def warn_of_other_images(self, data: ImageSet, parts: Collection[str] = ("train", "val", "test")) -> None:
@@ -321,7 +305,7 @@ class Run:
 
 @contextmanager
 def understood(place: Path) -> Iterator[None]:
-    """Whatever building a model of settings raises, which may be anybody's, as a ValueError that names the place."""
+    """What building a model of settings raises, which may be anybody's, as a ValueError that names the place."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, RuntimeError, OverflowError, ValueError) as error:

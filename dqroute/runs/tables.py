@@ -40,10 +40,7 @@ def by_row(runs: Runs) -> dict[str, list[Run]]:
 
 
 def sound(runs: Iterable[Run], split: str) -> list[Run]:
-    """The runs whose files can be read, as far as tables do; a warning names each other one, what is wrong, and a way.
-
-    A table of many runs does not fail for one.
-    """
+    """The runs whose files can be read, as far as tables do; a warning names each other one, and what is wrong."""
     found = []
     for run in runs:
         try:
@@ -57,7 +54,7 @@ def sound(runs: Iterable[Run], split: str) -> list[Run]:
 def by_options(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """The runs of each method and choice of its options, by its name and the options that are not the defaults.
 
-    Training settings are named, too, where they are not those of most of the method's runs.
+    And by the training settings that are not those of most of the method's runs.
     """
     rows: dict[str, list[Run]] = {}
     runs = list(runs)
@@ -222,23 +219,19 @@ def trade_off_differences(
 
 
 def table(runs: str | Path | Iterable[Run] | None = None, split: str = "test") -> pd.DataFrame:
-    """What run folders tell, one row a run.
+    """What runs tell, one row a run: those below a folder (None: the default one), of a published file, or given.
 
-    Of a folder (None: the default one), below which all finished runs are taken, of a published file, or of runs.
     Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set (its seed as
     ``data seed``) that are not the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the
     accuracies on the split in %, if the run was evaluated; ``minutes`` of training, and where, when and of which code.
     """
-    if isinstance(runs, (str, Path)) and Path(runs).is_file():
-        runs = read_published(runs)
-    found = sound(find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else runs, split)
-    asked: list[dict[str, Any]] = []
+    if runs is None or isinstance(runs, (str, Path)):
+        runs = read_published(runs) if runs and Path(runs).is_file() else find_runs(runs)
+    found, asked = sound(runs, split), list[dict[str, Any]]()
     for run in found:
-        data = {
-            "data seed" if name == "seed" else name: v for name, v in run.settings["data"].items() if name != "name"
-        }
+        data = {f"data {name}" if name in ("seed", "name") else name: v for name, v in run.settings["data"].items()}
         asked.append(run.settings["options"] | run.settings["training"] | data)
-    names = dict.fromkeys(name for settings in asked for name in settings)
+    names = dict.fromkeys(name for settings in asked for name in settings if name != "data name")
     differing = [name for name in names if len({digest_of(s[name]) for s in asked if name in s}) > 1]
     rows = []
     for run, settings in zip(found, asked, strict=True):

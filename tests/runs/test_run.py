@@ -194,16 +194,6 @@ def test_weights_of_another_network_are_refused(finished):
         finished.model  # noqa: B018
 
 
-def test_weights_of_before_classes_were_held_back_are_read(tmp_path):
-    data = dq.load("digits", imbalance=10, backbone="gradient-histograms")
-    run = dq.fit("dqroute", data, epochs=1, runs_dir=tmp_path, progress=False)
-    now = run.model.predict(data.test).probabilities
-    tensors, metadata = read_tensors(run.weights_file)
-    assert tensors.pop("criterion.rings.held").eq(0).all()
-    write_tensors(run.weights_file, tensors, metadata)
-    assert dq.Run(run.folder).model.predict(data.test).probabilities.equal(now)
-
-
 def test_truncated_weights_are_named(finished):
     content = finished.weights_file.read_bytes()
     finished.weights_file.write_bytes(content[:-100])
