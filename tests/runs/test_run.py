@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 import dqroute as dq
 from dqroute.core.long_tail import shot_groups
-from dqroute.data.disk import read_json, read_tensors, write_json, write_tensors
+from dqroute.data.disk import read_json, write_json, write_tensors
 from dqroute.methods.base import Problem
 from dqroute.runs.run import (
     FORMAT,
