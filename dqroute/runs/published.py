@@ -11,7 +11,7 @@ from typing import Any
 
 from dqroute.data.disk import write_atomically
 from dqroute.methods.base import Method
-from dqroute.runs.run import EPOCHS, PROVENANCE, REPORT, SETTINGS, SPLITS, TRADE_OFF, WORLDS, Run, is_run
+from dqroute.runs.run import EPOCHS, PROVENANCE, REPORT, SETTINGS, SPLITS, TRADE_OFF, WORLDS, Run
 
 RESULTS = [form.format(split=split) for form in (REPORT, TRADE_OFF, WORLDS) for split in SPLITS]
 
@@ -24,7 +24,7 @@ class PublishedRun(Run):
     """
 
     def __init__(self, place: str, record: Any) -> None:
-        if not (isinstance(record, dict) and is_run(record.get(SETTINGS)) and isinstance(record.get(EPOCHS, []), list)):
+        if not (isinstance(record, dict) and SETTINGS in record and isinstance(record.get(EPOCHS, []), list)):
             raise ValueError(f"{place} holds no run of the format that this version reads")
         self.record = record
         super().__init__(place)

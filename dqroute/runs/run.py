@@ -34,7 +34,7 @@ from dqroute.runs.locking import only_process
 from dqroute.runs.pictures import changed_files
 from dqroute.runs.report import Classes, Report
 
-FORMAT = 1
+FORMAT = 1  # of the settings, as dqroute.runs.asked has it
 LARGEST = 2**25  # bytes of settings, which name every class
 # The files of a run folder. The names of what it keeps stand here and nowhere else.
 SETTINGS = "settings.json"  # what was asked: method, options, training settings, seed, data set, class counts
@@ -102,11 +102,6 @@ class Run:
                 raise FileNotFoundError(f"{self.folder} is a folder of runs, such as {below[0].parent}; {lists}")
             near = meant(self.folder.name, [path.parent.name for path in self.folder.parent.glob(f"*/{SETTINGS}")])
             raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}{near}; {lists}")
-        if not is_run(self.settings):
-            found = self.settings.get("format") if isinstance(self.settings, dict) else None
-            newer = isinstance(found, int) and found > FORMAT
-            remedy = "take a newer dqroute" if newer else "remove the folder to train it again"
-            raise ValueError(f"{self.folder} has run format {found!r:.40}, this version reads {FORMAT}; {remedy}")
         self.asked = checked_asked(self.settings, self.folder / SETTINGS)
         self.method, self.seed = self.asked.method, self.asked.seed
 
@@ -319,11 +314,6 @@ RunOrFolder = Run | str | os.PathLike[str]
 def opened(run: RunOrFolder) -> Run:
     """The run; of a folder, given by its path, the one that lies there, with errors as :class:`Run`."""
     return run if isinstance(run, Run) else Run(run)
-
-
-def is_run(settings: Any) -> bool:
-    """Whether the content of a settings file is that of a run of this format."""
-    return isinstance(settings, dict) and settings.get("format") == FORMAT
 
 
 def find_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:
