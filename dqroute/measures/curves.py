@@ -37,11 +37,9 @@ class Point(NamedTuple):
 def trade_off(
     log_probability: Tensor, labels: Tensor, groups: ShotGroups, log_pi: Tensor, shifts: Sequence[float] = SHIFTS
 ) -> list[Point]:
-    """The accuracies of ``argmax_c log p(c|x) - τ log π_c``, one point a τ.
+    """The accuracies of ``argmax_c log p(c|x) - τ log π_c``, one point for each τ of ``shifts``.
 
-    Args:
-        log_probability: ``[N, C]``, up to a constant an image, so that logits will do; labels: ``[N]``.
-        groups: shot groups; log_pi: ``log π_c``, ``[C]``; shifts: the values of τ.
+    Of log-probabilities ``[N, C]``, up to a constant an image, so that logits will do, and ``log_pi``, ``[C]``.
     """
     group = groups.of_class()[labels]
     masks = [group == index for index in range(len(GROUP_NAMES))]
@@ -81,17 +79,11 @@ def area(points: Sequence[Point], low: float, high: float) -> float:
 
 
 class Coverage(NamedTuple):
-    """What a threshold on the probability does, from the highest threshold to the lowest.
+    """What a threshold on the probability does, from the highest threshold to the lowest, ``[M]`` each."""
 
-    Attributes:
-        threshold: ``[M]``, decreasing: answer where the probability is at least this.
-        coverage: ``[M]``, increasing to 1: share of the images answered.
-        accuracy: ``[M]``, share of the answers that are right.
-    """
-
-    threshold: Tensor
-    coverage: Tensor
-    accuracy: Tensor
+    threshold: Tensor  # answer where the probability is at least this
+    coverage: Tensor  # share of the images answered, increasing to 1
+    accuracy: Tensor  # share of the answers that are right
 
 
 def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = None) -> Coverage:
@@ -102,13 +94,9 @@ def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = 
     classification, El-Yaniv and Wiener, 2010, upside down).
 
     Args:
-        probability: of the answers, ``[N]``.
-        right: bool ``[N]``, whether the answer is the label.
+        probability: of the answers, ``[N]``; right: bool ``[N]``, whether each is the label.
         weights: ``u``, ``[N]``, not negative; None counts every image once. ``1 / n_y`` makes a long-tailed
             validation split speak for balanced classes.
-
-    Raises:
-        ValueError: if there are no images, or the lengths differ, or no image counts.
     """
     if not len(probability) or len(probability) != len(right):
         raise ValueError(f"a curve needs images, and an answer each; got {len(probability)} and {len(right)}")

@@ -69,10 +69,7 @@ def unjudged(labels: Tensor, names: list[str]) -> list[str]:
 
 
 def cuts_for_sets(run: Run, coverage: float) -> Tensor:
-    """From which probability on each class belongs to the prediction set: :func:`dqroute.measures.decisions.set_cuts`.
-
-    A warning names classes of which no picture was judged: sets promise nothing of them.
-    """
+    """:func:`dqroute.measures.decisions.set_cuts` of a run; a warning names classes of which no picture was judged."""
     (said, labels), names = out_of_fold(run, run.data), run.settings["class_names"]
     if unknown := unjudged(labels, names):
         told = f"no picture of class {listed(unknown)} was judged out of fold"

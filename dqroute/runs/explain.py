@@ -62,9 +62,6 @@ class Explanation(NamedTuple):
         return f"by group {told}; of {self.group} {self.answer} has {inside}: {alone}"
 
     def __repr__(self) -> str:
-        return f"<Explanation: {self.answer}, {percent(self.probability)}>"
-
-    def __str__(self) -> str:
         ranked = ", ".join(f"{name} {percent(p)}" for name, p in self.ranking)
         said = [
             f"{e.name} says {e.says} {percent(e.probability)}, of {self.answer} {percent(e.answer)}; "
@@ -94,9 +91,8 @@ class Neighbours(NamedTuple):
 def explain(run: RunOrFolder, image: Picture | Pixels, top: int = 3) -> Explanation:
     """Take a finished run's prediction for one image apart, and rank the ``top`` most probable classes.
 
-    The run may be given by its folder. The image is a picture file, one of Pillow or a uint8 array ``[H, W, 3]``, made
-    a square as :func:`dqroute.classify` does, or a uint8 tensor ``[channels, H, W]`` as it is; ValueError if it is none
-    that the model takes.
+    The run may be given by its folder. The image is a picture as :func:`dqroute.classify` takes them, or a uint8 tensor
+    ``[channels, H, W]`` as it is; ValueError if it is none that the model takes.
     """
     run = opened(run)
     image = image if isinstance(image, Tensor) else as_seen(run.model, image)[0]
@@ -129,10 +125,8 @@ def nearest(
     ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads: behind a pretrained encoder
     its features, standardised, the same for all experts. :func:`dqroute.runs.explain.alike` tells the files.
 
-    Args:
-        run: a finished run, or its folder; among: the split.
-        images: picture files or pictures of Pillow, or one, or a uint8 tensor ``[N, channels, H, W]``; ValueError if
-            they are none that the model takes, or the split has fewer than ``k``.
+    Images are pictures as :func:`dqroute.classify` takes them, or one, or a uint8 tensor ``[N, channels, H, W]``;
+    ValueError if they are none that the model takes, or the split has fewer than ``k``.
     """
     run = opened(run)
     if not isinstance(among, AnySplit):
@@ -148,14 +142,11 @@ def nearest(
 def alike(
     run: RunOrFolder, pictures: Picture | Sequence[Picture], data: ImageSet | None = None, k: int = 5
 ) -> pd.DataFrame:
-    """The training pictures that are most like some picture files, as a table.
+    """The training pictures that are most like some picture files, ``k`` rows a file, the most similar first.
 
-    Args:
-        run: a finished run, or its folder; data: its image set, unless the run has it; k: how many of each.
-
-    Returns:
-        ``k`` rows a file, the most similar first. Its columns are ``file``; ``like``, the training picture's file (or
-        its number, where no files are known); its ``class``; ``similarity``, -1 to 1: see :func:`dqroute.nearest`.
+    ``data`` is the run's image set, unless it has it. The table's columns are ``file``; ``like``, the training
+    picture's file (or its number, where no files are known); its ``class``; ``similarity``, -1 to 1: see
+    :func:`dqroute.nearest`.
     """
     run = opened(run)
     if (data := checked_data(run, data, "test")) is None:

@@ -75,10 +75,6 @@ def export(run: RunOrFolder, path: str | os.PathLike[str]) -> Path:
     ``interpolation`` and ``fit``, by which pictures are made squares; ``run``, the folder's name. They are in
     ``session.get_modelmeta().custom_metadata_map``, and in the ``extra_files`` of ``torch.export.load``.
 
-    Args:
-        run: a finished run, or its folder.
-        path: where to write, ending in ``.onnx`` or ``.pt2``; what is there is replaced.
-
     Raises:
         ValueError: for a network that cannot be exported, such as one whose steps depend on what it sees.
         ModuleNotFoundError: if packages are missing that ONNX takes.

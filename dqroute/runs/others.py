@@ -21,11 +21,8 @@ def other_pictures(run: Run, data: ImageSet, split: str) -> tuple[list[AnySplit]
     """The pictures of a split of another set, or of all splits, with their labels as the run numbers its classes.
 
     Classes are matched by name; some may be missing. Pictures in files are seen as the run saw its own. A warning names
-    those that the run was trained on, by content; how many these are is told beside the pictures.
-
-    Raises:
-        ValueError: for a class that the run does not know, a split that the set has not, or features of other axes than
-            the run's without their pictures.
+    those that the run was trained on, by content; how many these are is told beside the pictures. ValueError for a
+    class that the run does not know, and for features of other axes than the run's without their pictures.
     """
     known = {name: label for label, name in enumerate(run.settings["class_names"])}
     choose("split", split, (*data.splits, EVERY))

@@ -29,10 +29,8 @@ def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> int | None:
     """Leave in the run folder what training features look like, for runs that are opened without them.
 
     Returns how many training images have a near copy (:func:`dqroute.data.alike.near_copies`) among those that their
-    judges learned from, told as of a test image: by axes that were fitted without it. None of too many images.
-
-    Args:
-        train: the training images; fold: int64 ``[N]``, that of each image, below 0 for none.
+    judges learned from, told as of a test image: by axes that were fitted without it. None of too many images. ``fold``
+    is int64 ``[N]``, that of each image, below 0 for none.
     """
     known, number, labels = fold >= 0, len(run.settings["class_names"]), train.labels
     whole = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import lzma
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class PublishedRun(Run):
         raise FileNotFoundError(f"{self.folder} was published without weights; {again}")
 
 
-def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) -> list[PublishedRun]:
+def publish(runs: Iterable[Run], path: str | Path, without: Collection[str] = ()) -> list[PublishedRun]:
     """Write finished runs to a file and return all that it has now; one that it had stands where it stood.
 
     The file's name ends in ``.jsonl``, or in ``.jsonl.xz``, which takes an eighth of the space. Files of the run folder
@@ -53,10 +53,8 @@ def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) 
     for run in runs:
         if not run.finished:
             raise ValueError(f"{run!r} cannot be published before it is finished")
-        contents = {name: run.read(name) for name in (SETTINGS, EPOCHS, PROVENANCE, *RESULTS)}
-        for name in without:
-            contents.pop(name, None)
-        record = {name: content for name, content in contents.items() if content is not None}
+        wanted = [name for name in (SETTINGS, EPOCHS, PROVENANCE, *RESULTS) if name not in without]
+        record = {name: content for name in wanted if (content := run.read(name)) is not None}
         if EPOCHS in record:
             record[EPOCHS] = compact(record[EPOCHS], len(run.settings["class_names"]))
         records[run.settings["digest"]] = record

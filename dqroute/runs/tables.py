@@ -56,18 +56,14 @@ def by_options(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
     And by the training settings that are not those of most of the method's runs.
     """
-    rows: dict[str, list[Run]] = {}
-    runs = list(runs)
-    most = {
-        method: pd.DataFrame([run.settings["training"] for run in runs if run.method == method], dtype=object).mode()
-        for method in {run.method for run in runs}
-    }
+    rows, runs = dict[str, list[Run]](), list(runs)
+    trained = {name: [run.settings["training"] for run in some] for name, some in by_row(runs).items()}
+    most = {name: pd.DataFrame(some, dtype=object).mode().iloc[0] for name, some in trained.items()}
     for run in runs:
         folds = run.settings["problem"].get("folds") if "features" in run.settings["data"] else None
         usual = METHODS[run.method].settled(method_options(run.method), folds)
         told = [f"{name}={v}" for name, v in run.settings["options"].items() if usual.get(name, v) != v]
-        common = most[run.method].iloc[0]
-        told += [f"{name}={v}" for name, v in run.settings["training"].items() if v != common.get(name, v)]
+        told += [f"{name}={v}" for name, v in run.settings["training"].items() if v != most[run.method].get(name, v)]
         rows.setdefault(", ".join([run.method, *told]), []).append(run)
     return rows
 
@@ -128,9 +124,7 @@ def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
     """The accuracies of each row in %, a seed a line, a group a column; no column of a group that no run has.
 
     Where the split's classes are of unequal size, as those of pictures of one's own are, also the mean of the classes.
-
-    ValueError if a run has no report on that split, or a row has two runs of one seed: two settings would be averaged
-    as if they were seeds.
+    ValueError if a run has no report on that split, or a row two runs of one seed: of two settings, that is.
     """
 
     def told(report: Report) -> dict[str, float | None]:
@@ -193,10 +187,9 @@ def heights(curves: Curves, at: Sequence[float], span: tuple[float, float]) -> d
 
 
 def trade_offs(curves: Curves, at: Sequence[float] = FEW, span: tuple[float, float] = (0.1, 0.25)) -> pd.DataFrame:
-    """Overall accuracy in % at equal few-shot accuracies, mean over runs ± half the 95 % interval; a row a method.
+    """Overall accuracy in %, mean over runs ± half the 95 % interval, of :func:`curves_by_method`; a row a method.
 
-    Of :func:`curves_by_method`, ``at`` few-shot accuracies 0 to 1 (``"–"`` where a curve does not reach), and in the
-    last column the mean height over ``span``.
+    ``at`` few-shot accuracies 0 to 1 (``"–"`` where a curve does not reach), and in the last column over ``span``.
     """
     return means(heights(curves, at, span))
 
@@ -208,9 +201,9 @@ def trade_off_differences(
 
     Runs stand in the same order of seeds; ValueError if there are not as many of each.
     """
-    if of not in curves:
-        raise ValueError(f"no curve of {of!r}; there are {', '.join(curves)}")
     values = heights(curves, at, span)
+    if of not in values:
+        raise ValueError(f"no curve of {of!r}; there are {', '.join(values)}")
     own = values.pop(of)
     for name, other in values.items():
         if len(other) != len(own):

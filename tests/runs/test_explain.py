@@ -49,7 +49,7 @@ def test_an_explanation_prints_as_a_few_lines(run, tiny):
     lines = str(told).split("\n")
     assert lines[0].startswith(f"{told.answer} {100 * told.probability:.1f} %, {told.ranking[1][0]} ")
     assert [line.split(" says ")[0] for line in lines[1:-1]] == ["expert 1", "expert 2", "expert 3"]
-    assert lines[-1] == told.why and repr(told) == f"<Explanation: {told.answer}, {100 * told.probability:.1f} %>"
+    assert lines[-1] == told.why and repr(told) == str(told)
 
 
 def test_the_experts_opinions_fuse_to_the_answer(run, tiny):
