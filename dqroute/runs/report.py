@@ -170,17 +170,17 @@ class Report:
             rows.append(
                 ("memorised", percent(self.memorised), "right on training images beyond out of fold" + self.but)
             )
-        said = map(line, (*self.cautions(), *self.brackets(), self.worst_classes(5), f"groups: {self.groups}"))
-        return box(f"accuracy, {self.split}", table(rows), *said)
+        return box(f"accuracy, {self.split}", table(rows), *map(line, self.remarks(5)))
 
-    def brackets(self) -> list[str]:
-        """What the intervals are, in words."""
-        if self.intervals is None:
-            return [
-                "no intervals, since this report is of an older version: put its file aside, and evaluate the run again"
-            ]
+    def remarks(self, worst: int) -> list[str]:
+        """What stands below the numbers: what flatters them, what intervals are, the groups, so many worst classes."""
         kind = "images" if self.independent is None else "groups of images that belong together (copies, or group_by)"
-        return [f"in brackets: 95 % intervals over {kind}"]
+        brackets = f"in brackets: 95 % intervals over {kind}"
+        if self.intervals is None:
+            brackets = (
+                "no intervals, since this report is of an older version: put its file aside, and evaluate again"
+            )
+        return [*self.cautions(), brackets, f"groups: {self.groups}", self.worst_classes(worst)]
 
     def __repr__(self) -> str:
         told = f"mean of the classes {self.said('balanced')}, overall {self.said('overall')}"
@@ -193,9 +193,7 @@ class Report:
         called = {"worst": "worst fifth of the classes", "balanced": "mean of the classes"}
         said = ", ".join(f"{called.get(n, n)} {self.said(n)}" for n in names + ["worst"] * (self.worst is not None))
         set_is = f", unbalanced (its largest class has {self.imbalance:.0f} times its smallest)" if unbalanced else ""
-        lines = [f"{self.split}, {self.images} images{set_is}: {said}", *self.cautions(), *self.brackets()]
-        lines += [f"groups: {self.groups}"]
-        lines += [self.worst_classes(3)] * (self.intervals is not None)
+        lines = [f"{self.split}, {self.images} images{set_is}: {said}", *self.remarks(3)]
         if self.memorised is not None:
             lines.append(
                 f"memorised: {100 * self.memorised:.0f} points more are right on training images than out of fold"
