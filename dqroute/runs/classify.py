@@ -82,8 +82,8 @@ def classify(
         A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
         ``probability``, 0 to 1; ``class 2``, ``probability 2`` and so on with ``top``; ``answered``, whether the first
         is enough; ``set``, a tuple of names, the most probable first, which is always in it; ``own``, the share of own
-        pictures, each class counting alike, that are at least as strange; ``problem``, empty unless the file cannot be
-        read, which costs its own row alone.
+        pictures, each class counting alike, that are at least as strange, a mere rank where none is; ``problem``, empty
+        unless the file cannot be read, which costs its own row alone.
 
     Raises:
         ValueError: for a value out of range, a model of other images, and where sets or outsiders are asked of a run

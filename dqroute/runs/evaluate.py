@@ -99,7 +99,7 @@ def said_of(run: Run, data: ImageSet | None, split: str, device: str) -> Said:
     together = None if data is None else data.together_in("train" if split == OUT_OF_FOLD else split)
     if split == OUT_OF_FOLD:
         return Said(*out_of_fold(run, data), None if together is None else together[run.judged["images"]])
-    model, images, _ = at_work(run, data, split, device)
+    model, images = at_work(run, data, split, device)
     return Said(predicted(model, images), images.labels, together)
 
 
@@ -128,11 +128,11 @@ def trade_off_of(
     if (known := run.read(file)) is not None:
         # JSON knows no NaN.
         return {name: [Point(*(nan if x is None else x for x in p)) for p in points] for name, points in known.items()}
-    model, images, groups = at_work(run, data, split, device)
+    model, images = at_work(run, data, split, device)
     with torch.no_grad(), model.unadapted():
         said = [three_ways(model, model.outputs(batch)) for batch in images.chunks(256)]
     log_p, log_pi = {name: torch.cat([part[name] for part in said]) for name in said[0]}, model.log_pi.cpu()
-    curves = {name: trade_off(rows, images.labels, groups, log_pi) for name, rows in log_p.items()}
+    curves = {name: trade_off(rows, images.labels, run.groups, log_pi) for name, rows in log_p.items()}
     # Six digits tell a hundred thousand images apart.
     plain = {name: [[None if isnan(x) else round(x, 6) for x in p] for p in points] for name, points in curves.items()}
     run.keep(file, plain)

@@ -177,9 +177,7 @@ class Report:
         kind = "images" if self.independent is None else "groups of images that belong together (copies, or group_by)"
         brackets = f"in brackets: 95 % intervals over {kind}"
         if self.intervals is None:
-            brackets = (
-                "no intervals, since this report is of an older version: put its file aside, and evaluate again"
-            )
+            brackets = "no intervals, since this report is of an older version: put its file aside, and evaluate again"
         return [*self.cautions(), brackets, f"groups: {self.groups}", self.worst_classes(worst)]
 
     def __repr__(self) -> str:
