@@ -24,7 +24,7 @@ class PublishedRun(Run):
     """
 
     def __init__(self, place: str, record: Any) -> None:
-        if not (isinstance(record, dict) and SETTINGS in record and isinstance(record.get(EPOCHS, []), list)):
+        if not (isinstance(record, dict) and record.get(SETTINGS) and isinstance(record.get(EPOCHS, []), list)):
             raise ValueError(f"{place} holds no run of the format that this version reads")
         self.record = record
         super().__init__(place)
