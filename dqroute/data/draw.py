@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import checked_whole
+from dqroute.core.checks import checked_whole, shown
 from dqroute.core.long_tail import ShotGroups, exponential_counts, shot_groups
 
 
@@ -72,7 +72,12 @@ class Draw:
     def __post_init__(self) -> None:
         if not isinstance(self.order, str):
             # As JSON gives it back, so that a tuple and an array ask for the same set.
-            object.__setattr__(self, "order", torch.as_tensor(self.order).tolist())
+            try:
+                order = torch.as_tensor(self.order).tolist()
+            except (TypeError, ValueError, RuntimeError):
+                told = "order is 'label', 'count', or a list of the numbers of all classes, from head to tail"
+                raise ValueError(f"{told}; got {shown(self.order)}") from None
+            object.__setattr__(self, "order", order)
 
     @property
     def identity(self) -> dict[str, Any]:

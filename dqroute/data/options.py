@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from numbers import Integral, Real
 from typing import Any, TypeVar, cast
@@ -21,6 +21,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "str | os.PathLike[str] | None": (str | os.PathLike | None, "a path"),
     "PathLike | None": (str | os.PathLike | None, "a path"),
     "Lists | None": (str | os.PathLike | Mapping | None, "a folder, or {'train': PATH, 'test': PATH}"),
+    "PathLike | Sequence[str] | None": (str | os.PathLike | Sequence | None, "names in label order, or a file of them"),
     "Mapping[str, str] | None": (Mapping | None, "a dictionary, such as {'path': 'Datei', 'label': 'Art'}"),
     "str | float | None": (str | Real | None, "a pattern, or a number of seconds"),
 }

@@ -24,9 +24,7 @@ GRID = torch.linspace(0, 1, 1001, dtype=torch.float64)
 class Point(NamedTuple):
     """Accuracies, 0 to 1, at one strength of the correction.
 
-    Attributes:
-        shift: τ.
-        overall: of all images; many, medium, few: of the images of each shot group, NaN where there is none.
+    ``shift`` is τ, ``overall`` of all images; the others of the images of each shot group, NaN where there is none.
     """
 
     shift: float
@@ -39,11 +37,9 @@ class Point(NamedTuple):
 def trade_off(
     log_probability: Tensor, labels: Tensor, groups: ShotGroups, log_pi: Tensor, shifts: Sequence[float] = SHIFTS
 ) -> list[Point]:
-    """The accuracies of ``argmax_c log p(c|x) - τ log π_c``, one point a τ.
+    """The accuracies of ``argmax_c log p(c|x) - τ log π_c``, one point for each τ of ``shifts``.
 
-    Args:
-        log_probability: ``[N, C]``, up to a constant an image, so that logits will do; labels: ``[N]``.
-        groups: shot groups; log_pi: ``log π_c``, ``[C]``; shifts: the values of τ.
+    Of log-probabilities ``[N, C]``, up to a constant an image, so that logits will do, and ``log_pi``, ``[C]``.
     """
     group = groups.of_class()[labels]
     masks = [group == index for index in range(len(GROUP_NAMES))]
@@ -54,19 +50,19 @@ def trade_off(
     return points
 
 
-def curve(points: Sequence[Point]) -> Tensor:
-    """The highest overall accuracy at each few-shot accuracy of ``GRID``, NaN where the points do not reach.
+def curve(points: Sequence[Point], few: Tensor = GRID) -> Tensor:
+    """The highest overall accuracy at each few-shot accuracy, ``few``, NaN where the points do not reach.
 
     Points come by rising τ; between them the curve is straight. It ends where few-shot accuracy is largest: stronger
     corrections take from the few-shot classes too.
     """
-    best = torch.full_like(GRID, torch.nan)
-    few = torch.tensor([point.few for point in points], dtype=torch.float64)
-    rising = points[: 1 + int(few.nan_to_num(-1).argmax())]
+    best = torch.full_like(few, torch.nan)
+    reached = torch.tensor([point.few for point in points], dtype=torch.float64)
+    rising = points[: 1 + int(reached.nan_to_num(-1).argmax())]
     for a, b in zip(rising, rising[1:], strict=False):
         (low, at_low), (high, at_high) = sorted([(a.few, a.overall), (b.few, b.overall)])
-        inside = (low <= GRID) & (high >= GRID)
-        line = at_low + (GRID[inside] - low) * ((at_high - at_low) / (high - low) if high > low else 0)
+        inside = (low <= few) & (high >= few)
+        line = at_low + (few[inside] - low) * ((at_high - at_low) / (high - low) if high > low else 0)
         # Where both points have the same few-shot accuracy the higher one counts.
         best[inside] = torch.fmax(best[inside], line if high > low else line.clamp_min(max(at_low, at_high)))
     return best
@@ -74,21 +70,7 @@ def curve(points: Sequence[Point]) -> Tensor:
 
 def overall_at(points: Sequence[Point], few: float) -> float:
     """Overall accuracy where few-shot accuracy is ``few``; NaN where the curve does not reach it."""
-    heights, place = curve(points), few * (len(GRID) - 1)
-    below = min(max(int(place), 0), len(GRID) - 2)
-    share = place - below
-    # A level of the grid itself needs no neighbour, which may lie beyond the curve's end.
-    if abs(share - round(share)) < 1e-9:
-        return heights[below + round(share)].item()
-    return torch.lerp(heights[below], heights[below + 1], share).item()
-
-
-def reach(points: Sequence[Point], drop: float = 0.01) -> float:
-    """The largest few-shot accuracy at which the curve is within ``drop`` of its highest point; NaN without a curve."""
-    heights = curve(points)
-    if heights.isnan().all():
-        return float("nan")
-    return GRID[heights >= heights.nan_to_num(0).max() - drop].max().item()
+    return curve(points, torch.tensor([few], dtype=torch.float64)).item()
 
 
 def area(points: Sequence[Point], low: float, high: float) -> float:
@@ -97,17 +79,11 @@ def area(points: Sequence[Point], low: float, high: float) -> float:
 
 
 class Coverage(NamedTuple):
-    """What a threshold on the probability does, from the highest threshold to the lowest.
+    """What a threshold on the probability does, from the highest threshold to the lowest, ``[M]`` each."""
 
-    Attributes:
-        threshold: ``[M]``, decreasing: answer where the probability is at least this.
-        coverage: ``[M]``, increasing to 1: share of the images answered.
-        accuracy: ``[M]``, share of the answers that are right.
-    """
-
-    threshold: Tensor
-    coverage: Tensor
-    accuracy: Tensor
+    threshold: Tensor  # answer where the probability is at least this
+    coverage: Tensor  # share of the images answered, increasing to 1
+    accuracy: Tensor  # share of the answers that are right
 
 
 def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = None) -> Coverage:
@@ -118,13 +94,9 @@ def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = 
     classification, El-Yaniv and Wiener, 2010, upside down).
 
     Args:
-        probability: of the answers, ``[N]``.
-        right: bool ``[N]``, whether the answer is the label.
+        probability: of the answers, ``[N]``; right: bool ``[N]``, whether each is the label.
         weights: ``u``, ``[N]``, not negative; None counts every image once. ``1 / n_y`` makes a long-tailed
             validation split speak for balanced classes.
-
-    Raises:
-        ValueError: if there are no images, or the lengths differ, or no image counts.
     """
     if not len(probability) or len(probability) != len(right):
         raise ValueError(f"a curve needs images, and an answer each; got {len(probability)} and {len(right)}")
@@ -137,15 +109,3 @@ def coverage_curve(probability: Tensor, right: Tensor, weights: Tensor | None = 
     last = torch.cat([threshold[1:] < threshold[:-1], torch.ones(1, dtype=torch.bool)])
     last &= answered > 0  # Where only images without weight are answered there is no accuracy.
     return Coverage(threshold[last], (answered / answered[-1])[last], (correct / answered)[last])
-
-
-def threshold_for(curve: Coverage, accuracy: float) -> float:
-    """The lowest threshold, hence the largest coverage, at which answers are right so often; ValueError if none is.
-
-    Take the curve of a validation split: a threshold chosen on the test set promises what it has already seen.
-    """
-    reached = (curve.accuracy >= accuracy).nonzero().flatten()
-    if not len(reached):
-        best = curve.accuracy.max().item()
-        raise ValueError(f"no threshold makes the answers {accuracy:.1%} right; the best there is is {best:.1%}")
-    return curve.threshold[reached[-1]].item()

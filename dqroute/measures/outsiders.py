@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from dqroute.core.judging import balanced_weights, kept_from
 
 RIDGE = 0.6  # of 0.1, 0.3, 0.6 and 0.9 best on small folders: benchmarks/small_folder.py
-CHUNK = 4096  # images whose distances are in memory at a time
+CHUNK = 1024  # images whose distances are in memory at a time
+COMPARED = 20_000  # images that are compared with one another, in seconds
 
 
 def class_gaussians(features: Tensor, labels: Tensor, num_classes: int, ridge: float) -> tuple[Tensor, Tensor]:
@@ -59,22 +60,29 @@ class Typical(NamedTuple):
         return torch.cat([torch.cdist(x @ self.root, turned).amin(dim=1).square() for x in rows])
 
 
-def distances_out_of_fold(
-    features: Callable[[Tensor], Tensor], labels: Tensor, num_classes: int, fold: Tensor
-) -> Tensor:
-    """How strange training images are to what the other folds' images look like, ``[N]``; NaN where no fold judges.
+def seen_by_other_folds(
+    features: Callable[[Tensor], Tensor], labels: Tensor, num_classes: int, fold: Tensor, width: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """How strange training images are to what the other folds' images look like, and how alike to one of these.
+
+    Both ``[N]``, NaN where no fold judges: the distance, and the largest cosine, -1 to 1, which is NaN, too, where more
+    than ``COMPARED`` images would take minutes.
 
     Args:
         features: of all images, ``[N, D]``, in terms of those alone that are marked in bool ``[N]``. Principal axes are
             fitted, too: along those of all images an image lies farther out than a new one does, being among them.
         labels: int64 ``[N]``; fold: int64 ``[N]``, as :func:`dqroute.core.judging.fold_of`.
+        width: of how many of the first features the distance is.
     """
-    found = torch.full((len(labels),), torch.nan, device=labels.device)
+    distance, likeness = torch.full((2, len(labels)), torch.nan, device=labels.device)
     for index in fold[fold >= 0].unique().tolist():
         seen, own = kept_from(fold) != index, fold == index
         x = features(seen)
-        found[own] = Typical.of(x[seen], labels[seen], num_classes).distance(x[own])
-    return found
+        distance[own] = Typical.of(x[seen, :width], labels[seen], num_classes).distance(x[own])
+        if len(labels) <= COMPARED:
+            x = F.normalize(x, dim=1)
+            likeness[own] = torch.cat([(rows @ x[seen].T).amax(dim=1) for rows in x[own].split(CHUNK)])
+    return distance, likeness
 
 
 def energy(logits: Tensor) -> Tensor:
@@ -86,7 +94,8 @@ def share_as_strange(strange: Tensor, own: Tensor, labels: Tensor) -> Tensor:
     """The share of own images, each class counting alike, that are at least as strange: near 0 of an outsider, ``[M]``.
 
     A p-value by images whose strangeness was judged out of fold, the new image counted among them:
-    ``(n Σ_i w_i [s_i ≥ s] + 1) / (n + 1)``, ``w_i = 1 / (n_{y_i} C')``.
+    ``(n Σ_i w_i [s_i ≥ s] + 1) / (n + 1)``, ``w_i = 1 / (n_{y_i} C')``. Of images that are stranger than all, the 1
+    becomes ``1 / (1 + (s - max_i s_i) / (max_i s_i - min_i s_i))``: a rank among them, and no share any more.
 
     Args:
         strange: ``[M]``, of new images; own: ``[N]``, of the set's own; labels: of these, int64 ``[N]``.
@@ -95,4 +104,5 @@ def share_as_strange(strange: Tensor, own: Tensor, labels: Tensor) -> Tensor:
     weights = balanced_weights(labels, int(labels.max()) + 1)[order]
     reached = torch.cat([weights.new_zeros(1), weights.cumsum(dim=0)])
     share = reached[torch.searchsorted(-value, -strange, right=True)]
-    return (len(own) * share + 1) / (len(own) + 1)
+    beyond = (strange - value[0]).clamp_min(0) / (value[0] - value[-1]).clamp_min(1e-9)
+    return (len(own) * share + 1 / (1 + beyond)) / (len(own) + 1)

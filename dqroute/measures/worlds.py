@@ -1,7 +1,6 @@
 """Other worlds: how common each ring of classes is where unlabelled images come from, and predictions for there.
 
-Training images are long-tailed, a prediction is made for balanced classes, and the place of use is neither. Where
-probabilities are calibrated, those of its images tell how common each ring is; three numbers are enough to re-weigh.
+Where probabilities are calibrated, those of its images tell how common each ring is; three numbers re-weigh.
 """
 
 from __future__ import annotations
@@ -18,11 +17,7 @@ UNSURE = 0.1  # standard error of a share, beyond which it says too little to ac
 
 
 class Shares(NamedTuple):
-    """How common each ring of classes is in a world.
-
-    Attributes:
-        share: ``[J]``, summing to 1; error: its standard error, ``[J]``.
-    """
+    """How common each ring of classes is in a world: ``share``, ``[J]``, summing to 1, and its standard ``error``."""
 
     share: Tensor
     error: Tensor
@@ -65,11 +60,8 @@ def agreeing_weights(one: Tensor, other: Tensor, steps: int = 300, least: float 
     """Weights of experts under which they say the same of two views of each image, ``[K]``, summing to 1.
 
     SADE's aggregation at test time (Zhang et al., 2022): maximise the mean over unlabelled images of the cosine of
-    ``softmax(Σ_k w_k z_k)`` for one view and for the other, ``w`` a softmax; stop before one falls below ``least``.
-    An expert at home in the world of these images is sure of them, whatever the view.
-
-    Args:
-        one, other: logits ``[K, N, C]`` of two views.
+    ``softmax(Σ_k w_k z_k)``, z ``[K, N, C]``, for one view and for the other, ``w`` a softmax; stop before one falls
+    below ``least``. An expert at home in the world of these images is sure of them, whatever the view.
     """
     at = torch.zeros(len(one), device=one.device, requires_grad=True)
     optimizer, weights = torch.optim.Adam([at], lr=0.02), torch.full_like(at, 1 / len(one)).detach()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +26,7 @@ class Asked(BaseModel):
 
     model_config = STRICT | ConfigDict(extra="ignore")
 
+    format: Literal[1]
     digest: Text
     method: Text
     options: AskedOptions
@@ -50,7 +51,8 @@ def checked_asked(settings: Any, place: object) -> Asked:
         if sorted(groups.many + groups.medium + groups.few) == list(range(number)) and lengths == {number}:
             return asked
         said = f"groups, class_names or difficulty are not those of the {number:,} classes that counts has"
-    raise ValueError(f"{place} describes no run of this version ({said}); restore it, or remove the folder")
+    remedy = "restore it, take the version that wrote it, or remove the folder"
+    raise ValueError(f"{place} describes no run of this version ({said}); {remedy}")
 
 
 def weights_asked(asked: Asked) -> int:

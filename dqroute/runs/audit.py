@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dqroute.core.outputs import mean_logits
+from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.options import names_checked
 from dqroute.methods.dqroute import DQRoute
-from dqroute.runs.judged import fused
+from dqroute.runs.judged import warn_of_near_copies
 from dqroute.runs.own_data import checked_data
 from dqroute.runs.run import RunOrFolder, opened
 
@@ -32,18 +32,17 @@ def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 5
     Returns:
         A table with a row a picture. Its columns are ``file`` (or ``image``, its number, where no files are known),
         ``label``, ``says``, the class that it looks like, and the probabilities of both.
-
-    Raises:
-        ValueError: if the run has no predictions out of fold, or the data are not its own.
     """
     run = opened(run)
     data = checked_data(run, data, "test")
-    kept, model, names = fused(run), run.model, run.settings["class_names"]
-    # Of others than DQRoute the calibrated mean is what is known best.
-    own = isinstance(model, DQRoute)
-    log_p = kept.log_p if own else model.calibration(mean_logits(kept.outputs).to(model.mean.device)).cpu()
-    labels = kept.labels
-    p = log_p.exp()
+    kept, model, names = run.judged, run.model, run.settings["class_names"]
+    warn_of_near_copies(run)
+    outputs, labels = ExpertOutputs(kept["logits"].to(model.mean.device)), kept["labels"]
+    with torch.no_grad(), model.unadapted():
+        # Of others than DQRoute the calibrated mean is what is known best.
+        own = isinstance(model, DQRoute)
+        log_p = model.fuse(outputs).log_probability if own else model.calibration(mean_logits(outputs))
+    p = log_p.exp().cpu()
     of_label = p[torch.arange(len(labels)), labels]
     # Classes of which nobody judged a picture have no bar to reach.
     counts = labels.bincount(minlength=len(names))
@@ -54,7 +53,7 @@ def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 5
     doubtful = ((best > 0) & (says != labels)).nonzero().flatten()
     order = doubtful[(best - of_label)[doubtful].argsort(descending=True)][:most]
     split = None if data is None else data.train
-    return beside_labels(split, kept.images[order], labels[order], says[order], p[order], names)
+    return beside_labels(split, kept["images"][order], labels[order], says[order], p[order], names)
 
 
 def beside_labels(

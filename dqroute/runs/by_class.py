@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 import torch
-from torch import Tensor
 
-from dqroute.data.image_set import AnySplit, ImageSet
+from dqroute.data.image_set import ImageSet
 from dqroute.data.options import names_checked
 from dqroute.measures.intervals import independent, wilson
 from dqroute.runs.audit import beside_labels
-from dqroute.runs.evaluate import predicted
-from dqroute.runs.judged import out_of_fold
-from dqroute.runs.own_data import at_work, checked_data, groups_in
-from dqroute.runs.run import OUT_OF_FOLD, Run, RunOrFolder, opened
+from dqroute.runs.evaluate import said_of
+from dqroute.runs.own_data import checked_data
+from dqroute.runs.run import OUT_OF_FOLD, RunOrFolder, opened
 
 
 @names_checked
@@ -23,23 +21,22 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
     Args:
         run: a finished run, or its folder; data: its image set, unless the run has it.
         split: ``"test"``, ``"val"``, or ``"out-of-fold"``: the training pictures, judged by those who never saw them.
-            Those are more pictures of the frequent classes, and no test set is looked at.
 
     Returns:
         A table with a row a class. Its columns are ``class``; ``training images``; ``images``, of the split;
         ``accuracy``, the share that is recognised, and ``low`` and ``high``, 0 to 1
-        (:func:`dqroute.measures.intervals.wilson`); ``most often called``, the class that most of its other pictures
-        are taken for, and ``times``, how many. Where pictures come in groups, an interval is that of as many pictures
-        as there are groups, about (:func:`dqroute.measures.intervals.independent`).
+        (:func:`dqroute.measures.intervals.wilson`, of as many pictures as
+        :func:`~dqroute.measures.intervals.independent` tells where they come in groups); ``most often called``, the
+        class that most of its other pictures are taken for, and ``times``, how many.
 
     Raises:
         ValueError: if the run has nothing out of fold, the data are not its own, or have no such split.
     """
     run = opened(run)
-    p, labels, _, _, groups = said_of(run, data, split, device)
+    said, labels, groups = said_of(run, checked_data(run, data, split), split, device)
     names, number = run.settings["class_names"], len(run.settings["class_names"])
     called = torch.zeros(number, number, dtype=torch.int64)
-    called.index_put_((labels, p.argmax(dim=1)), torch.ones((), dtype=torch.int64), accumulate=True)
+    called.index_put_((labels, said.label), torch.ones((), dtype=torch.int64), accumulate=True)
     images, hits = called.sum(dim=1), called.diagonal().clone()
     share = hits.double() / images
     low, high = wilson(share, independent(labels, number, groups))
@@ -52,9 +49,7 @@ def by_class(run: RunOrFolder, data: ImageSet | None = None, split: str = "test"
             "accuracy": share.tolist(),
             "low": low.tolist(),
             "high": high.tolist(),
-            "most often called": [
-                names[c] if n else None for c, n in zip(taken_for.tolist(), often.tolist(), strict=True)
-            ],
+            "most often called": [names[c] if often[i] else None for i, c in enumerate(taken_for.tolist())],
             "times": often.tolist(),
         }
     )
@@ -72,29 +67,15 @@ def confusions(
     and ``so often``, the share of the label's pictures that are called so.
     """
     run = opened(run)
-    p, labels, places, part, _ = said_of(run, data, split, device)
-    names = run.settings["class_names"]
-    probability, label = p.max(dim=1)
+    data = checked_data(run, data, split)
+    said, labels, _ = said_of(run, data, split, device)
+    names, p, probability, label = run.settings["class_names"], said.probabilities, said.probability, said.label
     pair, images = labels * len(names) + label, labels.bincount(minlength=len(names))
     share = pair.bincount(minlength=len(names) ** 2)[pair] / images[labels]
     wrong = (label != labels).nonzero().flatten().tolist()
     order = sorted(wrong, key=lambda i: (-share[i].item(), int(pair[i]), -probability[i].item()))[:most]
     first = torch.tensor(order, dtype=torch.int64)
-    found = beside_labels(part, places[first], labels[first], label[first], p[first], names)
+    part, places = (split, first) if split != OUT_OF_FOLD else ("train", run.judged["images"][first])
+    shown = None if data is None else data.splits[part]
+    found = beside_labels(shown, places, labels[first], label[first], p[first], names)
     return found.assign(**{"so often": share[first].tolist()})
-
-
-def said_of(
-    run: Run, data: ImageSet | None, split: str, device: str
-) -> tuple[Tensor, Tensor, Tensor, AnySplit | None, Tensor | None]:
-    """What a run says of the images of a split, or out of fold, for balanced classes.
-
-    Probabilities ``[N, C]`` and labels ``[N]``, the images' numbers in a part of the set, that part and their groups.
-    """
-    data = checked_data(run, data, split)
-    groups = groups_in(run, data, split)
-    if split == OUT_OF_FOLD:
-        said, labels = out_of_fold(run, data)
-        return said.probabilities, labels, run.judged["images"], None if data is None else data.train, groups
-    model, images, _ = at_work(run, data, split, device)
-    return predicted(model, images).probabilities, images.labels, torch.arange(len(images)), images, groups

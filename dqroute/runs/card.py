@@ -10,7 +10,7 @@ from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.data.markup import percent
 from dqroute.methods.base import METHODS
 from dqroute.models.encoders import is_encoder, licence_of
-from dqroute.runs.report import Report
+from dqroute.runs.report import Report, copied
 from dqroute.runs.run import CARD, SPLITS, Run
 
 
@@ -34,7 +34,7 @@ def card(run: Run) -> str:
         * ("start_from" in asked),
         "## How well it does",
         *measures_of(reports),
-        *judged_by(told),
+        *judged_by(run),
         "## Classes",
         table(
             ("class", "training pictures", "shot group", *(f"right, {report.split}" for report in reports)),
@@ -53,14 +53,14 @@ def card(run: Run) -> str:
 
 def decisive(asked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What was asked for and had an effect: a network on features, say, has nothing of the one that was not built."""
-    features, training = asked["data"].get("features", {}), asked["training"]
-    unused = ["momentum"] * (training.get("optimizer") == "adamw")
+    features, training = asked["data"].get("features", {}), dict(asked["training"])
+    if training.get("optimizer") == "adamw":
+        training["momentum"] = None
     if features or is_encoder(asked["problem"]["backbone"]):
-        unused += ["shared_depth", "branch_width", *["backbone"] * bool(features)]
+        training |= {"shared_depth": None, "branch_width": None} | ({"backbone": None} if features else {})
     data = asked["data"] | {"features": None} | features  # their size is the one that pictures were seen at
     parts = {"data": data, "training": training, "options": asked["options"], "start_from": asked.get("start_from", {})}
     of = {name: {n: v for n, v in part.items() if v is not None} for name, part in parts.items()}
-    of["training"] = {n: v for n, v in of["training"].items() if n not in unused}
     return {name: part for name, part in of.items() if part or name == "options"}
 
 
@@ -96,9 +96,9 @@ def measures_of(reports: Sequence[Report]) -> list[str]:
     return [table(("split", "pictures", *measures, "calibration error"), rows), *map(plain, cautions), plain(rule)]
 
 
-def judged_by(told: Mapping[str, Any]) -> list[str]:
+def judged_by(run: Run) -> list[str]:
     """Whose word calibration, difficulty and fusion were learned from."""
-    if "judge" not in told:
+    if "judge" not in (told := run.provenance):
         return []
     fair = told["judge"] == "out-of-fold"
     who = "heads that never saw the picture (out of fold)" if fair else "the network that was trained on the pictures"
@@ -106,6 +106,8 @@ def judged_by(told: Mapping[str, Any]) -> list[str]:
     if (honest := told.get("out_of_fold_accuracy")) is not None:
         known = percent(told.get("training_accuracy"))
         said.append(f"It is right on {known} of its training pictures, {percent(honest)} out of fold.")
+        if (near := run.near_copies) and near[0]:
+            said.append(f"Out of fold {copied(*near)}.")
     return [" ".join(said)]
 
 

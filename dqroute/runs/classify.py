@@ -20,12 +20,13 @@ from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.data import TABLES, read_images
 from dqroute.data.feature_cache import FeatureCache, default_cache
-from dqroute.data.feature_set import cache_of, encoded, projected
+from dqroute.data.feature_set import cache_of, encoded, pictures, projected
 from dqroute.data.files.decoding import extensions, squared
 from dqroute.data.files.in_memory import Held, Pixels
 from dqroute.data.files.reading import checked_files, named, refused, slashed
 from dqroute.data.files.split import FileSplit
-from dqroute.data.files.tree import pictures, warn_of_unread
+from dqroute.data.files.tree import pictures as pictures_below
+from dqroute.data.files.tree import warn_of_unread
 from dqroute.data.options import names_checked
 from dqroute.data.progress import Progress
 from dqroute.measures.worlds import reweighed, shares_in
@@ -54,41 +55,35 @@ def classify(
 ) -> pd.DataFrame:
     """Name what is on pictures: ``dq.classify(dq.Run(FOLDER), files)``.
 
-    Behind a pretrained encoder the features of the pictures are kept in the cache, by content, as those of training
-    pictures are (2.5 kB each of the bundled one): asked again, or of :func:`~dqroute.runs.label_next.label_next`, the
-    answer takes little more than reading the files.
+    Behind a pretrained encoder the features of the pictures are kept in the cache, by content (2.5 kB each of the
+    bundled one): asked again the answer takes little more than reading the files.
 
     Args:
-        run: a finished run that was trained on square colour pictures, or behind a pretrained encoder; or its folder,
-            where settings and weights are enough.
-        files: pictures, or one, of any kind and size, made squares as those were that the model learned from; a folder
-            stands for all pictures in it, however deep. Or pictures in memory, of Pillow or uint8, 0 to 255, arrays
-            ``[H, W]`` or ``[H, W, 3]`` and tensors ``[3, H, W]``, which the table calls ``picture 0`` by their row.
+        run: a finished run on square colour pictures or behind a pretrained encoder, or its folder, where settings and
+            weights are enough.
+        files: pictures, or one, of any kind and size; a folder stands for all in it, however deep. Or pictures in
+            memory, of Pillow or uint8, 0 to 255, arrays ``[H, W]`` or ``[H, W, 3]`` and tensors ``[3, H, W]``, which
+            the table calls ``picture 0`` by their row.
         answer_at: least probability of an answer, 0 to 1; below it the model abstains. Or one for each class by name,
-            0 for those that are not named; :func:`dqroute.runs.decisions.thresholds` finds them.
+            0 for others; :func:`dqroute.runs.decisions.thresholds` finds them.
         adapt: estimate from these pictures how common the shot groups are where they come from, and answer for there
             (:mod:`dqroute.measures.worlds`); a warning says where they are too few to tell; nothing is adapted then.
         top: how many of the most probable classes are named.
-        coverage: add the set of classes that holds the right one so often, 0 to 1, in the mean over the classes, rare
-            ones counting as much as frequent ones. A class belongs to it from a probability on that predictions out of
-            fold tell (:func:`dqroute.measures.decisions.set_cuts`); probabilities are for balanced classes, whether
-            adapted or not.
+        coverage: add the set of classes that holds the right one so often, 0 to 1, each class counting alike
+            (:func:`dqroute.measures.decisions.set_cuts`): of probabilities for balanced classes, adapted or not.
         outsiders: say of each picture how many of the training pictures are as strange: near 0 it shows no known class.
             ``"mahalanobis"`` goes by the distance of its features from those of the classes, ``"energy"`` by what the
-            experts say (:mod:`dqroute.measures.outsiders`). Pictures of another kind altogether are told by the first,
-            and few that are much like one's own: of 549 training pictures of 12 classes (two draws of
+            experts say (:mod:`dqroute.measures.outsiders`). Of 549 training pictures of 12 classes (two draws of
             ``benchmarks/small_folder.py``) 17 % of strangers of other classes of CIFAR-100 were below 0.05, 96 % of
-            ImageNet photographs, and 2 % of new pictures of the same classes; by energy 2, 12 and 1 %. Sort by it, and
-            look at the lowest.
-        batch_size: pictures in memory at a time; device: where to compute.
-        progress: whether to show how far it is.
+            ImageNet photographs, and 2 % of new pictures of the same classes; by energy 2, 12 and 1 %.
+        batch_size: pictures in memory at a time; device: where to compute; progress: whether to show how far it is.
 
     Returns:
         A table with a row a file, in order. Its columns are ``file``; ``class``, the most probable one; its
         ``probability``, 0 to 1; ``class 2``, ``probability 2`` and so on with ``top``; ``answered``, whether the first
-        is enough; with ``coverage`` ``set``, a tuple of names, the most probable first, which is always in it; with
-        ``outsiders`` ``own``, the share of own pictures, each class counting alike, that are at least as strange;
-        ``problem``, empty unless the file cannot be read, which costs its own row alone.
+        is enough; ``set``, a tuple of names, the most probable first, which is always in it; ``own``, the share of own
+        pictures, each class counting alike, that are at least as strange, a mere rank where none is; ``problem``, empty
+        unless the file cannot be read, which costs its own row alone.
 
     Raises:
         ValueError: for a value out of range, a model of other images, and where sets or outsiders are asked of a run
@@ -119,14 +114,18 @@ def classify(
         if why := held.wrong.get(str(file)):
             problems[n] = f"cannot read {called[n]} ({why})"
     balanced, rings = torch.cat(said), model.calibration.rings.cpu()
-    shares = found_shares(balanced, rings) if adapt and len(balanced) else None
-    log_p = reweighed(balanced, rings, model.shares.cpu() if shares is None else shares)
-    best = log_p.exp().topk(top, dim=1)
-    columns: dict[str, list[Any]] = {"class": [names[c] for c in best.indices[:, 0].tolist()]}
-    columns["probability"] = best.values[:, 0].tolist()
-    for k in range(1, top):
-        columns[f"class {k + 1}"] = [names[c] for c in best.indices[:, k].tolist()]
-        columns[f"probability {k + 1}"] = best.values[:, k].tolist()
+    shares = model.shares.cpu()
+    if adapt and len(balanced):
+        found = shares_in(balanced, rings)
+        if not found.sure:
+            warnings.warn(found.doubt(len(balanced)), stacklevel=3)
+        shares = found.share if found.sure else shares
+    best = reweighed(balanced, rings, shares).exp().topk(top, dim=1)
+    columns: dict[str, list[Any]] = {}
+    for k in range(top):
+        place = f" {k + 1}" * (k > 0)
+        columns[f"class{place}"] = [names[c] for c in best.indices[:, k].tolist()]
+        columns[f"probability{place}"] = best.values[:, k].tolist()
     columns["answered"] = [p >= least[c] for c, p in zip(columns["class"], columns["probability"], strict=True)]
     if cuts is not None:
         columns["set"] = [members(p, cuts, names) for p in balanced.exp().double()]
@@ -154,37 +153,40 @@ def looked_at(
     """
     checked_whole("batch_size", batch_size, 1)
     model = run.model
-    (side, kind), network = square_of(model), model.network_for_prediction()
+    side, network = square_of(model)[0], model.network_for_prediction()
     store = cache_of(model.encoder.to(model.mean.device), default_cache()) if model.needs else None
     shown = Progress("pictures looked at", len(files), "picture", show=progress)
     with shown.bar:
         for start in range(0, len(files), batch_size):
-            some = files[start : start + batch_size]
+            names = [os.path.abspath(file) for file in files[start : start + batch_size]]
+            split = FileSplit(Path(), names, torch.zeros(len(names)), side, model.fit)
             try:
-                read = features_of(model, store, some) if store else None
+                images, wrong = what_can_be_read(model, split, store)
             except (ValueError, OSError):  # of a cache that cannot be written or read
-                read = None
-            images, wrong = read or read_what_can_be(some, side, kind, model.fit)
+                store = None
+                images, wrong = what_can_be_read(model, split, store)
             yield model.outputs(images, network=network) if len(images) else None, wrong
-            shown.step(len(some))
+            shown.step(len(names))
 
 
-def features_of(model: Method, store: FeatureCache, files: Sequence[Picture]) -> tuple[Tensor, list[str]]:
-    """What a model behind an encoder reads of files, kept as of training pictures; and what is wrong with each."""
-    names = [os.path.abspath(file) for file in files]
-    split = FileSplit(Path(), names, torch.zeros(len(names)), 0, model.fit)
-    bad: dict[str, Exception] = {}
+def what_can_be_read(model: Method, split: FileSplit, store: FeatureCache | None) -> tuple[Tensor, list[str]]:
+    """What a model reads of those files that can be read, kept in the ``store`` if any; what is wrong with each."""
     try:
-        keys = encoded(split, model.encoder, store, "", progress=False)
+        return as_read(model, split, store), [""] * len(split)
     except ValueError:
         if not (bad := dict(split.look(lambda _: True))):
             raise
-        split = split.at(torch.tensor([i for i, name in enumerate(names) if name not in bad], dtype=torch.int64))
-        keys = encoded(split, model.encoder, store, "", progress=False)
+    left = split.at(torch.tensor([i for i, name in enumerate(split.names) if name not in bad], dtype=torch.int64))
+    images = as_read(model, left, store) if len(left) else torch.empty(0)
+    return images, [f"cannot read {named([(name, bad[name])])}" if name in bad else "" for name in split.names]
+
+
+def as_read(model: Method, split: FileSplit, store: FeatureCache | None) -> Tensor:
+    """Features ``[N, D]``, by way of a cache, or uint8 pictures; ValueError if one cannot be read."""
+    if store is None:
+        return torch.cat(list(pictures(split, range(len(split)), *square_of(model))))
     axes = (each.cpu() for each in (model.centre, model.scale, model.axes))
-    return projected(store.read(keys), *axes), [
-        f"cannot read {named([(name, bad[name])])}" if name in bad else "" for name in names
-    ]
+    return projected(store.read(encoded(split, model.encoder, store, "", progress=False)), *axes)
 
 
 def square_of(model: Method) -> tuple[int, str]:
@@ -239,28 +241,8 @@ def pictures_of(files: Any, made: Callable[[object], Picture] = refused) -> list
             raise ValueError(f"{folder} is a table, and no picture; give the paths in it: dq.classify(run, {paths})")
         return [folder]
     left = Counter[str]()
-    found = [folder / name.removeprefix("./") for name in sorted(pictures(folder, ".", left))]
+    found = [folder / name.removeprefix("./") for name in sorted(pictures_below(folder, ".", left))]
     warn_of_unread(folder.name, left, level=5)
     if not found:
         raise ValueError(f"{folder} has no picture ({', '.join(extensions())}); give another folder, or files")
     return list(found)
-
-
-def found_shares(log_p: Tensor, rings: Tensor) -> Tensor | None:
-    """Shares of the rings in a world, of log-probabilities ``[N, C]`` of its images; None and a warning if unsure."""
-    shares = shares_in(log_p, rings)
-    if not shares.sure:
-        warnings.warn(shares.doubt(len(log_p)), stacklevel=4)
-    return shares.share if shares.sure else None
-
-
-def read_what_can_be(files: Sequence[Picture], size: int, kind: str, fit: str) -> tuple[Tensor, list[str]]:
-    """The pictures that can be read, uint8 ``[N, 3, size, size]``, and what is wrong with each file, or ``""``."""
-    try:
-        return read_images(files, size, kind, fit), [""] * len(files)
-    except ValueError as error:
-        if len(files) == 1:
-            return torch.empty(0, 3, size, size, dtype=torch.uint8), [str(error)]
-    # One by one then, to learn which.
-    images, problems = zip(*(read_what_can_be([file], size, kind, fit) for file in files), strict=True)
-    return torch.cat(images), [problem for (problem,) in problems]

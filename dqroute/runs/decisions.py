@@ -28,22 +28,17 @@ def thresholds(
 ) -> dict[str, float]:
     """A threshold for each class, to be given to :func:`dqroute.classify` as ``answer_at``.
 
-    Chosen on training pictures by those who never saw them (:func:`dqroute.measures.decisions.precision_cuts`): classes
-    of which little is said lean on all answers. Of 549 training pictures of 12 classes (``benchmarks/small_folder.py``,
-    four draws) ``precision=0.9`` had 90 % of the answers to new pictures right (83 to 99 %, by the draw), 58 %
-    answered; ``0.95`` 93 and 48 %. A class that cannot be right so often, and one of which no picture was judged, is
-    named in a warning and has a threshold of 1: it is not answered. Near copies that were not kept together
-    (``group_by=``) break the promise, and another warning counts them.
+    Chosen on training pictures by those who never saw them (:func:`dqroute.measures.decisions.precision_cuts`). Of 549
+    training pictures of 12 classes (``benchmarks/small_folder.py``, four draws) ``precision=0.9`` had 90 % of the
+    answers to new pictures right (83 to 99 %, by the draw), 58 % answered; ``0.95`` 93 and 48 %. A class that cannot be
+    right so often, and one of which no picture was judged, is named in a warning and has a threshold of 1: it is not
+    answered. Near copies that were not kept together (``group_by=``) break the promise, and a warning counts them.
 
     Args:
         run: a finished run on features, or its folder, judged out of fold.
         precision: how often answers shall be right, class by class, 0 to 1.
-        answered: or which share of the pictures shall be answered, 0 to 1: one and the same threshold for all
-            classes. Probabilities are for balanced classes, so that each class's error counts alike.
+        answered: or which share of the pictures shall be answered, 0 to 1, by one threshold for all classes.
         prevalence: how common the classes are where answers will be given: all alike, or as in training.
-
-    Raises:
-        ValueError: for neither or both of the two, and if the run has no predictions out of fold.
     """
     run = opened(run)
     choose("prevalence", prevalence, ("balanced", "training"))
@@ -74,10 +69,7 @@ def unjudged(labels: Tensor, names: list[str]) -> list[str]:
 
 
 def cuts_for_sets(run: Run, coverage: float) -> Tensor:
-    """From which probability on each class belongs to the prediction set: :func:`dqroute.measures.decisions.set_cuts`.
-
-    A warning names classes of which no picture was judged: sets promise nothing of them.
-    """
+    """:func:`dqroute.measures.decisions.set_cuts` of a run; a warning names classes of which no picture was judged."""
     (said, labels), names = out_of_fold(run, run.data), run.settings["class_names"]
     if unknown := unjudged(labels, names):
         told = f"no picture of class {listed(unknown)} was judged out of fold"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isnan, nan
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,8 +21,8 @@ from dqroute.models.device import resolve_device
 from dqroute.runs.card import write_card
 from dqroute.runs.judged import out_of_fold
 from dqroute.runs.others import EVERY, other_pictures
-from dqroute.runs.own_data import at_work, checked_data, groups_in
-from dqroute.runs.pictures import learned_from, remembered
+from dqroute.runs.own_data import at_work, checked_data
+from dqroute.runs.pictures import remembered
 from dqroute.runs.report import Report
 from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, RunOrFolder, opened
 from dqroute.runs.score import score
@@ -40,15 +41,13 @@ def evaluate(
 
     ``"out-of-fold"`` is of the training images, each as those heads have it that never saw it, and calibration and
     fusion fitted without it; a run without test images is evaluated so. It tends to lie somewhat below that on new
-    pictures, those who judge having trained on four fifths, and of some hundred pictures some points off either way:
-    classes of five pictures decide it by luck.
+    pictures, those who judge having trained on four fifths, and of some hundred some points off either way.
 
     Args:
-        run: from :func:`dqroute.fit`, or its folder; device: where to compute.
-        data: the image set; by default the one the run was trained on in this process.
+        run: from :func:`dqroute.fit`, or its folder; data: its image set, unless the run has it; device: where to
+            compute.
         other: whether ``data`` are other labelled pictures, on purpose. Their classes are matched by name, some may be
-            missing; of a set without test images of its own ``"all"`` are taken, and a line says so where some were
-            held out. Such a report is not kept in the run's folder.
+            missing; of a set without test images of its own ``"all"`` are taken. Such a report is not kept.
 
     Raises:
         ValueError: if the set is not that of the run, or without such a split; if a file of it cannot be read, which is
@@ -60,32 +59,48 @@ def evaluate(
             raise ValueError("other labelled pictures are a set from dq.load: dq.evaluate(run, data, other=True)")
         # What was merely held out of one pile is no test set of its own.
         split = split or (EVERY if data.test is None or "test" in data.identity else "test")
-        images = other_pictures(run, data, split)
+        parts, seen = other_pictures(run, data, split)
+        labels, model = torch.cat([part.labels for part in parts]), run.model.to(resolve_device(device))
         if split == EVERY and data.test is not None:
-            print(f"{data.name}: all {len(images):,} pictures are judged on, those that were held out and the others")
-        said = predicted(run.model.to(resolve_device(device)), images)
+            print(f"{data.name}: all {len(labels):,} pictures are judged on, those that were held out and the others")
+        columns = zip(*(predicted(model, part) for part in parts), strict=True)
         together = data.together_in(*(data.splits if split == EVERY else [split]))
-        report = report_of(run, said, images.labels, split, together)
         # What was memorised is of its own set.
-        return replace(report, memorised=None, learned=len(learned_from(run.folder, images)))
+        report = report_of(run, Said(Prediction(*map(torch.cat, columns)), labels, together), split)
+        return replace(report, learned=seen)
     data = checked_data(run, data, split := split or "test")
     if split != (split := run.split_for(split)):
         print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")
     if (known := run.report(split)) is not None:
         return known
+    report = report_of(run, said_of(run, data, split, device), split)
     if split == OUT_OF_FOLD:
-        prediction, labels = out_of_fold(run, data)
-        near, learned = run.provenance.get("near_copies") if run.settings["data"]["name"] in OWN else None, None
+        near, learned = run.near_copies[0] if run.near_copies and run.settings["data"]["name"] in OWN else None, None
     else:
-        model, images, _ = at_work(run, data, split, device)
-        prediction, labels = predicted(model, images), images.labels
         copies, learned = own_leak(data), remembered(run.folder, split)
         near = None if copies is None else copies.leaking[split]
-    report = report_of(run, prediction, labels, split, groups_in(run, data, split))
-    report = replace(report, near=near, learned=learned)
+    knows, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
+    report = replace(report, near=near, learned=learned, memorised=None if honest is None else knows - honest)
     run.keep(REPORT.format(split=split), report.to_json())
     write_card(run)
     return report
+
+
+class Said(NamedTuple):
+    """What a run says of images, and what is known of these."""
+
+    prediction: Prediction
+    labels: Tensor
+    groups: Tensor | None  # of those that stand or fall together, int64 [N]; None where each stands alone, or unknown
+
+
+def said_of(run: Run, data: ImageSet | None, split: str, device: str) -> Said:
+    """What a run says of the images of a split of its own set, or out of fold, for balanced classes."""
+    together = None if data is None else data.together_in("train" if split == OUT_OF_FOLD else split)
+    if split == OUT_OF_FOLD:
+        return Said(*out_of_fold(run, data), None if together is None else together[run.judged["images"]])
+    model, images = at_work(run, data, split, device)
+    return Said(predicted(model, images), images.labels, together)
 
 
 def predicted(model: Method, images: AnySplit) -> Prediction:
@@ -94,13 +109,10 @@ def predicted(model: Method, images: AnySplit) -> Prediction:
         return model.predict(images)
 
 
-def report_of(run: Run, prediction: Prediction, labels: Tensor, split: str, together: Tensor | None) -> Report:
-    """The report of a run on images of which it said this, ``together`` their groups, if any."""
-    known, honest = (run.provenance.get(f"{of}_accuracy") for of in ("training", "out_of_fold"))
-    memorised, model = None if honest is None else known - honest, run.model
-    sets, counts = model.class_sets().cpu(), model.counts.cpu()
-    report = score(prediction, labels, run.groups, sets, split, memorised, counts, together)
-    return run.named(report)
+def report_of(run: Run, said: Said, split: str) -> Report:
+    """The report of a run on images of which it said this."""
+    sets, counts = run.model.class_sets().cpu(), run.model.counts.cpu()
+    return run.named(score(said.prediction, said.labels, run.groups, sets, split, counts, said.groups))
 
 
 def trade_off_of(
@@ -116,11 +128,11 @@ def trade_off_of(
     if (known := run.read(file)) is not None:
         # JSON knows no NaN.
         return {name: [Point(*(nan if x is None else x for x in p)) for p in points] for name, points in known.items()}
-    model, images, groups = at_work(run, data, split, device)
+    model, images = at_work(run, data, split, device)
     with torch.no_grad(), model.unadapted():
         said = [three_ways(model, model.outputs(batch)) for batch in images.chunks(256)]
     log_p, log_pi = {name: torch.cat([part[name] for part in said]) for name in said[0]}, model.log_pi.cpu()
-    curves = {name: trade_off(rows, images.labels, groups, log_pi) for name, rows in log_p.items()}
+    curves = {name: trade_off(rows, images.labels, run.groups, log_pi) for name, rows in log_p.items()}
     # Six digits tell a hundred thousand images apart.
     plain = {name: [[None if isnan(x) else round(x, 6) for x in p] for p in points] for name, points in curves.items()}
     run.keep(file, plain)

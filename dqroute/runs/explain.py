@@ -61,6 +61,15 @@ class Explanation(NamedTuple):
         alone = "what counts is the product, not what each expert says alone"
         return f"by group {told}; of {self.group} {self.answer} has {inside}: {alone}"
 
+    def __repr__(self) -> str:
+        ranked = ", ".join(f"{name} {percent(p)}" for name, p in self.ranking)
+        said = [
+            f"{e.name} says {e.says} {percent(e.probability)}, of {self.answer} {percent(e.answer)}; "
+            f"confidence {percent(e.confidence)}, weight {percent(e.weight)}"
+            for e in self.experts
+        ]
+        return "\n".join([ranked, *said, self.why])
+
     def _repr_html_(self) -> str:
         """For notebooks: the most probable classes, and what each expert says."""
         ranked = table([(name, percent(p)) for name, p in self.ranking], ("class", "probability"))
@@ -82,9 +91,8 @@ class Neighbours(NamedTuple):
 def explain(run: RunOrFolder, image: Picture | Pixels, top: int = 3) -> Explanation:
     """Take a finished run's prediction for one image apart, and rank the ``top`` most probable classes.
 
-    The run may be given by its folder. The image is a picture file, one of Pillow or a uint8 array ``[H, W, 3]``, made
-    a square as :func:`dqroute.classify` does, or a uint8 tensor ``[channels, H, W]`` as it is; ValueError if it is none
-    that the model takes.
+    The run may be given by its folder. The image is a picture as :func:`dqroute.classify` takes them, or a uint8 tensor
+    ``[channels, H, W]`` as it is; ValueError if it is none that the model takes.
     """
     run = opened(run)
     image = image if isinstance(image, Tensor) else as_seen(run.model, image)[0]
@@ -93,15 +101,16 @@ def explain(run: RunOrFolder, image: Picture | Pixels, top: int = 3) -> Explanat
         raise ValueError(f"explain takes one image [channels, height, width]; got {list(image.shape)}")
     outputs = model.outputs(image[None])
     prediction = model.answers(outputs)
-    alone, sizes = outputs.logits[:, 0].softmax(dim=1), model.class_sets().sum(dim=1)
-    best, which = prediction.probabilities[0].topk(min(top, len(names)))
-    ranking = [(names[c], p) for c, p in zip(which.tolist(), best.tolist(), strict=True)]
-    confidence, weight = prediction.confidence[0].tolist(), prediction.expert_weights[0].tolist()
-    says = [names[c] for c in alone.argmax(dim=1)]
-    kinds = [False] * (len(says) - 1) + [isinstance(model.network, Heads) and model.network.gaussian]
-    answer, p = int(prediction.label), prediction.probabilities[0]
-    columns = (sizes.tolist(), says, alone.amax(dim=1).tolist(), alone[:, answer].tolist(), confidence, weight, kinds)
-    experts = [Opinion(k, *told) for k, told in enumerate(zip(*columns, strict=True), start=1)]
+    answer, p, sizes = int(prediction.label), prediction.probabilities[0], model.class_sets().sum(dim=1)
+    best, which = p.topk(min(top, len(names)))
+    ranking = [(names[c], share) for c, share in zip(which.tolist(), best.tolist(), strict=True)]
+    experts = []
+    for k, alone in enumerate(outputs.logits[:, 0].softmax(dim=1)):
+        says = alone.argmax()
+        of = prediction.confidence[0, k].item(), prediction.expert_weights[0, k].item()
+        experts.append(Opinion(k + 1, int(sizes[k]), names[says], alone[says].item(), alone[answer].item(), *of))
+    if isinstance(model.network, Heads) and model.network.gaussian:
+        experts[-1] = experts[-1]._replace(gaussian=True)
     groups = {name: p[[*run.groups[name]]].sum().item() for name in GROUP_NAMES if run.groups[name]}
     group = next(name for name in groups if answer in run.groups[name])
     return Explanation(names[answer], prediction.probability.item(), ranking, experts, groups, group)
@@ -116,10 +125,8 @@ def nearest(
     ``sim(x, x') = 1/K Σ_k cos(f_k(x), f_k(x'))``, ``f_k`` what expert k's classifier reads: behind a pretrained encoder
     its features, standardised, the same for all experts. :func:`dqroute.runs.explain.alike` tells the files.
 
-    Args:
-        run: a finished run, or its folder; among: the split.
-        images: picture files or pictures of Pillow, or one, or a uint8 tensor ``[N, channels, H, W]``; ValueError if
-            they are none that the model takes, or the split has fewer than ``k``.
+    Images are pictures as :func:`dqroute.classify` takes them, or one, or a uint8 tensor ``[N, channels, H, W]``;
+    ValueError if they are none that the model takes, or the split has fewer than ``k``.
     """
     run = opened(run)
     if not isinstance(among, AnySplit):
@@ -135,28 +142,22 @@ def nearest(
 def alike(
     run: RunOrFolder, pictures: Picture | Sequence[Picture], data: ImageSet | None = None, k: int = 5
 ) -> pd.DataFrame:
-    """The training pictures that are most like some picture files, as a table.
+    """The training pictures that are most like some picture files, ``k`` rows a file, the most similar first.
 
-    Args:
-        run: a finished run, or its folder; data: its image set, unless the run has it; k: how many of each.
-
-    Returns:
-        ``k`` rows a file, the most similar first. Its columns are ``file``; ``like``, the training picture's file (or
-        its number, where no files are known); its ``class``; ``similarity``, -1 to 1: see :func:`dqroute.nearest`.
-
-    Raises:
-        ValueError: if a file cannot be read, the data are not the run's or not at hand, or ``k`` is out of range.
+    ``data`` is the run's image set, unless it has it. The table's columns are ``file``; ``like``, the training
+    picture's file (or its number, where no files are known); its ``class``; ``similarity``, -1 to 1: see
+    :func:`dqroute.nearest`.
     """
     run = opened(run)
     if (data := checked_data(run, data, "test")) is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too: alike(run, pictures, data)")
-    files = checked_files(pictures)
-    rows = []
-    for file, *found in zip(files, *nearest(run, files, data.train, k), strict=True):
-        for index, similarity in zip(*(column.tolist() for column in found), strict=True):
-            name = data.class_names[int(data.train.labels[index])]
-            rows.append((os.fspath(file), data.train.names[index] if data.train.names else index, name, similarity))
-    return pd.DataFrame(rows, columns=["file", "like", "class", "similarity"])
+    files, train = checked_files(pictures), data.train
+    found = nearest(run, files, train, k)
+    index = found.indices.flatten()
+    table = {"file": [os.fspath(file) for file in files for _ in range(k)]}
+    table["like"] = [train.names[i] if train.names else i for i in index.tolist()]
+    table["class"] = [data.class_names[c] for c in train.labels[index].tolist()]
+    return pd.DataFrame(table | {"similarity": found.similarity.flatten().tolist()})
 
 
 def directions(model: Method, images: Tensor | AnySplit, batch_size: int = 256) -> Tensor:

@@ -65,25 +65,18 @@ def export(run: RunOrFolder, path: str | os.PathLike[str]) -> Path:
     ``"model.onnx"`` is for onnxruntime and its kind, ``"model.pt2"`` for ``torch.export.load``. Each takes ``pixels``,
     uint8 ``[N, channels, H, W]`` (RGB, 0 to 255), any number of pictures at a time, made the squares that the metadata
     tell of, and gives ``probabilities``, float32 ``[N, C]``. Normalisation, encoder, experts and fusion are inside, and
-    what ``run.model.adapt`` has learned. Before it is written the program is held against the model.
+    what ``run.model.adapt`` has learned. The program has to say what the model says in float32, to 1e-4.
 
-    All is computed in float32, and :func:`dqroute.classify` has its networks compute in bfloat16 where the hardware
-    does: then the two are apart, and a line says how far, on pictures of the set where they are at hand. In float32
-    both say the same to 1e-4. Of 60 new photographs of 12 classes (``benchmarks/small_folder.py``, four draws) they
-    were apart by 0.01 in the median and by 0.06 to 0.23 at most, and one to three had another answer: thresholds that
-    were chosen in bfloat16 do not carry over exactly.
+    :func:`dqroute.classify` computes in bfloat16 where the hardware does: then the two are apart, and a line says how
+    far. Of 60 new photographs of 12 classes (``benchmarks/small_folder.py``, four draws) they were apart by 0.01 in the
+    median and by 0.06 to 0.23 at most, and one to three had another answer.
 
     The metadata have ``class_names``, a JSON list in the order of the probabilities; ``size``, ``[H, W]``;
     ``interpolation`` and ``fit``, by which pictures are made squares; ``run``, the folder's name. They are in
     ``session.get_modelmeta().custom_metadata_map``, and in the ``extra_files`` of ``torch.export.load``.
 
-    Args:
-        run: a finished run, or its folder.
-        path: where to write, ending in ``.onnx`` or ``.pt2``; what is there is replaced.
-
     Raises:
-        ValueError: for another ending, and for a network that cannot be exported, such as an encoder of one's own whose
-            steps depend on what it sees.
+        ValueError: for a network that cannot be exported, such as one whose steps depend on what it sees.
         ModuleNotFoundError: if packages are missing that ONNX takes.
     """
     if not isinstance(path, (str, os.PathLike)):

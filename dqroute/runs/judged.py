@@ -4,64 +4,39 @@ from __future__ import annotations
 
 import warnings
 from copy import deepcopy
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dqroute.core.outputs import UNKNOWN, ExpertOutputs
-from dqroute.data.alike import ALIKE, pairs_of
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.prediction import Judged, Prediction
 from dqroute.models.heads import Heads
 from dqroute.runs.run import Run
 
-COMPARED = 20_000  # images that are compared with one another, in seconds
 LEAK = 0.05  # share of the judged with a near copy elsewhere, from which on a warning says so
 
 
-class Fused(NamedTuple):
-    """Training images as heads see them that were not trained on them.
-
-    Attributes:
-        outputs: what the experts say; log_p: log-probabilities ``[N, C]`` as :func:`dqroute.classify` has them, for
-            balanced classes. What fuses the experts, some numbers, was fitted on these same images.
-        labels: int64 ``[N]``; images: int64 ``[N]``, their numbers in the training split.
-    """
-
-    outputs: ExpertOutputs
-    log_p: Tensor
-    labels: Tensor
-    images: Tensor
-
-
-@torch.no_grad()
-def fused(run: Run) -> Fused:
-    """What training left behind of them, fused as the run does now; ValueError if it left nothing."""
-    kept = run.judged
-    outputs = ExpertOutputs(kept["logits"].to(run.model.mean.device))
-    with run.model.unadapted():
-        log_p = run.model.fuse(outputs).log_probability.cpu()
-    return Fused(ExpertOutputs(outputs.logits.cpu()), log_p, kept["labels"], kept["images"])
+def warn_of_near_copies(run: Run) -> None:
+    """Warn, once, where many training images have a near copy among those that their judges learned from."""
+    if (found := run.near_copies) and found[0] > LEAK * found[1]:
+        warnings.warn(
+            f"{found[0]:,} of {found[1]:,} training pictures were judged by heads that had learned from a near copy "
+            "of them: what follows promises too much; if these are bursts, load with group_by= and train again",
+            stacklevel=1,
+        )
 
 
 @torch.no_grad()
 def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
     """What a run says of its training images out of fold, and their labels; ValueError if training left nothing.
 
-    Unlike :func:`fused` it looks at no image twice: what is fitted on predictions, calibration and fusion, is fitted
-    anew for each fold, on those for the other folds. The images are wanted by detectors alone that read features.
+    It looks at no image twice: what is fitted on predictions, calibration and fusion, is fitted anew for each fold, on
+    those for the other folds. The images are wanted by detectors alone that read features.
     Fitting takes seconds of ten thousand images of a hundred classes, so that the run keeps what came of it.
     """
     logits, labels, fold = (run.judged[name] for name in ("logits", "labels", "fold"))
-    copied = run.provenance.get("near_copies")
-    if isinstance(copied, int) and copied > LEAK * len(labels):
-        warnings.warn(  # once, wherever it is asked for
-            f"{copied:,} of {len(labels):,} training pictures were judged by heads that had learned from a near copy "
-            "of them: what follows promises too much; if these are bursts, load with group_by= and train again",
-            stacklevel=1,
-        )
+    warn_of_near_copies(run)
     model, read = deepcopy(run.model).cpu(), UNKNOWN
     if data is not None and isinstance(data.train, FeatureSplit) and isinstance(model.network, Heads):
         read = model.network.read(data.train.features[run.judged["images"]])
@@ -75,17 +50,3 @@ def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
             parts.append(model.answers(ExpertOutputs(logits[:, own], read[:, own] if read.ndim > 1 else read)))
     columns = (torch.cat(column)[order.argsort()] for column in zip(*parts, strict=True))
     return kept.setdefault(known, (Prediction(*columns), labels))
-
-
-def near_copies_apart(features: Tensor, fold: Tensor) -> int | None:
-    """How many training images, features ``[N, D]``, have a near copy among those that their judges learned from.
-
-    Folds are int64 ``[N]``, -1 of images that nobody judges; near copies are :func:`dqroute.data.alike.near_copies`.
-    None where comparing so many would take minutes.
-    """
-    if len(fold) > COMPARED:
-        return None
-    leaking = torch.zeros(len(fold), dtype=torch.bool)
-    for _, pairs in pairs_of(F.normalize(features, dim=1), ALIKE):
-        leaking[pairs[fold[pairs[:, 0]] != fold[pairs[:, 1]]]] = True
-    return int((leaking & (fold >= 0)).sum())

@@ -32,22 +32,19 @@ def label_next(
     """The pictures that a label would decide most about, the best first: ``label_next(run, "UNLABELLED")``.
 
     Those between whose two likeliest classes ``a`` and ``b`` the model hesitates, the more so the fewer training images
-    these have: the largest ``(1 - (p_a - p_b)) (1 / n_a + 1 / n_b)``, p for balanced classes, so that a picture counts
-    for as much as it is of its class. Of pictures that are nearly the same, as the frames of a burst are, one is taken.
+    these have: the largest ``(1 - (p_a - p_b)) (1 / n_a + 1 / n_b)``, p for balanced classes. Of pictures that are
+    nearly the same, as the frames of a burst are, one is taken.
     On four folders of 549 pictures 36 such labels brought no more than 36 at random (``benchmarks/small_folder.py``).
 
-    Args:
-        run: a finished run that :func:`dqroute.classify` takes, or its folder; files: pictures as it takes them.
-        most: how many rows at most; batch_size: pictures in memory at a time; device: where to compute.
-        progress: whether to show how far it is.
+    Run, files, ``batch_size``, ``device`` and ``progress`` are those of :func:`dqroute.classify`; ``most`` is how many
+    rows at most.
 
     Returns:
         A table with a row a picture. Its columns are ``file``; ``class`` and ``class 2``, between which the model
         hesitates, their ``probability`` and ``probability 2``; ``why``, in words.
     """
-    run = opened(run)
+    run, files = opened(run), pictures_of(files)
     checked_whole("most", most, 1)
-    files = pictures_of(files)
     model, names = run.model.to(resolve_device(device)), run.settings["class_names"]
     p, directions = [torch.empty(0, len(names))], [torch.empty(0, model.network.features).half()]
     bad: list[str] = []

@@ -10,22 +10,19 @@ import torch
 from dqroute.core.checks import choose
 from dqroute.data.files.reading import listed
 from dqroute.data.files.split import FileSplit
-from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet, Split
+from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet
 from dqroute.runs.pictures import learned_from
 from dqroute.runs.run import Run
 
 EVERY = "all"  # a split of all pictures that a set has
 
 
-def other_pictures(run: Run, data: ImageSet, split: str) -> AnySplit:
-    """The pictures of a split of another set, or of all of it, with their labels as the run numbers its classes.
+def other_pictures(run: Run, data: ImageSet, split: str) -> tuple[list[AnySplit], int]:
+    """The pictures of a split of another set, or of all splits, with their labels as the run numbers its classes.
 
     Classes are matched by name; some may be missing. Pictures in files are seen as the run saw its own. A warning names
-    those that the run was trained on, by content.
-
-    Raises:
-        ValueError: for a class that the run does not know, a split that the set has not, or features of other axes than
-            the run's without their pictures.
+    those that the run was trained on, by content; how many these are is told beside the pictures. ValueError for a
+    class that the run does not know, and for features of other axes than the run's without their pictures.
     """
     known = {name: label for label, name in enumerate(run.settings["class_names"])}
     choose("split", split, (*data.splits, EVERY))
@@ -38,15 +35,13 @@ def other_pictures(run: Run, data: ImageSet, split: str) -> AnySplit:
         )
     # Classes of which there is no picture need not be known.
     number = torch.tensor([known.get(name, -1) for name in data.class_names])
-    images = together(parts)
-    images = replace(images, labels=number[images.labels])
-    if learned := learned_from(run.folder, images):
+    if learned := [name for part in parts for name in learned_from(run.folder, part)]:
         warnings.warn(
-            f"{len(learned):,} of {len(images):,} pictures are ones that the run was trained on, by content: "
+            f"{len(learned):,} of {sum(map(len, parts)):,} pictures are ones that the run was trained on, by content: "
             f"{listed(learned)}; what is measured on them is memory",
             stacklevel=4,
         )
-    return images
+    return [replace(part, labels=number[part.labels]) for part in parts], len(learned)
 
 
 def as_run_sees(run: Run, split: AnySplit, encoding: Encoding | None) -> AnySplit:
@@ -60,15 +55,3 @@ def as_run_sees(run: Run, split: AnySplit, encoding: Encoding | None) -> AnySpli
         split = split.pictures
     size = run.model.size[0] if run.model.size else split.shape[1]
     return replace(split, size=size, fit=run.model.fit) if isinstance(split, FileSplit) else split
-
-
-def together(parts: list[AnySplit]) -> AnySplit:
-    """The parts of one set, all of a kind, as one split."""
-    first, labels = parts[0], torch.cat([part.labels for part in parts])
-    if isinstance(first, FileSplit):
-        names = [name for part in parts if isinstance(part, FileSplit) for name in part.names]
-        return replace(first, names=names, labels=labels)
-    if isinstance(first, Split):
-        names = [name for part in parts for name in part.names or ()]
-        return Split(torch.cat([part.images for part in parts]), labels, names or None)
-    return FeatureSplit(torch.cat([part.features for part in parts if isinstance(part, FeatureSplit)]), labels)

@@ -11,29 +11,30 @@ from torch import Tensor
 
 from dqroute.core.checks import choose
 from dqroute.core.outputs import ExpertOutputs, mean_logits
+from dqroute.data.alike import ALIKE
 from dqroute.data.disk import write_tensors
 from dqroute.data.feature_set import principal, projected
 from dqroute.data.image_set import FeatureSplit
-from dqroute.measures.outsiders import Typical, distances_out_of_fold, energy, share_as_strange
-from dqroute.runs.judged import fused
+from dqroute.measures.outsiders import COMPARED, Typical, energy, seen_by_other_folds, share_as_strange
+from dqroute.runs.judged import warn_of_near_copies
 from dqroute.runs.run import TYPICAL, Run
 
 OUTSIDERS = ("mahalanobis", "energy")
-HELD = 20_000  # images whose features are held as they come from the encoder, to fit axes without those of a fold
 # Where axes cannot be fitted anew they are those of all training images, and along many of them whatever was not among
 # these looks far: then only so many are looked along.
 LEAST, IMAGES_AN_AXIS = 12, 16
 
 
-def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> None:
+def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> int | None:
     """Leave in the run folder what training features look like, for runs that are opened without them.
 
-    Args:
-        train: the training images; fold: int64 ``[N]``, that of each image, below 0 for none.
+    Returns how many training images have a near copy (:func:`dqroute.data.alike.near_copies`) among those that their
+    judges learned from, told as of a test image: by axes that were fitted without it. None of too many images. ``fold``
+    is int64 ``[N]``, that of each image, below 0 for none.
     """
     known, number, labels = fold >= 0, len(run.settings["class_names"]), train.labels
     whole = None
-    if train.whole is not None and len(train) <= HELD:
+    if train.whole is not None and len(train) <= COMPARED:
         try:
             whole = torch.cat(list(train.whole()))
         except (OSError, ValueError, SafetensorError) as error:
@@ -41,15 +42,15 @@ def keep_typical(run: Run, train: FeatureSplit, fold: Tensor) -> None:
             told = "classify(outsiders='mahalanobis') will find fewer strangers; load the set and train again for that"
             warnings.warn(f"the cache of features was emptied or damaged meanwhile ({error}): {told}", stacklevel=2)
     width = train.features.shape[1] if whole is not None else max(LEAST, len(train) // IMAGES_AN_AXIS)
-    features = train.features[:, :width]
 
     def seen_by(seen: Tensor) -> Tensor:
-        return features if whole is None else projected(whole, *principal(lambda: [whole[seen]], width))
+        return train.features if whole is None else projected(whole, *principal(lambda: [whole[seen]], width))
 
-    typical = Typical.of(features, labels, number)._asdict()
-    distance = distances_out_of_fold(seen_by, labels, number, fold)
+    typical = Typical.of(train.features[:, :width], labels, number)._asdict()
+    distance, likeness = seen_by_other_folds(seen_by, labels, number, fold, width)
     kept = {"distance": distance[known], "labels": labels[known]}
     write_tensors(run.folder / TYPICAL, typical | kept, {"digest": run.settings["digest"]})
+    return None if likeness[known].isnan().any() else int((likeness >= ALIKE).sum())
 
 
 def strangeness(run: Run, kind: str) -> Callable[[ExpertOutputs], Tensor]:
@@ -59,15 +60,15 @@ def strangeness(run: Run, kind: str) -> Callable[[ExpertOutputs], Tensor]:
     another one, and if the run has nothing out of fold to compare with.
     """
     choose("outsider score", kind, OUTSIDERS)
+    warn_of_near_copies(run)
     if kind == "energy":
-        said = fused(run)
-        own = energy(mean_logits(said.outputs))
-        return lambda outputs: share_as_strange(energy(mean_logits(outputs)).cpu(), own, said.labels)
+        own, labels = energy(mean_logits(ExpertOutputs(run.judged["logits"]))), run.judged["labels"]
+        return lambda outputs: share_as_strange(energy(mean_logits(outputs)).cpu(), own, labels)
     path = run.folder / TYPICAL
     if not path.is_file():
         remedy = "train it with this version, on features with folds of 2 or more, in another runs_dir"
         raise ValueError(f"{run!r} does not say what its training pictures look like; {remedy}")
-    kept = run.own_tensors(path, "means", "root", "distance", "labels")
+    kept = run.own_tensors(path)
     typical = Typical(kept["means"], kept["root"])
     return lambda outputs: share_as_strange(
         typical.distance(outputs.features[0].cpu()), kept["distance"], kept["labels"]

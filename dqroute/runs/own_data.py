@@ -6,10 +6,7 @@ import re
 from types import NoneType
 from typing import Any
 
-from torch import Tensor
-
 from dqroute.core.checks import choose, shown
-from dqroute.core.long_tail import ShotGroups
 from dqroute.data.checking import check_files
 from dqroute.data.feature_set import features
 from dqroute.data.image_set import AnySplit, Encoding, ImageSet
@@ -47,8 +44,8 @@ def as_features(run: Run, data: ImageSet, device: str = "auto", progress: bool =
     return features(data, told["backbone"], views=views, encoding=own, device=device, progress=progress)
 
 
-def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[Method, AnySplit, ShotGroups]:
-    """The model on its device, the images to evaluate it on, and the groups; ValueError if there are no images."""
+def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[Method, AnySplit]:
+    """The model on its device, and the images to evaluate it on; ValueError if there are none."""
     if data is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too, as in dq.evaluate(run, data)")
     if choose("split", split, ("test", "val")) not in data.splits:
@@ -57,16 +54,7 @@ def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[M
             "test": "test images, without which dq.evaluate alone reports, out of fold",
         }
         raise ValueError(f"{data.name} was loaded without {what[split]}; load it with {split}=0.2, say")
-    return run.model.to(resolve_device(device)), data.splits[split], data.groups
-
-
-def groups_in(run: Run, data: ImageSet | None, split: str) -> Tensor | None:
-    """The group of each image of a split, or of those judged out of fold; None where each stands alone, or unknown."""
-    if data is None:
-        return None
-    if split != OUT_OF_FOLD:
-        return data.together_in(split)
-    return None if data.together is None else data.together[run.judged["images"]]
+    return run.model.to(resolve_device(device)), data.splits[split]
 
 
 def differences(data: ImageSet, run: Run) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from dqroute.data.disk import read_tensors, write_tensors
 from dqroute.data.feature_cache import KEY
@@ -29,11 +28,6 @@ def keys_of(pictures: FileSplit | Split) -> list[bytes]:
     return pictures.keys if isinstance(pictures, FileSplit) else content_keys(pictures)
 
 
-def table_of(keys: Collection[bytes]) -> Tensor:
-    """Keys as uint8 ``[N, 16]``."""
-    return torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, KEY)
-
-
 def known_keys(folder: Path, part: str) -> list[bytes] | None:
     """The keys of the pictures of one part of the set that a run was trained on; None where they are not known."""
     if not (folder / PICTURES).is_file():
@@ -48,7 +42,8 @@ def keep_keys(folder: Path, data: ImageSet, start_from: Path | None) -> None:
     if start_from is not None and (before := learned_by(start_from)):
         keys[BEFORE] = sorted(before)
     if keys:
-        write_tensors(folder / PICTURES, {part: table_of(found) for part, found in keys.items()}, {})
+        rows = {part: torch.frombuffer(bytearray(b"".join(of)), dtype=torch.uint8) for part, of in keys.items()}
+        write_tensors(folder / PICTURES, {part: of.view(-1, KEY) for part, of in rows.items()}, {})
 
 
 def changed_files(folder: Path, data: ImageSet, parts: Collection[str]) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import lzma
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from dqroute.data.disk import write_atomically
 from dqroute.methods.base import Method
-from dqroute.runs.run import EPOCHS, PROVENANCE, REPORT, SETTINGS, SPLITS, TRADE_OFF, WORLDS, Run, is_run
+from dqroute.runs.run import EPOCHS, PROVENANCE, REPORT, SETTINGS, SPLITS, TRADE_OFF, WORLDS, Run
 
 RESULTS = [form.format(split=split) for form in (REPORT, TRADE_OFF, WORLDS) for split in SPLITS]
 
@@ -24,9 +24,7 @@ class PublishedRun(Run):
     """
 
     def __init__(self, place: str, record: Any) -> None:
-        asked = record.get(SETTINGS, {}) if isinstance(record, dict) else {}
-        known = {"digest", "method", "options", "training", "seed", "data", "problem", "class_names"}
-        if not (is_run(asked) and known <= asked.keys() and isinstance(record.get(EPOCHS, []), list)):
+        if not (isinstance(record, dict) and record.get(SETTINGS) and isinstance(record.get(EPOCHS, []), list)):
             raise ValueError(f"{place} holds no run of the format that this version reads")
         self.record = record
         super().__init__(place)
@@ -44,23 +42,19 @@ class PublishedRun(Run):
         raise FileNotFoundError(f"{self.folder} was published without weights; {again}")
 
 
-def publish(runs: Iterable[Run], path: str | Path, without: Iterable[str] = ()) -> list[PublishedRun]:
+def publish(runs: Iterable[Run], path: str | Path, without: Collection[str] = ()) -> list[PublishedRun]:
     """Write finished runs to a file and return all that it has now; one that it had stands where it stood.
 
-    The file's name ends in ``.jsonl``, or in ``.jsonl.xz``, which takes an eighth of the space.
-
-    Files of the run folder that are named in ``without`` are left out, and so is what epochs tell of their seconds and
-    class by class, but for the difficulty that the last one ended with; their numbers have five digits. ValueError if a
-    run is not finished, or the file that is there is something else.
+    The file's name ends in ``.jsonl``, or in ``.jsonl.xz``, which takes an eighth of the space. Files of the run folder
+    that are named in ``without`` are left out; of epochs :func:`compact` is kept. ValueError if a run is not finished,
+    or the file that is there is something else.
     """
     records = {run.settings["digest"]: run.record for run in read_published(path)} if Path(path).is_file() else {}
     for run in runs:
         if not run.finished:
             raise ValueError(f"{run!r} cannot be published before it is finished")
-        contents = {name: run.read(name) for name in (SETTINGS, EPOCHS, PROVENANCE, *RESULTS)}
-        for name in without:
-            contents.pop(name, None)
-        record = {name: content for name, content in contents.items() if content is not None}
+        wanted = [name for name in (SETTINGS, EPOCHS, PROVENANCE, *RESULTS) if name not in without]
+        record = {name: content for name in wanted if (content := run.read(name)) is not None}
         if EPOCHS in record:
             record[EPOCHS] = compact(record[EPOCHS], len(run.settings["class_names"]))
         records[run.settings["digest"]] = record

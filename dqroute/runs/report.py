@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from textwrap import wrap
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.files.reading import listed
@@ -20,11 +20,16 @@ UNBALANCED = 1.5  # a split whose largest class has more than so many times the 
 
 
 class Classes(NamedTuple):
-    """The classes that a report speaks of: their names, training images of each, and the shot groups."""
+    """The classes that a report speaks of: their names, training images of each, and the shot groups.
+
+    And how many training images have a near copy among those that their judges learned from, of how many judged out of
+    fold; None where nobody looked.
+    """
 
     names: Sequence[str]
     counts: Sequence[int]
     groups: ShotGroups
+    near: tuple[int, int] | None = None
 
     def range_of(self, name: str) -> str:
         """How many classes a shot group has, and of how many training images."""
@@ -40,15 +45,13 @@ class Report:
     Attributes:
         split: ``"test"``, ``"val"`` or ``"out-of-fold"``; images: how many it has; groups: the rule behind its shot
             groups, in words.
-        overall, many, medium, few: share of all images, and of those of each shot group, classified correctly.
-        balanced: mean of the classes' accuracies; equals overall where every class has the same number of images.
+        overall, balanced, many, medium, few, worst, harmonic, macro_f1: see
+            :func:`dqroute.measures.accuracy.accuracies`.
         imbalance: images of the largest class of the split over those of its smallest.
-        worst: mean accuracy of the worst fifth of the classes. harmonic: harmonic mean of the classes' accuracies, a
-            class that is never right counting as half an image right. macro_f1: mean of the classes' F1.
         memorised: accuracy on training images less that out of fold, where heads were judged so.
         per_class: accuracy of each class, ``[C]``; per_expert: of each expert alone, ``[K]``.
-        plain_mean: what the mean of the experts' logits, without routing, would reach: all measures of accuracy.
-        calibrated: the same of that mean with one temperature and a shift for each shot group, fitted out of fold.
+        plain_mean: the same measures of the mean of the experts' logits, without routing; calibrated: of that mean with
+            one temperature and a shift for each shot group, fitted out of fold.
         calibration: expected calibration error (15 equal bins), overall and by shot group.
         expert_weights: by shot group, the experts' mean weights, ``[K]``, for its images.
         classes: those it speaks of, where it comes from a run; neither compared nor kept.
@@ -62,6 +65,7 @@ class Report:
             ``auroc``, ``fpr95`` (share of outsiders let in when 95 % of its own are).
     """
 
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
     split: str
     images: int
     overall: float
@@ -97,17 +101,12 @@ class Report:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Report:
         """Rebuild a report; raises ValueError if fields are missing, unknown, or of another type."""
-        if not isinstance(value, dict):
-            raise ValueError("not a report of this version")
-        names = {one.name: one.default is MISSING for one in fields(cls) if one.name != "classes"}
-        needed = {name for name, must in names.items() if must}
-        if wrong := (value.keys() - names.keys()) | (needed - value.keys()):
-            raise ValueError(f"not a report of this version; fields that differ: {sorted(wrong)}")
         try:
             return CHECK.validate_python(value)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise ValueError(f"not a report of this version; {first['loc'][0]}: {first['msg'][:200]}") from None
+            found = error.errors(include_url=False)
+            wrong = sorted({str(one["loc"][0]) for one in found if one["loc"]})
+            raise ValueError(f"not a report of this version; wrong is {wrong}: {found[0]['msg'][:200]}") from None
 
     def said(self, name: str) -> str:
         """A measure in per cent, with its 95 % interval where there is one."""
@@ -145,9 +144,14 @@ class Report:
             were = "was" if self.learned == 1 else "were"
             said.append(f"{self.learned:,} {of} {were} trained on, in this run or one before it: memory")
         if self.near:
-            have = "has" if self.near == 1 else "have"
-            said.append(f"{self.near:,} {of} {have} a near copy among those learned from: partly memory")
+            said.append(copied(self.near, self.images))
         return said
+
+    @property
+    def but(self) -> str:
+        """What flatters the accuracy out of fold that ``memorised`` is told by; ``""`` where nothing is known to."""
+        near = self.classes.near if self.classes else None
+        return f", where {copied(*near)}" if near and near[0] else ""
 
     def _repr_html_(self) -> str:
         """For notebooks: the measures, and the classes that do worst."""
@@ -163,18 +167,18 @@ class Report:
             ("calibration", percent(self.calibration.get("overall")), "expected error of the probabilities"),
         ]
         if self.memorised is not None:
-            rows.append(("memorised", percent(self.memorised), "right on training images beyond out of fold"))
-        said = map(line, (*self.cautions(), *self.brackets(), self.worst_classes(5), f"groups: {self.groups}"))
-        return box(f"accuracy, {self.split}", table(rows), *said)
+            rows.append(
+                ("memorised", percent(self.memorised), "right on training images beyond out of fold" + self.but)
+            )
+        return box(f"accuracy, {self.split}", table(rows), *map(line, self.remarks(5)))
 
-    def brackets(self) -> list[str]:
-        """What the intervals are, in words."""
-        if self.intervals is None:
-            return [
-                "no intervals, since this report is of an older version: put its file aside, and evaluate the run again"
-            ]
+    def remarks(self, worst: int) -> list[str]:
+        """What stands below the numbers: what flatters them, what intervals are, the groups, so many worst classes."""
         kind = "images" if self.independent is None else "groups of images that belong together (copies, or group_by)"
-        return [f"in brackets: 95 % intervals over {kind}"]
+        brackets = f"in brackets: 95 % intervals over {kind}"
+        if self.intervals is None:
+            brackets = "no intervals, since this report is of an older version: put its file aside, and evaluate again"
+        return [*self.cautions(), brackets, f"groups: {self.groups}", self.worst_classes(worst)]
 
     def __repr__(self) -> str:
         told = f"mean of the classes {self.said('balanced')}, overall {self.said('overall')}"
@@ -187,14 +191,19 @@ class Report:
         called = {"worst": "worst fifth of the classes", "balanced": "mean of the classes"}
         said = ", ".join(f"{called.get(n, n)} {self.said(n)}" for n in names + ["worst"] * (self.worst is not None))
         set_is = f", unbalanced (its largest class has {self.imbalance:.0f} times its smallest)" if unbalanced else ""
-        lines = [f"{self.split}, {self.images} images{set_is}: {said}", *self.cautions(), *self.brackets()]
-        lines += [f"groups: {self.groups}"]
-        lines += [self.worst_classes(3)] * (self.intervals is not None)
+        lines = [f"{self.split}, {self.images} images{set_is}: {said}", *self.remarks(3)]
         if self.memorised is not None:
             lines.append(
                 f"memorised: {100 * self.memorised:.0f} points more are right on training images than out of fold"
+                + self.but
             )
         return "\n".join(line for told in lines for line in wrapped(told))
+
+
+def copied(near: int, images: int) -> str:
+    """How many images have a near copy among those that their judges learned from, in words."""
+    have = "has" if near == 1 else "have"
+    return f"{near:,} of the {images:,} images {have} a near copy among those learned from: partly memory"
 
 
 def wrapped(told: str, width: int = 80) -> list[str]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from dqroute.core.checks import choose, meant, one_line, shown
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.disk import AGAIN, folder_name, keep, read_json, read_json_lines, read_tensors, write_json
+from dqroute.data.feature_set import OWN
 from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.data.markup import box, table
@@ -33,7 +34,7 @@ from dqroute.runs.locking import only_process
 from dqroute.runs.pictures import changed_files
 from dqroute.runs.report import Classes, Report
 
-FORMAT = 1
+FORMAT = 1  # of the settings, as dqroute.runs.asked has it
 LARGEST = 2**25  # bytes of settings, which name every class
 # The files of a run folder. The names of what it keeps stand here and nowhere else.
 SETTINGS = "settings.json"  # what was asked: method, options, training settings, seed, data set, class counts
@@ -86,7 +87,7 @@ def build(request: dict[str, Any], problem: Problem) -> Method:
 
 
 class Run:
-    """A training run on disk: its ``folder``, the ``settings`` asked for, and the ``data`` if this process has them."""
+    """A training run on disk: its ``folder``; ``settings``, ``method`` and ``seed`` asked for; ``data``, if at hand."""
 
     def __init__(self, folder: str | os.PathLike[str], data: ImageSet | None = None) -> None:
         """Open an existing run; raises FileNotFoundError if there is none, ValueError if it is of another format."""
@@ -96,19 +97,13 @@ class Run:
         self.checkpoint_file, self.weights_file = self.folder / CHECKPOINT, self.folder / WEIGHTS
         self.settings: dict[str, Any] = self.read(SETTINGS)
         if self.settings is None:
-            runs = sorted(self.folder.glob(f"*/{SETTINGS}")) or sorted(self.folder.parent.glob(f"*/{SETTINGS}"))
-            names = {path.parent.name: str(path.parent) for path in runs}
-            hint = meant(self.folder.name, names) or (f"; such as {names.popitem()[1]}" if names else "")
-            raise FileNotFoundError(
-                f"{self.folder} holds no run: it has no {SETTINGS}{hint}; dq.find_runs(FOLDER) lists the runs below one"
-            )
-        if not is_run(self.settings):
-            found = self.settings.get("format") if isinstance(self.settings, dict) else None
-            newer = isinstance(found, int) and found > FORMAT
-            remedy = "take a newer dqroute" if newer else "remove the folder to train it again"
-            wanted = f"this version reads {FORMAT}; {remedy}"
-            raise ValueError(f"{self.folder} has run format {found!r:.40}, {wanted}")
+            lists = "dq.find_runs(FOLDER) lists the runs below one"
+            if below := [path for deep in ("*", "*/*") for path in sorted(self.folder.glob(f"{deep}/{SETTINGS}"))]:
+                raise FileNotFoundError(f"{self.folder} is a folder of runs, such as {below[0].parent}; {lists}")
+            near = meant(self.folder.name, [path.parent.name for path in self.folder.parent.glob(f"*/{SETTINGS}")])
+            raise FileNotFoundError(f"{self.folder} holds no run: it has no {SETTINGS}{near}; {lists}")
         self.asked = checked_asked(self.settings, self.folder / SETTINGS)
+        self.method, self.seed = self.asked.method, self.asked.seed
 
     @classmethod
     def of_request(cls, runs_dir: Path, request: dict[str, Any], problem: Problem, data: ImageSet) -> Run:
@@ -152,22 +147,22 @@ class Run:
             keep(self.folder / name, value)
 
     @property
-    def method(self) -> str:
-        """The method's name."""
-        return self.settings["method"]
-
-    @property
-    def seed(self) -> int:
-        """The seed of weights, order and augmentation."""
-        return self.settings["seed"]
-
-    @property
     def provenance(self) -> dict[str, Any]:
         """Code version, packages, machine, times; empty before the training starts."""
         found = self.read(PROVENANCE) or {}
         if not (isinstance(found, dict) and isinstance(found.get("machine", {}), dict)):
             raise ValueError(f"{self.folder / PROVENANCE} tells nothing of a run; {AGAIN}")
         return found
+
+    @property
+    def near_copies(self) -> tuple[int, int] | None:
+        """How many training images have a near copy among those that their judges learned from, of how many judged.
+
+        None where nobody looked, and where nothing was judged out of fold.
+        """
+        told = self.provenance
+        judged = sum(self.settings["problem"]["counts"]) - told.get("not_judged", 0)
+        return (told["near_copies"], judged) if isinstance(told.get("near_copies"), int) else None
 
     @property
     def finished(self) -> bool:
@@ -207,7 +202,8 @@ class Run:
 
     def named(self, report: Report) -> Report:
         """A report of this run that knows the classes."""
-        of_run = Classes(self.settings["class_names"], self.settings["problem"]["counts"], self.groups)
+        near = self.near_copies if self.settings["data"]["name"] in OWN else None
+        of_run = Classes(self.settings["class_names"], self.settings["problem"]["counts"], self.groups, near)
         return replace(report, classes=of_run)
 
     def _repr_html_(self) -> str:
@@ -248,21 +244,19 @@ class Run:
             raise ValueError(
                 f"{self.weights_file} belongs to another network: {self.folder / SETTINGS} has a larger one"
             )
-        model, tensors = self.new_model(), self.own_tensors(self.weights_file)
-        # Of a run that is older than these shifts none was held back.
-        tensors = {name: value for name, value in model.named_buffers() if name.endswith(".rings.held")} | tensors
+        model = self.new_model()
         try:
-            model.load_state_dict(tensors)
+            model.load_state_dict(self.own_tensors(self.weights_file))
         except RuntimeError as error:
             raise ValueError(f"{self.weights_file} belongs to another network: {one_line(error)}") from error
         return model.eval()
 
     @cached_property
     def judged(self) -> dict[str, Tensor]:
-        """What the experts said of training images out of fold.
+        """What the experts said of training images out of fold: ``logits``, ``[K, N, C]``, and of each image, ``[N]``:
 
-        They are ``logits``, ``[K, N, C]``, and of each image, ``[N]``, ``labels``; ``fold``, the part that those who
-        speak never saw; and ``images``, places in the training split. ValueError if the run has no such predictions.
+        ``labels``; ``fold``, the part that those who speak never saw; ``images``, places in the training split.
+        ValueError if the run has no such predictions. What fuses the experts was fitted on them.
         """
         path = self.folder / JUDGED
         if not path.is_file():
@@ -275,18 +269,14 @@ class Run:
                 elif told["judge"] == "out-of-fold":
                     remedy = "they were too many to be kept"
             raise ValueError(f"{self!r} has no predictions out of fold; {remedy}")
-        held = self.own_tensors(path, "logits", "labels", "fold", "images")
+        held = self.own_tensors(path)
         return held | {"logits": held["logits"].float()}
 
-    def own_tensors(self, path: Path, *needed: str) -> dict[str, Tensor]:
-        """The tensors of a file of the run; ValueError if it is damaged, another run's, or lacks some ``needed``."""
+    def own_tensors(self, path: Path) -> dict[str, Tensor]:
+        """The tensors of a file of the run; ValueError if it is damaged, or another run's."""
         tensors, told = read_tensors(path)
         if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
             raise ValueError(f"{path} belongs to another run; put the run's own {path.stem} there")
-        if missing := [name for name in needed if name not in tensors]:
-            raise ValueError(
-                f"{path} has no {', '.join(missing)}, as of an older version; train it in another runs_dir"
-            )
         return tensors
 
     def warn_of_other_images(self, data: ImageSet, parts: Collection[str] = ("train", "val", "test")) -> None:
@@ -310,7 +300,7 @@ class Run:
 
 @contextmanager
 def understood(place: Path) -> Iterator[None]:
-    """Whatever building a model of settings raises, which may be anybody's, as a ValueError that names the place."""
+    """What building a model of settings raises, which may be anybody's, as a ValueError that names the place."""
     try:
         yield
     except (KeyError, TypeError, AttributeError, RuntimeError, OverflowError, ValueError) as error:
@@ -324,11 +314,6 @@ RunOrFolder = Run | str | os.PathLike[str]
 def opened(run: RunOrFolder) -> Run:
     """The run; of a folder, given by its path, the one that lies there, with errors as :class:`Run`."""
     return run if isinstance(run, Run) else Run(run)
-
-
-def is_run(settings: Any) -> bool:
-    """Whether the content of a settings file is that of a run of this format."""
-    return isinstance(settings, dict) and settings.get("format") == FORMAT
 
 
 def find_runs(runs_dir: str | os.PathLike[str] | None = None) -> list[Run]:

@@ -21,7 +21,6 @@ def score(
     groups: ShotGroups,
     class_sets: Tensor,
     name: str,
-    memorised: float | None = None,
     counts: Tensor | None = None,
     together: Tensor | None = None,
 ) -> Report:
@@ -32,20 +31,17 @@ def score(
     """
     if together is not None and len(together.unique()) == len(together):
         together = None  # whoever has copies has them elsewhere
-    p = prediction.probabilities
-    group, images = groups.of_class()[labels], labels.bincount(minlength=p.shape[1])
-    hits = labels[prediction.label == labels].bincount(minlength=p.shape[1])
+    p, number = prediction.probabilities, prediction.probabilities.shape[1]
+    group, images = groups.of_class()[labels], labels.bincount(minlength=number)
+    hits = labels[prediction.label == labels].bincount(minlength=number)
     inside = {"overall": torch.ones_like(labels, dtype=torch.bool)}
-    number, found = p.shape[1], accuracies(prediction.label, labels, groups)
-    each, every = independent(labels, number, together), independent(torch.zeros_like(labels), 1, together)
-    sure = {"balanced": alike(each), "overall": every[0]}
-    sure |= {
-        shot: independent(labels[own] * 0, 1, None if together is None else together[own])[0]
-        for index, shot in enumerate(GROUP_NAMES)
-        if (own := group == index).any()
-    }
-    ends = {of: wilson(torch.tensor(found[of]), counted) for of, counted in sure.items()}
     inside |= {shot: group == index for index, shot in enumerate(GROUP_NAMES)}
+    found, each = accuracies(prediction.label, labels, groups), independent(labels, number, together)
+    sure = {"balanced": alike(each)}
+    for of, own in inside.items():
+        if own.any():
+            sure[of] = independent(labels[own] * 0, 1, None if together is None else together[own])[0]
+    ends = {of: wilson(torch.tensor(found[of]), counted) for of, counted in sure.items()}
     return Report(
         split=name,
         images=len(labels),
@@ -59,7 +55,6 @@ def score(
         detectors=detector_quality(prediction.confidence, class_sets, labels),
         imbalance=(images[images > 0].max() / images[images > 0].min()).item(),
         calibrated=accuracies(prediction.calibrated_label, labels, groups),
-        memorised=memorised,
         pictures=images.tolist(),
         independent=None if together is None else each.tolist(),
         intervals={of: (low.item(), high.item()) for of, (low, high) in ends.items()},

@@ -6,7 +6,7 @@ A row's runs are those of a method; where rows are to be something else, give a 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan, sqrt
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dqroute.measures.curves import Point, area, overall_at
 from dqroute.methods.base import METHODS, method_options
 from dqroute.runs.evaluate import trade_off_of
 from dqroute.runs.published import read_published
+from dqroute.runs.report import UNBALANCED, Report
 from dqroute.runs.run import Run, digest_of, find_runs
 
 Runs = Iterable[Run] | Mapping[str, Iterable[Run]]
@@ -39,10 +40,7 @@ def by_row(runs: Runs) -> dict[str, list[Run]]:
 
 
 def sound(runs: Iterable[Run], split: str) -> list[Run]:
-    """The runs whose files can be read, as far as tables do; a warning names each other one, what is wrong, and a way.
-
-    A table of many runs does not fail for one.
-    """
+    """The runs whose files can be read, as far as tables do; a warning names each other one, and what is wrong."""
     found = []
     for run in runs:
         try:
@@ -56,20 +54,16 @@ def sound(runs: Iterable[Run], split: str) -> list[Run]:
 def by_options(runs: Iterable[Run]) -> dict[str, list[Run]]:
     """The runs of each method and choice of its options, by its name and the options that are not the defaults.
 
-    Training settings are named, too, where they are not those of most of the method's runs.
+    And by the training settings that are not those of most of the method's runs.
     """
-    rows: dict[str, list[Run]] = {}
-    runs = list(runs)
-    most = {
-        method: pd.DataFrame([run.settings["training"] for run in runs if run.method == method], dtype=object).mode()
-        for method in {run.method for run in runs}
-    }
+    rows, runs = dict[str, list[Run]](), list(runs)
+    trained = {name: [run.settings["training"] for run in some] for name, some in by_row(runs).items()}
+    most = {name: pd.DataFrame(some, dtype=object).mode().iloc[0] for name, some in trained.items()}
     for run in runs:
         folds = run.settings["problem"].get("folds") if "features" in run.settings["data"] else None
         usual = METHODS[run.method].settled(method_options(run.method), folds)
         told = [f"{name}={v}" for name, v in run.settings["options"].items() if usual.get(name, v) != v]
-        common = most[run.method].iloc[0]
-        told += [f"{name}={v}" for name, v in run.settings["training"].items() if v != common.get(name, v)]
+        told += [f"{name}={v}" for name, v in run.settings["training"].items() if v != most[run.method].get(name, v)]
         rows.setdefault(", ".join([run.method, *told]), []).append(run)
     return rows
 
@@ -78,20 +72,30 @@ def measured(runs: Iterable[Run], of: str = "routed", split: str = "test") -> pd
     """All measures of accuracy of some runs in %, a seed a line; see :class:`~dqroute.runs.report.Report`.
 
     ``of`` is ``"routed"``, the runs' own predictions; ``"plain mean"`` of their experts; or ``"calibrated"``, that mean
-    with the shifts of the method's calibration. ValueError if a run has no report, or one without these.
+    with the shifts of the method's calibration. ValueError as of :func:`by_seed`.
     """
     choose("prediction", of, ("routed", "plain mean", "calibrated"))
-    rows = {}
+
+    def told(report: Report) -> dict[str, Any]:
+        kinds = {"routed": vars(report), "plain mean": report.plain_mean, "calibrated": report.calibrated or {}}
+        return {said: kinds[of].get(name) for name, said in MEASURES.items()}
+
+    return a_seed_a_line("this row", runs, split, told)
+
+
+def a_seed_a_line(
+    name: str, runs: Iterable[Run], split: str, told: Callable[[Report], Mapping[str, float | None]]
+) -> pd.DataFrame:
+    """What is told of the reports of a row's runs, shares, in %."""
+    seeds: dict[int, Mapping[str, float | None]] = {}
     for run in sound(runs, split):
-        report = run.report(split)
-        kinds: dict[str, Any] = {}
-        if report is not None:
-            kinds = {"routed": vars(report), "plain mean": report.plain_mean, "calibrated": report.calibrated or {}}
-        told = kinds.get(of, {})
-        if any(told.get(name) is None for name in MEASURES):
-            raise ValueError(f"{run!r} has no report on the {split} split with these measures; call dq.evaluate on it")
-        rows[run.seed] = {said: 100 * told[name] for name, said in MEASURES.items()}
-    return pd.DataFrame.from_dict(rows, orient="index").sort_index()
+        if (report := run.report(split)) is None:
+            raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
+        if run.seed in seeds:
+            remedy = "compare one setting of a method at a time, or name the rows: {name: runs}"
+            raise ValueError(f"{name} seed {run.seed} is there more than once; {remedy}")
+        seeds[run.seed] = told(report)
+    return 100 * pd.DataFrame.from_dict(seeds, "index", dtype=float).sort_index()
 
 
 def half_interval(values: pd.Series) -> float:
@@ -119,24 +123,16 @@ def means(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def by_seed(runs: Runs, split: str) -> dict[str, pd.DataFrame]:
     """The accuracies of each row in %, a seed a line, a group a column; no column of a group that no run has.
 
-    ValueError if a run has no report on that split, or a row has two runs of one seed: two settings would be averaged
-    as if they were seeds.
+    Where the split's classes are of unequal size, as those of pictures of one's own are, also the mean of the classes.
+    ValueError if a run has no report on that split, or a row two runs of one seed: of two settings, that is.
     """
-    found = {}
-    for name, some in by_row(runs).items():
-        seeds: dict[int, dict[str, float | None]] = {}
-        for run in sound(some, split):
-            if (report := run.report(split)) is None:
-                raise ValueError(f"{run!r} has no report on the {split} split; call dq.evaluate on it first")
-            if run.seed in seeds:
-                remedy = "compare one setting of a method at a time, or name the rows: {name: runs}"
-                raise ValueError(f"{name} seed {run.seed} is there more than once; {remedy}")
-            seeds[run.seed] = {group: getattr(report, group) for group in COLUMNS}
-        if seeds:
-            found[name] = 100 * pd.DataFrame.from_dict(seeds, "index", dtype=float).sort_index().dropna(
-                axis=1, how="all"
-            )
-    return found
+
+    def told(report: Report) -> dict[str, float | None]:
+        unlike = {"mean of the classes": report.balanced} if (report.imbalance or 1) > UNBALANCED else {}
+        return unlike | {group: getattr(report, group) for group in COLUMNS}
+
+    found = {name: a_seed_a_line(name, some, split, told) for name, some in by_row(runs).items()}
+    return {name: frame.dropna(axis=1, how="all") for name, frame in found.items() if len(frame)}
 
 
 def summary(runs: Runs, split: str = "test") -> pd.DataFrame:
@@ -191,10 +187,9 @@ def heights(curves: Curves, at: Sequence[float], span: tuple[float, float]) -> d
 
 
 def trade_offs(curves: Curves, at: Sequence[float] = FEW, span: tuple[float, float] = (0.1, 0.25)) -> pd.DataFrame:
-    """Overall accuracy in % at equal few-shot accuracies, mean over runs ± half the 95 % interval; a row a method.
+    """Overall accuracy in %, mean over runs ± half the 95 % interval, of :func:`curves_by_method`; a row a method.
 
-    Of :func:`curves_by_method`, ``at`` few-shot accuracies 0 to 1 (``"–"`` where a curve does not reach), and in the
-    last column the mean height over ``span``.
+    ``at`` few-shot accuracies 0 to 1 (``"–"`` where a curve does not reach), and in the last column over ``span``.
     """
     return means(heights(curves, at, span))
 
@@ -206,9 +201,9 @@ def trade_off_differences(
 
     Runs stand in the same order of seeds; ValueError if there are not as many of each.
     """
-    if of not in curves:
-        raise ValueError(f"no curve of {of!r}; there are {', '.join(curves)}")
     values = heights(curves, at, span)
+    if of not in values:
+        raise ValueError(f"no curve of {of!r}; there are {', '.join(values)}")
     own = values.pop(of)
     for name, other in values.items():
         if len(other) != len(own):
@@ -217,23 +212,19 @@ def trade_off_differences(
 
 
 def table(runs: str | Path | Iterable[Run] | None = None, split: str = "test") -> pd.DataFrame:
-    """What run folders tell, one row a run.
+    """What runs tell, one row a run: those below a folder (None: the default one), of a published file, or given.
 
-    Of a folder (None: the default one), below which all finished runs are taken, of a published file, or of runs.
     Columns: ``method``, ``data``, ``seed``; the options, training settings and properties of the data set (its seed as
     ``data seed``) that are not the same in all runs that have them; ``overall``, ``many``, ``medium`` and ``few``, the
     accuracies on the split in %, if the run was evaluated; ``minutes`` of training, and where, when and of which code.
     """
-    if isinstance(runs, (str, Path)) and Path(runs).is_file():
-        runs = read_published(runs)
-    found = sound(find_runs(runs) if runs is None or isinstance(runs, (str, Path)) else runs, split)
-    asked: list[dict[str, Any]] = []
+    if runs is None or isinstance(runs, (str, Path)):
+        runs = read_published(runs) if runs and Path(runs).is_file() else find_runs(runs)
+    found, asked = sound(runs, split), list[dict[str, Any]]()
     for run in found:
-        data = {
-            "data seed" if name == "seed" else name: v for name, v in run.settings["data"].items() if name != "name"
-        }
+        data = {f"data {name}" if name in ("seed", "name") else name: v for name, v in run.settings["data"].items()}
         asked.append(run.settings["options"] | run.settings["training"] | data)
-    names = dict.fromkeys(name for settings in asked for name in settings)
+    names = dict.fromkeys(name for settings in asked for name in settings if name != "data name")
     differing = [name for name in names if len({digest_of(s[name]) for s in asked if name in s}) > 1]
     rows = []
     for run, settings in zip(found, asked, strict=True):

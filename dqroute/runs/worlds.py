@@ -44,7 +44,7 @@ def worlds_of(
     data, file = checked_data(run, data, split), WORLDS.format(split=split)
     if (known := run.read(file)) is not None and {1, *factors} == {row["imbalance"] for row in known}:
         return pd.DataFrame(known)
-    model, images, groups = at_work(run, data, split, device)
+    model, images = at_work(run, data, split, device)
     said: list[dict[str, Tensor]] = []
     views: list[tuple[Tensor, Tensor]] = []
     with torch.no_grad(), model.unadapted():
@@ -53,7 +53,7 @@ def worlds_of(
             if isinstance(model, SADE):
                 views.append((outputs.logits.cpu(), model.outputs(other).logits.cpu()))
             said.append(three_ways(model, outputs))
-    rings, labels, rank = groups.of_class(), images.labels, model.counts.cpu().argsort(descending=True, stable=True)
+    rings, labels, rank = run.groups.of_class(), images.labels, model.counts.cpu().argsort(descending=True, stable=True)
     rows: list[dict[str, Any]] = []
     for factor in (1, *factors):
         for direction in ("forward", "backward") if factor > 1 else ("balanced",):

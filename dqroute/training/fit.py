@@ -113,7 +113,7 @@ def fit(
     processes, changes = joined(on_cpu=device == "cpu"), said({"epochs": epochs} | changes)
     # What is wrong with them is heard before anything is computed; what else decides them comes later.
     usual = {} if preset else fitting_size(len(data.train))
-    divide_changes(method, preset or "features", usual | changes)
+    early = divide_changes(method, preset or "features", usual | changes)
     # Whatever the caller has switched off: there is no training without gradients.
     with processes.ending_together(), torch.inference_mode(False), torch.enable_grad():
         where = resolve_device(device)
@@ -137,6 +137,7 @@ def fit(
                 )
         if is_encoder(changes.get("backbone")):
             tuned = changes.get("tune", "heads") != "heads"
+            check_options(method, data, changes["backbone"], *early)
             if parent is None or not tuned:
                 with processes.main_first():
                     if parent is None:
@@ -202,6 +203,15 @@ def fit(
         with suppress(OSError):
             (run.folder / LOCK).unlink(missing_ok=True)
     return run
+
+
+def check_options(method: str, data: ImageSet, backbone: str, settings: Settings, options: dict[str, Any]) -> None:
+    """Have the method refuse options that heads on features cannot have before features, which take their time."""
+    truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
+    small = EncoderNeeds("", 1, "", 1, 1)
+    problem = Problem(data.counts, data.groups, 1, (0.0,), (1.0,), backbone, encoder=small, folds=settings.folds)
+    request = {"method": method, "seed": 0, "options": options, "training": vars(settings)}
+    build(request, replace(problem, difficulty=truth))
 
 
 OWN_PARAMETERS = [*inspect.signature(fit).parameters.values()]

@@ -14,7 +14,6 @@ from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.base import Method
 from dqroute.methods.prediction import Judged
 from dqroute.models.heads import Heads
-from dqroute.runs.judged import near_copies_apart
 from dqroute.runs.outsiders import keep_typical
 from dqroute.runs.run import JUDGED, Run
 
@@ -60,6 +59,5 @@ def judge(run: Run, model: Method, data: ImageSet, fold: Tensor, device: torch.d
             kept = {"logits": taken.logits, "labels": taken.labels, "fold": fold[known]}
             kept["images"] = known.nonzero().flatten()
             write_tensors(run.folder / JUDGED, kept, {"digest": run.settings["digest"]})
-        told["near_copies"] = near_copies_apart(train.features, fold)
-        keep_typical(run, train, fold)
+        told["near_copies"] = keep_typical(run, train, fold)
     return told

@@ -115,4 +115,9 @@ def test_a_leak_in_pictures_of_ones_own_is_said_whichever_way_they_become_featur
     said = f"{found} of the {len(data.test)} images have a near copy among those learned from"
     assert report.near == found > 0 and said in " ".join(str(report).split())
     assert f"On test: {said}: partly memory." in (run.folder / "card.md").read_text()
-    assert dq.evaluate(run, split="out-of-fold").near == run.provenance["near_copies"]
+    near, judged = run.near_copies
+    assert dq.evaluate(run, split="out-of-fold").near == run.provenance["near_copies"] == near > 0
+    apart = f"{near} of the {judged} images have a near copy among those learned from: partly memory"
+    assert f"than out of fold, where {apart}" in " ".join(str(report).split()) and judged == len(data.train)
+    assert f"beyond out of fold, where {apart}" in report._repr_html_()
+    assert f"out of fold. Out of fold {apart}." in (run.folder / "card.md").read_text()

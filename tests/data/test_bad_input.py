@@ -4,6 +4,7 @@ What single parts do with bad input is tested beside them; here everything goes 
 """
 
 import gzip
+import re
 import struct
 import zlib
 
@@ -135,6 +136,16 @@ def test_class_names_that_do_not_fit(listed, names):
         ValueError, match=f"there are 2 classes, and {len(set(names))} different class names were given"
     ):
         load(f"list:{listed}", class_names=names)
+
+
+@pytest.mark.parametrize(("option", "value"), [("class_names", 3), ("order", {"a": 1}), ("order", ["cat", "dog"])])
+def test_names_and_orders_of_another_kind_are_told_in_a_sentence(listed, option, value):
+    said = {
+        "class_names": "class_names is names in label order, or a file of them",
+        "order": "order is 'label', 'count'",
+    }
+    with pytest.raises(ValueError, match=f"{said[option]}.*; got {re.escape(repr(value))}"):
+        load(f"list:{listed}", **{option: value})
 
 
 def test_names_with_blanks_quotes_line_separators_and_other_scripts_work(listed):

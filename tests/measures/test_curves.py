@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
-from dqroute.measures.curves import SHIFTS, Point, area, coverage_curve, overall_at, reach, threshold_for, trade_off
+from dqroute.measures.curves import SHIFTS, Point, area, coverage_curve, curve, overall_at, trade_off
 
 GROUPS = ShotGroups((0,), (1,), (2,), "shots")
 
@@ -59,12 +59,6 @@ def test_the_overdone_end_does_not_answer_for_levels_below_the_weakest_correctio
     assert math.isnan(area(points, 0.5, 0.7))
 
 
-def test_reach_is_where_the_curve_leaves_its_height():
-    points = line((0.1, 0.3), (0.3, 0.4), (0.5, 0.2))
-    assert reach(points, 0.05) == pytest.approx(0.35, abs=1e-3)
-    assert reach(points, 0.0) == pytest.approx(0.3, abs=1e-3)
-
-
 def test_area_is_the_mean_height_and_asks_for_the_whole_range():
     points = line((0.1, 0.3), (0.3, 0.4), (0.5, 0.2))
     assert area(points, 0.1, 0.3) == pytest.approx(0.35, abs=1e-3)
@@ -72,7 +66,8 @@ def test_area_is_the_mean_height_and_asks_for_the_whole_range():
 
 
 def test_without_few_shot_images_nothing_is_reached():
-    assert math.isnan(reach([Point(0.0, 0.5, 0.5, 0.5, float("nan")), Point(1.0, 0.4, 0.4, 0.4, float("nan"))]))
+    points = [Point(0.0, 0.5, 0.5, 0.5, float("nan")), Point(1.0, 0.4, 0.4, 0.4, float("nan"))]
+    assert curve(points).isnan().all()
 
 
 P = torch.tensor([0.9, 0.5, 0.8, 0.5])
@@ -103,18 +98,6 @@ def test_every_point_is_what_answering_from_its_threshold_gives(images):
         answered = p.double() >= threshold
         assert coverage.item() == pytest.approx(answered.double().mean().item())
         assert accuracy.item() == pytest.approx(right[answered].double().mean().item())
-
-
-def test_the_threshold_that_answers_most():
-    curve = coverage_curve(torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True, False, True, True]))
-    # 1/1, 1/2, 2/3, 3/4: from 0.6 on three quarters are right, though at 0.8 they are not.
-    assert threshold_for(curve, 0.75) == pytest.approx(0.6)
-    assert threshold_for(curve, 0.9) == pytest.approx(0.9)
-
-
-def test_an_accuracy_out_of_reach_says_what_is_in_reach():
-    with pytest.raises(ValueError, match=r"no threshold makes the answers 90.0% right; the best there is is 50.0%"):
-        threshold_for(coverage_curve(torch.tensor([0.9, 0.9]), torch.tensor([True, False])), 0.9)
 
 
 @pytest.mark.parametrize("images, answers", [(0, 0), (3, 2)])

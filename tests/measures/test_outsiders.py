@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dqroute.measures.outsiders import RIDGE, Typical, class_gaussians, distances_out_of_fold, energy, share_as_strange
+from dqroute.measures.outsiders import RIDGE, Typical, class_gaussians, energy, seen_by_other_folds, share_as_strange
 
 
 @pytest.fixture
@@ -20,7 +20,14 @@ def test_the_share_that_is_as_strange_by_hand():
     """Weights 1/6 three times, and 1/2; the new image counts as one of five."""
     own, labels = torch.tensor([3.0, 1.0, 4.0, 2.0]), torch.tensor([0, 0, 1, 0])
     shares = share_as_strange(torch.tensor([2.5, 5.0, 0.0, 4.0]), own, labels)
-    assert shares.tolist() == pytest.approx([(4 * 2 / 3 + 1) / 5, 1 / 5, 1, (4 / 2 + 1) / 5])
+    # Beyond 4, the strangest, by 1 of the 3 that lie between it and the least strange.
+    assert shares.tolist() == pytest.approx([(4 * 2 / 3 + 1) / 5, 3 / 4 / 5, 1, (4 / 2 + 1) / 5])
+
+
+def test_pictures_stranger_than_all_keep_their_order():
+    own, labels = torch.tensor([3.0, 1.0, 4.0, 2.0]), torch.tensor([0, 0, 1, 0])
+    shares = share_as_strange(torch.tensor([4.0, 4.1, 10.0, 1e6]), own, labels)
+    assert (shares.diff() < 0).all() and (shares[1:] < 1 / 5).all() and (shares > 0).all()
 
 
 def test_distance_is_that_to_the_nearest_mean_whatever_the_length(drawn):
@@ -46,17 +53,21 @@ def test_out_of_fold_images_are_stranger_than_those_that_were_seen(drawn):
     features, labels = drawn
     fold = torch.arange(len(labels)) % 3
     fold[0] = -1
-    found = distances_out_of_fold(lambda seen: features, labels, 4, fold)
+    found, likeness = seen_by_other_folds(lambda seen: features, labels, 4, fold)
     assert found.isnan().tolist() == (fold < 0).tolist()
     assert found[1:].mean() > 1.1 * Typical.of(features, labels, 4).distance(features)[1:].mean()
     seen = fold != 2
     alone = Typical.of(features[seen], labels[seen], 4).distance(features[~seen])
     torch.testing.assert_close(found[~seen], alone)
+    x = F.normalize(features, dim=1)
+    torch.testing.assert_close(likeness[~seen], (x[~seen] @ x[seen].T).amax(dim=1))
     asked = []
-    assert torch.equal(
-        distances_out_of_fold(lambda seen: (asked.append(seen), features)[1], labels, 4, fold)[1:], found[1:]
-    )
+    again, _ = seen_by_other_folds(lambda seen: (asked.append(seen), features)[1], labels, 4, fold)
+    assert torch.equal(again[1:], found[1:])
     assert [seen.tolist() for seen in asked] == [(fold != index).tolist() for index in range(3)]
+    narrow, same = seen_by_other_folds(lambda seen: features, labels, 4, fold, width=3)
+    expected, _ = seen_by_other_folds(lambda seen: features[:, :3], labels, 4, fold)
+    assert torch.equal(narrow[1:], expected[1:]) and torch.equal(same[1:], likeness[1:])
 
 
 def test_energy_by_hand():

@@ -44,6 +44,14 @@ def test_what_decides_is_said(run, tiny):
     assert [o.answer for o in told.experts] == pytest.approx(alone.tolist())
 
 
+def test_an_explanation_prints_as_a_few_lines(run, tiny):
+    told = dq.explain(run, tiny.test.images[33])
+    lines = str(told).split("\n")
+    assert lines[0].startswith(f"{told.answer} {100 * told.probability:.1f} %, {told.ranking[1][0]} ")
+    assert [line.split(" says ")[0] for line in lines[1:-1]] == ["expert 1", "expert 2", "expert 3"]
+    assert lines[-1] == told.why and repr(told) == str(told)
+
+
 def test_the_experts_opinions_fuse_to_the_answer(run, tiny):
     """By hand from the experts' logits and the weights told: each ring has its expert's weight, shared out among its
     classes by the expert's own logits."""

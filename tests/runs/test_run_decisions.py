@@ -3,23 +3,30 @@
 import os
 import shutil
 import warnings
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional as F
 from training import save_digits
 
 import dqroute as dq
 from dqroute.core.judging import first_of_each, fold_of
+from dqroute.data.alike import ALIKE
 from dqroute.data.disk import read_tensors, write_tensors
+from dqroute.data.feature_set import principal, projected
+from dqroute.data.image_set import FeatureSplit
 from dqroute.measures.intervals import wilson
-from dqroute.measures.outsiders import Typical, distances_out_of_fold, share_as_strange
+from dqroute.measures.outsiders import Typical, seen_by_other_folds, share_as_strange
 from dqroute.models.encoders import Encoder
+from dqroute.runs.audit import suspect_labels
 from dqroute.runs.by_class import by_class, confusions
 from dqroute.runs.decisions import thresholds
-from dqroute.runs.judged import near_copies_apart, out_of_fold
+from dqroute.runs.judged import out_of_fold
 from dqroute.runs.label_next import label_next
+from dqroute.runs.outsiders import keep_typical
 from dqroute.runs.run import JUDGED, TYPICAL
 
 QUIET = {"progress": False, "device": "cpu"}
@@ -124,7 +131,7 @@ def test_a_new_picture_of_a_known_class_is_no_stranger_than_ones_own(place, tmp_
     kept, _ = read_tensors(run.folder / TYPICAL)
     train, new = run.data.train, Typical(kept["means"], kept["root"]).distance(run.data.test.features)
     fold = fold_of(train.labels, 5, seed=run.seed)
-    fitted = distances_out_of_fold(lambda seen: train.features, train.labels, data.num_classes, fold)
+    fitted, _ = seen_by_other_folds(lambda seen: train.features, train.labels, data.num_classes, fold)
     anew, as_they_are = (share_as_strange(new, own, train.labels).mean().item() for own in (kept["distance"], fitted))
     assert as_they_are > anew and 0.4 < anew < 0.6
 
@@ -177,9 +184,6 @@ def test_what_is_said_out_of_fold_is_worked_out_once_a_run(opened, files, monkey
 
 
 def test_near_copies_that_judges_learned_from_are_remembered_and_said_once(place, opened, tmp_path):
-    features = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0], [-1.0, 0.0], [-1.0, 0.1]])
-    # Apart in folds; together in one; one of them judged by nobody, so that all learned from it.
-    assert near_copies_apart(features, torch.tensor([0, 1, 2, 2, 0, -1])) == 3
     for file in sorted((place / "train").glob("*/*.png"))[::4]:
         for frame in range(2):
             copy = tmp_path / "bursts" / file.parent.name / f"{file.stem}-{frame}.png"
@@ -195,6 +199,8 @@ def test_near_copies_that_judges_learned_from_are_remembered_and_said_once(place
         lambda: thresholds(run, precision=0.5),
         lambda: by_class(run, split="out-of-fold"),
         lambda: dq.classify(run, [], coverage=0.9, **ON_CPU),
+        lambda: dq.classify(run, [], outsiders="mahalanobis", **ON_CPU),
+        lambda: suspect_labels(run),
     ):
         with pytest.warns(UserWarning, match=said + ".* load with group_by="):
             asks()
@@ -202,6 +208,22 @@ def test_near_copies_that_judges_learned_from_are_remembered_and_said_once(place
         warnings.simplefilter("default")
         thresholds(opened, answered=0.5), thresholds(run, answered=0.5), by_class(run, split="out-of-fold")
     assert [str(each.message)[: len(said)] for each in told].count(said) == len(told) == 1
+
+
+def test_training_pictures_are_held_against_others_as_test_pictures_are(tmp_path):
+    """Few pictures, turned to axes that were fitted to them, are less alike than one that was not is to them."""
+    random = torch.Generator().manual_seed(0)
+    scenes = torch.randn(60, 600, generator=random).repeat_interleave(4, dim=0)
+    rows = scenes + 0.4 * torch.randn(scenes.shape, generator=random)
+    train, test = rows[torch.arange(240) % 4 < 3], rows[3::4]
+    axes = principal(lambda: [train], 256)
+    split = FeatureSplit(projected(train, *axes), torch.arange(180) % 2, whole=lambda: [train])
+    new, own = (F.normalize(projected(of, *axes), dim=1) for of in (test, train))
+    of_test = ((new @ own.T).amax(dim=1) >= ALIKE).float().mean().item()
+    run = SimpleNamespace(folder=tmp_path, settings={"class_names": ["a", "b"], "digest": ""})
+    found = keep_typical(run, split, torch.arange(180) % 3)
+    assert (own @ own.T - torch.eye(180)).max() < ALIKE
+    assert of_test > 0.9 and found == 180
 
 
 def test_what_is_asked_of_thresholds_is_one_thing(opened, trained):
@@ -221,23 +243,6 @@ def test_runs_without_what_it_takes_say_so(opened, files, tmp_path):
     (tmp_path / "run" / TYPICAL).unlink()
     with pytest.raises(ValueError, match="does not say what its training pictures look like"):
         dq.classify(dq.Run(tmp_path / "run"), files, outsiders="mahalanobis", **ON_CPU)
-
-
-@pytest.mark.parametrize(
-    ("file", "lost", "asks"),
-    [
-        (JUDGED, "fold", lambda run, files: out_of_fold(run, None)),
-        (JUDGED, "images", lambda run, files: thresholds(run, precision=0.9)),
-        (TYPICAL, "distance", lambda run, files: dq.classify(run, files[:1], outsiders="mahalanobis", **ON_CPU)),
-    ],
-)
-def test_runs_of_a_version_that_kept_less_say_what_is_missing(opened, files, tmp_path, file, lost, asks):
-    shutil.copytree(opened.folder, tmp_path / "run")
-    kept, told = read_tensors(tmp_path / "run" / file)
-    del kept[lost]
-    write_tensors(tmp_path / "run" / file, kept, told)
-    with pytest.raises(ValueError, match=f"{file} has no {lost}, as of an older version; train it in another runs_dir"):
-        asks(dq.Run(tmp_path / "run"), files)
 
 
 def test_a_class_that_nobody_judged_is_named(place, files, tmp_path):

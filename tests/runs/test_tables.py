@@ -1,7 +1,7 @@
 """Intervals by hand from the t table, and differences paired by seed."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pytest
@@ -95,6 +95,19 @@ def test_a_row_without_runs_is_left_out():
 def test_a_group_that_no_run_has_is_no_column():
     table = summary([FakeRun("a", 0, 0.5, few=None)])
     assert "few" not in table.columns and "many" in table.columns
+
+
+def test_where_classes_are_unequal_their_mean_is_a_column():
+    """Of a test set of one's own overall is little more than the frequent classes."""
+
+    class Unequal(FakeRun):
+        def report(self, split="test"):
+            return replace(super().report(split), imbalance=8.0)
+
+    runs = [Unequal("a", seed, 0.7) for seed in range(3)] + [Unequal("b", seed, 0.8) for seed in range(3)]
+    assert list(summary(runs).columns)[:2] == ["mean of the classes", "overall"]
+    assert summary(runs).loc["a", "mean of the classes"] == "50.0 ± 0.0"
+    assert paired_differences(runs, "a").loc["b − a", "mean of the classes"] == "0.0 ± 0.0"
 
 
 def test_paired_differences_by_hand():

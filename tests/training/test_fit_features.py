@@ -52,6 +52,27 @@ def test_backbone_in_fit_is_the_same_as_a_set_of_features(tiny, seen, runs_dir):
     assert dq.evaluate(dq.Run(run.folder), tiny).images == len(tiny.test)
 
 
+@pytest.mark.parametrize(
+    ("method", "option", "said"),
+    [
+        ("dqroute", {"alpha": "viel"}, r"alpha must be a number \(not text\).*; got 'viel'"),
+        ("dqroute", {"fusion": "ring"}, "did you mean 'rings'"),
+        ("logit-adjustment", {"tau": "1"}, "tau must be a number"),
+    ],
+)
+def test_options_that_the_method_refuses_are_heard_before_features_are_computed(
+    tiny, runs_dir, monkeypatch, method, option, said
+):
+    def computed(*_, **__):
+        raise AssertionError("features were computed")
+
+    monkeypatch.setattr("dqroute.training.fit.features", computed)
+    with pytest.raises(ValueError, match=said):
+        dq.fit(method, tiny, backbone=HISTOGRAMS, runs_dir=runs_dir, **option, **QUIET)
+    with pytest.raises(AssertionError, match="features were computed"):
+        dq.fit(method, tiny, backbone=HISTOGRAMS, runs_dir=runs_dir, **QUIET)
+
+
 def test_who_judges_an_image_never_saw_it(seen, runs_dir, monkeypatch):
     """Another label for the images of one fold changes nothing of what is said of them; others' words do change."""
     fold = fold_of(seen.train.labels, 5, seed=0)
@@ -348,6 +369,15 @@ def test_cameras_with_classes_of_their_own_leave_the_others_judged(seen, runs_di
     table = by_class(run, split="out-of-fold").set_index("class")
     assert table["images"].sum() == number and table["accuracy"].drop("8").mean() > 0.5
     assert 0 < thresholds(run, answered=0.5)["0"] < 1
+
+
+def test_classes_of_one_picture_are_named_among_those_that_nobody_judges(seen, runs_dir, capsys):
+    labels = seen.train.labels
+    kept = torch.cat([(labels != 8).nonzero().flatten(), (labels == 8).nonzero().flatten()[:1]])
+    data = replace(seen, train=seen.train.at(kept), identity=seen.identity | {"one": 8})
+    dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=2, **QUIET)
+    told = "training pictures are judged out of fold: of class '8' there is one picture\n"
+    assert f"tiny: {len(kept) - 1} of {len(kept)} {told}" in capsys.readouterr().out
 
 
 def test_where_nothing_can_be_judged_the_reason_is_told(seen, runs_dir, capsys):

@@ -58,15 +58,19 @@ def together_by(group_by: str | float, base: Path, names: Sequence[str], notes: 
 
 
 def told_unjudged(labels: Tensor, fold: Tensor, class_names: Sequence[str]) -> str:
-    """What to say of classes that nobody judges because they lie together, by folds; ``""`` where there are none."""
-    lost = [class_names[c] for c, n in enumerate(labels[fold < 0].bincount().tolist()) if n > 1]
-    if not lost:
-        return "no class has two training pictures, and nothing is judged out of fold" * bool((fold < 0).all())
-    return (
-        f"{int((fold >= 0).sum()):,} of {len(fold):,} training pictures are judged out of fold: all of class "
-        f"{listed(lost)} lies in one group or one fold; where groups can be smaller more are: by burst, say, not by "
-        r"camera, as in group_by=r'cam\d+_burst\d+'"
-    )
+    """What to say of classes that nobody judges, as they lie together or are of one picture; ``""`` without any."""
+    unjudged = [(class_names[c], n) for c, n in enumerate(labels[fold < 0].bincount().tolist()) if n]
+    lost, alone = ([name for name, n in unjudged if (n > 1) == several] for several in (True, False))
+    if not lost and (fold < 0).all():
+        return "no class has two training pictures, and nothing is judged out of fold"
+    why = [f"of class {listed(alone)} there is one picture"] if alone else []
+    if lost:
+        why.append(
+            f"all of class {listed(lost)} lies in one group or one fold; where groups can be smaller more are: by "
+            r"burst, say, not by camera, as in group_by=r'cam\d+_burst\d+'"
+        )
+    judged = f"{int((fold >= 0).sum()):,} of {len(fold):,} training pictures are judged out of fold"
+    return f"{judged}: {', and '.join(why)}" if why else ""
 
 
 def told_mixed(together: Mapping[str, str], names: Iterable[str], labels: Iterable[int]) -> list[str]:
