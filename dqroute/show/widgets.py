@@ -26,7 +26,7 @@ from torch import Tensor
 
 from dqroute.data.markup import picture, script_data
 
-PAGE = Path(__file__).with_name("moving.html").read_text(encoding="utf-8")
+PAGE, LOOK = (Path(__file__).with_name(f"moving.{kind}").read_text(encoding="utf-8") for kind in ("html", "css"))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Control:
         """The control in a running notebook; its value is the index of what it is set to."""
         kind = ipywidgets.SelectionSlider if isinstance(self, Slider) else ipywidgets.Dropdown
         options, style = [(name, k) for k, name in enumerate(self.shown)], {"description_width": "initial"}
-        return kind(options=options, value=self.place, description=self.label, style=style)
+        return kind(options=options, value=self.place, description=self.label, style=style, layout={"width": "32rem"})
 
     def static(self, name: str) -> str:
         """The control in a page, with its label, under an id."""
@@ -109,7 +109,7 @@ class Moving:
     def live(self) -> ipywidgets.Widget:
         """The controls above, the drawing and the sentence below, as ipywidgets."""
         moved = [control.live() for control in self.controls]
-        picture, answer = ipywidgets.HTML(), ipywidgets.HTML()
+        picture, answer = ipywidgets.HTML().add_class("moving-drawing"), ipywidgets.HTML()
 
         def show(change: object = None) -> None:
             drawing, sentence = self.frame_at([control.value for control in moved])
@@ -118,7 +118,7 @@ class Moving:
         for control in moved:
             control.observe(show, "value")
         show()
-        return ipywidgets.VBox([*moved, picture, answer])
+        return ipywidgets.VBox([*moved, picture, answer, ipywidgets.HTML(f"<style>{LOOK}</style>")])
 
     @cached_property
     def static(self) -> str:
@@ -128,7 +128,14 @@ class Moving:
         name = "moving-" + hashlib.sha256((self.ground + data).encode()).hexdigest()[:10]
         controls = "".join(control.static(f"{name}-{k}") for k, control in enumerate(self.controls, start=1))
         drawing, sentence = self.frame_at([control.place for control in self.controls])
-        parts = {"name": name, "ground": self.ground, "controls": controls, "drawing": drawing, "data": data}
+        parts = {
+            "name": name,
+            "look": LOOK,
+            "ground": self.ground,
+            "controls": controls,
+            "drawing": drawing,
+            "data": data,
+        }
         parts["answer"] = html.escape(sentence)
         return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], PAGE)
 

@@ -42,7 +42,7 @@ def test_every_position_has_its_own_frame():
 
 def test_the_live_controls_move_the_drawing():
     table = moving(words, **TWO)
-    slider, choice, picture, answer = table.live.children
+    slider, choice, picture, answer, _ = table.live.children
     assert picture.value == "<b>50 of many</b>"
     slider.value, choice.value = 2, 1
     assert picture.value == "<b>90 of few</b>" and answer.value == "few &lt; 90"
