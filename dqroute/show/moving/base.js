@@ -107,6 +107,23 @@ const dq = {
     };
   },
 
+  // A line through points, and a dot.
+  line(context, points, colour, width = 1, dash = []) {
+    Object.assign(context, { strokeStyle: colour, lineWidth: width });
+    context.setLineDash(dash);
+    context.beginPath();
+    for (const [x, y] of points) context.lineTo(x, y);
+    context.stroke();
+    context.setLineDash([]);
+  },
+  dot(context, [x, y], radius, fill, edge = fill, width = 2) {
+    Object.assign(context, { fillStyle: fill, strokeStyle: edge, lineWidth: width });
+    context.beginPath();
+    context.arc(x, y, radius, 0, 7);
+    context.fill();
+    context.stroke();
+  },
+
   // Axes in a box { left, top, right, bottom } of a context: faint lines at the ticks, labels, and the scales as
   // functions { x, y } from values to pixels. An axis is { from, to, ticks: [...], label, format }.
   axes(context, box, x, y, colours) {
@@ -114,17 +131,12 @@ const dq = {
     const scale = { x: place(x, box.left, box.right), y: place(y, box.bottom, box.top) };
     const say = (axis, value) => (axis.format || String)(value);
     context.save();
-    context.lineWidth = 1;
-    context.strokeStyle = colours.grid;
     context.fillStyle = colours.quiet;
     context.textAlign = "right";
     context.textBaseline = "middle";
     for (const tick of y.ticks || []) {
       const at = Math.round(scale.y(tick)) + 0.5;
-      context.beginPath();
-      context.moveTo(box.left, at);
-      context.lineTo(box.right, at);
-      context.stroke();
+      dq.line(context, [[box.left, at], [box.right, at]], colours.grid);
       context.fillText(say(y, tick), box.left - 6, at);
     }
     context.textAlign = "center";

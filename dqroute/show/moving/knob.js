@@ -19,7 +19,6 @@ dqMoving.knob = (root, data) => {
   };
   let [there, stop] = [knob.world(data, 0), () => {}];
 
-  dq.add(root, "style", {}, knobStyle);
   const box = dq.add(root, "div", { class: "dq-knob" });
 
   // First a prediction; until it is made, the world stands still.
