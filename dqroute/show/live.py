@@ -26,7 +26,7 @@ from dqroute.data.markup import script_data
 from dqroute.show.style import EXPERT_COLOURS, GROUP_COLOURS
 
 FOLDER = Path(__file__).with_name("moving")
-DTYPES = ("int8", "uint8", "uint16", "int32", "float16", "float32")
+DTYPES = ("int8", "uint8", "uint16", "int32", "float32")
 _EXPERTS = {f"expert-{k}": colour for k, colour in enumerate(EXPERT_COLOURS[:3], start=1)}
 LIGHT = {"ink": "#222832", "quiet": "#5a6270", "grid": "#e6e8ec", "line": "#8a919d", "paper": "#ffffff"}
 LIGHT |= {"accent": "#a23b72"} | GROUP_COLOURS | _EXPERTS

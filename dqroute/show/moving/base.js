@@ -235,24 +235,17 @@ const dq = {
     return () => stop();
   },
 
-  // What `embed` wrote, with its arrays as typed ones. Those of 16-bit floats become 32-bit ones.
+  // What `embed` wrote, with its arrays as typed ones.
   decode(value) {
     if (Array.isArray(value)) return value.map(dq.decode);
     if (value === null || typeof value !== "object") return value;
     if (!("base64" in value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, dq.decode(v)]));
     const bytes = Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0)).buffer;
     const kinds = { int8: Int8Array, uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float32: Float32Array };
-    const array = value.dtype === "float16" ? dq.widened(new Uint16Array(bytes)) : new kinds[value.dtype](bytes);
+    const array = new kinds[value.dtype](bytes);
     array.shape = value.shape;
     return array;
   },
-
-  widened: (halves) =>
-    Float32Array.from(halves, (half) => {
-      const [sign, power, rest] = [half >> 15 ? -1 : 1, (half >> 10) & 31, half & 1023];
-      if (power === 31) return rest ? NaN : sign * Infinity;
-      return sign * (power ? 2 ** (power - 15) * (1 + rest / 1024) : 2 ** -24 * rest);
-    }),
 
   id: () => `dq-${(dq.made = (dq.made || 0) + 1)}-${dq.page}`,
 
