@@ -113,7 +113,7 @@ class Moving:
         told = {"controls": controls, "frames": self.frames, "points": self.points}
         drawing, sentence = self.frame_at([control.place for control in self.controls])
         still = f'<div class="table-ground">{self.ground}</div>{drawing}<p>{html.escape(sentence)}</p>'
-        return embed("table", told, still, ", ".join(control.label for control in self.controls)).page
+        return embed("table", told, still, sentence).page
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Both versions: a running notebook prefers the widget, the book is told to prefer HTML."""
