@@ -190,7 +190,8 @@ def test_what_the_page_on_photographs_says_in_words_is_so():
     ours_there = [trade_off_of(run) for run in runs["dqroute"]]
     curves = {of: [found[of] for found in ours_there] for of in ("routed", "calibrated", "plain mean")}
     curves |= {
-        row: [trade_off_of(run)["calibrated"] for run in runs[row]] for row in ("logit-adjustment", "sade, tau=1.0")
+        row: [trade_off_of(run)["calibrated"] for run in runs[row]]
+        for row in ("logit-adjustment", "sade, tau=1.0", "ldam, start=0.5")
     }
 
     def ahead_at(of, few):
@@ -202,6 +203,7 @@ def test_what_the_page_on_photographs_says_in_words_is_so():
     assert ahead_at("plain mean", 0.3) < -0.4 and ahead_at("plain mean", 0.37) < -0.15
     for few in (0.25, 0.3, 0.35, 0.4, 0.45):
         assert all(0.24 < ahead_at(row, few) < 0.6 for row in ("logit-adjustment", "sade, tau=1.0")), few
+        assert 0.3 < ahead_at("ldam, start=0.5", few) < 0.8, few
     published = tables.measured(runs["dqroute-published"]).mean()
     assert round(published["few"]) == 43 and round(ours.mean()["overall"] - published["overall"]) == 2
     assert abs(published["worst fifth"] - ours.mean()["worst fifth"]) < 1 and published["overall"] < 52

@@ -35,7 +35,7 @@ def pages() -> list[str]:
 def digest() -> str:
     """SHA-256 over everything that notebooks read beside their own cells."""
     state = hashlib.sha256()
-    sources = (p for p in (ROOT / "dqroute").rglob("*") if p.suffix in {".py", ".json", ".html"})
+    sources = (p for p in (ROOT / "dqroute").rglob("*") if p.suffix in {".py", ".json", ".html", ".css", ".js"})
     results = (p for folder in (RESULTS, SPEED_RESULTS) for p in folder.rglob("*") if p.is_file())
     for path in sorted([*sources, *results]):
         state.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())

@@ -28,8 +28,8 @@ from dqroute.show.comparison import (
 from dqroute.show.deal import deal_the_world
 from dqroute.show.images import image_row, simplex, simplex_places
 from dqroute.show.knob import knob
-from dqroute.show.live import Live, embed
+from dqroute.show.live import Live, embed, svg
 from dqroute.show.router_game import be_the_router
 from dqroute.show.style import EXPERT_COLOURS, GROUP_COLOURS, GROUP_MARKERS, method_styles, new_figure
 from dqroute.show.trainable import train_it_yourself
-from dqroute.show.widgets import Choice, Control, Moving, Slider, hover, moving, svg
+from dqroute.show.widgets import Choice, Control, Moving, Slider, hover, moving

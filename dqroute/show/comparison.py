@@ -108,21 +108,17 @@ def trade_offs(curves: Mapping[str, Sequence[Sequence[Point]]], marks: Sequence[
     return figure
 
 
-def differences(rows: Mapping[str, Sequence[float] | pd.DataFrame], xlabel: str, least: float | None = None) -> Figure:
+def differences(rows: Mapping[str, pd.DataFrame], xlabel: str, least: float | None = None) -> Figure:
     """Differences paired by seed, a row a name: each seed's as a small dot, their mean with its 95 % interval.
 
-    Of several quantities, in the columns of frames with a seed a line, each has a panel, and ``xlabel`` is their unit.
-    Where one row would squash all others, ``least`` is where the axes, then of one scale, begin: a mean below it is an
-    arrow at the edge with its number, and of the other rows the dots below it are not drawn.
+    Each quantity, a column of the frames with a seed a line, has a panel, and ``xlabel`` is their unit. Where
+    one row would squash all others, ``least`` is where the axes, then of one scale, begin: a mean below it is an arrow
+    at the edge with its number, and of the other rows the dots below it are not drawn.
     """
-    frames = {
-        name: values if isinstance(values, pd.DataFrame) else pd.DataFrame({"": values})
-        for name, values in rows.items()
-    }
-    columns = list(next(iter(frames.values())))
+    columns = list(next(iter(rows.values())))
     figure, axes = new_figure(len(columns), 0.6 + 0.25 * len(rows), sharey=True, sharex=least is not None)
     for ax, column in zip(axes, columns, strict=True):
-        for place, frame in enumerate(frames.values()):
+        for place, frame in enumerate(rows.values()):
             values = frame[column].astype(float)
             if least is not None and values.mean() < least:
                 ax.annotate(f"← {values.mean():.1f}".replace("-", "−"), (least, place), va="center", fontsize="small")

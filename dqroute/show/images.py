@@ -30,6 +30,7 @@ def image_row(images: Tensor, captions: Sequence[str], high: int = 128) -> HTML:
     return HTML(f'<div style="display: flex; flex-wrap: wrap; gap: 0.75rem; color: inherit">{"".join(tiles)}</div>')
 
 
+APART = 0.09  # least distance between two drawn images, across or up; the triangle's side is 1
 CORNERS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]])
 
 
@@ -39,28 +40,22 @@ def simplex_places(weights: Tensor) -> Tensor:
 
 
 def simplex(
-    weights: Tensor,
-    groups: Tensor,
-    images: Tensor | None = None,
-    apart: float = 0.09,
-    height: float = 4.6,
-    corners: Sequence[str] = ("expert 1", "expert 2", "expert 3"),
+    weights: Tensor, groups: Tensor, images: Tensor, corners: Sequence[str] = ("expert 1", "expert 2", "expert 3")
 ) -> Figure:
     """Images by three weights, of experts most often: at a corner one decides alone, in the middle all are the same.
 
     Args:
         weights: ``[N, 3]``, rows summing to 1.
         groups: shot group of each image, ``[N]``, 0 many, 1 medium, 2 few.
-        images: uint8 ``[N, channels, H, W]``, to be drawn on their points, in their order, as far as there is room.
-        apart: least distance between two drawn images, across or up; the triangle's side is 1; height: in inches.
+        images: uint8 ``[N, channels, H, W]``, drawn on their points, in their order, as far as there is room.
         corners: what they are called.
     """
     places = simplex_places(weights)
-    figure, (ax,) = new_figure(height=height)
+    figure, (ax,) = new_figure(height=4.6)
     ax.fill(*CORNERS.T.tolist(), facecolor="none", edgecolor="#9fb0bd", linewidth=0.8)
     taken = torch.full((1, 2), torch.inf)
-    for place, group, image in zip(places, groups.tolist(), [] if images is None else images, strict=False):
-        if (taken - place).abs().amax(dim=1).min() >= apart:
+    for place, group, image in zip(places, groups.tolist(), images, strict=True):
+        if (taken - place).abs().amax(dim=1).min() >= APART:
             taken = torch.cat([taken, place[None]])
             pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
             picture = OffsetImage(pixels, zoom=20 / image.shape[-1], cmap="gray", norm=Normalize(0, 255))

@@ -11,20 +11,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from dqroute.data.markup import script_data
 from dqroute.show.style import EXPERT_COLOURS, GROUP_COLOURS
-from dqroute.show.widgets import svg
 
 FOLDER = Path(__file__).with_name("moving")
-DTYPES = ("int8", "uint8", "uint16", "int32", "float16", "float32")
+DTYPES = ("int8", "uint8", "uint16", "int32", "float32")
 _EXPERTS = {f"expert-{k}": colour for k, colour in enumerate(EXPERT_COLOURS[:3], start=1)}
 LIGHT = {"ink": "#222832", "quiet": "#5a6270", "grid": "#e6e8ec", "line": "#8a919d", "paper": "#ffffff"}
 LIGHT |= {"accent": "#a23b72"} | GROUP_COLOURS | _EXPERTS
@@ -96,3 +98,25 @@ def packed(value: Any) -> Any:
         )
     raw = value.astype(value.dtype.newbyteorder("<")).tobytes()
     return {"dtype": value.dtype.name, "shape": list(value.shape), "base64": base64.b64encode(raw).decode()}
+
+
+def svg(figure: Figure, alt: str) -> str:
+    """A figure as a small SVG element that grows with the page, and for who cannot see it says ``alt``; closes it."""
+    file = io.StringIO()
+    # Text as text, and no random ids: the same figure gives the same bytes.
+    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dqroute", "font.sans-serif": ["DejaVu Sans"]}):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    text = file.getvalue()
+    # The style element would speak to the whole page.
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"\s*\n\s*", " ", text[text.index("<svg") :])
+    # An id counts once on a page: keep those that something in the drawing refers to.
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", text)
+    # A tenth of a point is finer than a screen shows.
+    text = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
+    text = re.sub(r' transform="rotate\(-0 [^"]*"|<defs>\s*</defs>', "", text)
+    head = f'<svg role="img" aria-label="{html.escape(alt)}" style="display: block; width: 100%; height: auto"'
+    tag, rest = text.split(">", 1)
+    return re.sub(r' (?:width|height)="[^"]*"', "", tag).replace("<svg", head, 1) + ">" + rest

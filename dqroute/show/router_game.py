@@ -116,7 +116,7 @@ def be_the_router(run: Run, data: ImageSet, held: int = 100, seed: int = 0) -> L
     ax.bar_label(bars, fmt="%.0f", padding=3)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.set(xlabel="right, % of the test pictures on which three experts disagree", xlim=(0, 100))
+    ax.set(xlabel="right where three experts disagree, %", xlim=(0, 100))
     alt = (
         f"On the {len(divided):,} of {len(truth):,} test pictures on which three experts disagree, their plain mean is "
         f"right on {shares[MEAN]:.0f} %, rings judged on training images on {shares[FOOLED]:.0f} %, rings judged out "

@@ -2,31 +2,25 @@
 
 Everything is worked out beforehand: for every position of the controls one drawing, and one sentence that says in
 numbers what it shows. In live Jupyter, ipywidgets look them up; in a rendered page, which has no kernel and perhaps no
-network, the script in ``moving.html`` does. A notebook's output holds both, and whoever displays it takes what it can.
+network, ``moving/table.js`` does. A notebook's output holds both, and whoever displays it takes what it can.
 """
 
 from __future__ import annotations
 
-import hashlib
 import html
-import io
 import itertools
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dqroute.data.markup import picture, script_data
-
-PAGE = Path(__file__).with_name("moving.html").read_text(encoding="utf-8")
+from dqroute.data.markup import picture
+from dqroute.show.live import embed, style, svg
 
 
 @dataclass(frozen=True)
@@ -60,18 +54,7 @@ class Control:
         """The control in a running notebook; its value is the index of what it is set to."""
         kind = ipywidgets.SelectionSlider if isinstance(self, Slider) else ipywidgets.Dropdown
         options, style = [(name, k) for k, name in enumerate(self.shown)], {"description_width": "initial"}
-        return kind(options=options, value=self.place, description=self.label, style=style)
-
-    def static(self, name: str) -> str:
-        """The control in a page, with its label, under an id."""
-        shown, place = [html.escape(value) for value in self.shown], self.place
-        if isinstance(self, Slider):
-            made = f'<input type="range" id="{name}" min="0" max="{len(shown) - 1}" step="1" value="{place}" '
-            made += f'autocomplete="off" aria-valuetext="{shown[place]}"> <output for="{name}">{shown[place]}</output>'
-        else:
-            options = [f'<option value="{k}"{" selected" * (k == place)}>{v}</option>' for k, v in enumerate(shown)]
-            made = f'<select id="{name}" autocomplete="off">{"".join(options)}</select>'
-        return f'<div><label for="{name}">{html.escape(self.label)}</label> {made}</div>'
+        return kind(options=options, value=self.place, description=self.label, style=style, layout={"width": "32rem"})
 
 
 class Slider(Control):
@@ -109,7 +92,7 @@ class Moving:
     def live(self) -> ipywidgets.Widget:
         """The controls above, the drawing and the sentence below, as ipywidgets."""
         moved = [control.live() for control in self.controls]
-        picture, answer = ipywidgets.HTML(), ipywidgets.HTML()
+        picture, answer = ipywidgets.HTML().add_class("table-drawing"), ipywidgets.HTML()
 
         def show(change: object = None) -> None:
             drawing, sentence = self.frame_at([control.value for control in moved])
@@ -118,19 +101,19 @@ class Moving:
         for control in moved:
             control.observe(show, "value")
         show()
-        return ipywidgets.VBox([*moved, picture, answer])
+        return ipywidgets.VBox([*moved, picture, answer, ipywidgets.HTML(f"<style>{style('table')}</style>")])
 
     @cached_property
     def static(self) -> str:
         """The same as a piece of a page that needs no kernel, network or other file."""
-        told = {"names": [control.shown for control in self.controls], "frames": self.frames, "points": self.points}
-        data = script_data(told)
-        name = "moving-" + hashlib.sha256((self.ground + data).encode()).hexdigest()[:10]
-        controls = "".join(control.static(f"{name}-{k}") for k, control in enumerate(self.controls, start=1))
+        controls = [
+            {"label": c.label, "names": c.shown, "start": c.place, "slider": isinstance(c, Slider)}
+            for c in self.controls
+        ]
+        told = {"controls": controls, "frames": self.frames, "points": self.points}
         drawing, sentence = self.frame_at([control.place for control in self.controls])
-        parts = {"name": name, "ground": self.ground, "controls": controls, "drawing": drawing, "data": data}
-        parts["answer"] = html.escape(sentence)
-        return re.sub(r"{{(\w+)}}", lambda found: parts[found[1]], PAGE)
+        still = f'<div class="table-ground">{self.ground}</div>{drawing}<p>{html.escape(sentence)}</p>'
+        return embed("table", told, still, sentence).page
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         """Both versions: a running notebook prefers the widget, the book is told to prefer HTML."""
@@ -171,25 +154,3 @@ def hover(figure: Figure, places: Tensor, images: Tensor, sentences: Sequence[st
     points = [(round(float(x), 4), round(float(1 - y), 4)) for x, y in shares]
     frames = [(picture(image, sentence), sentence) for image, sentence in zip(images, sentences, strict=True)]
     return Moving([Slider(label, range(1, len(points) + 1))], frames, svg(figure, alt), points)
-
-
-def svg(figure: Figure, alt: str) -> str:
-    """A figure as a small SVG element that grows with the page, and for who cannot see it says ``alt``; closes it."""
-    file = io.StringIO()
-    # Text as text, and no random ids: the same figure gives the same bytes.
-    with plt.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dqroute", "font.sans-serif": ["DejaVu Sans"]}):
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(figure)
-    text = file.getvalue()
-    # The style element would speak to the whole page.
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r"\s*\n\s*", " ", text[text.index("<svg") :])
-    # An id counts once on a page: keep those that something in the drawing refers to.
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", text)
-    # A tenth of a point is finer than a screen shows.
-    text = re.sub(r' (?:d|x|y)="[^"]*"', lambda m: re.sub(r"(\.\d)\d+", r"\1", m[0]), text)
-    text = re.sub(r' transform="rotate\(-0 [^"]*"|<defs>\s*</defs>', "", text)
-    head = f'<svg role="img" aria-label="{html.escape(alt)}" style="display: block; width: 100%; height: auto"'
-    tag, rest = text.split(">", 1)
-    return re.sub(r' (?:width|height)="[^"]*"', "", tag).replace("<svg", head, 1) + ">" + rest

@@ -122,7 +122,8 @@ def test_trade_offs_end_where_a_run_ends_and_mark_where_the_method_stands():
 
 
 def test_differences_are_a_row_a_name_with_its_mean_and_interval():
-    (ax,) = show.differences({"a": [1.0, 2.0, 3.0], "b": [-1.0, -1.0, -1.0]}, "points").axes
+    frames = {name: pd.DataFrame({"few": values}) for name, values in {"a": [1.0, 2, 3], "b": [-1.0, -1, -1]}.items()}
+    (ax,) = show.differences(frames, "points").axes
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
     dots, mean = ax.lines[:2]
     assert list(dots.get_xdata()) == [1, 2, 3] and list(mean.get_xdata()) == [2]

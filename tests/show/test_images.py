@@ -39,8 +39,8 @@ def test_a_row_of_images_has_no_colour_of_its_own_and_a_caption_each(tiny):
 WEIGHTS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1 / 3, 1 / 3, 1 / 3]])
 
 
-def test_simplex_has_an_expert_at_each_corner_and_equal_weights_in_the_middle():
-    (ax,) = show.simplex(WEIGHTS, torch.tensor([0, 1, 2, 0])).axes
+def test_simplex_has_an_expert_at_each_corner_and_equal_weights_in_the_middle(tiny):
+    (ax,) = show.simplex(WEIGHTS, torch.tensor([0, 1, 2, 0]), tiny.train.images[:4]).axes
     named = {text.get_text(): text.xy for text in ax.texts}
     drawn = {line.get_label(): np.array([line.get_xdata(), line.get_ydata()]).T for line in ax.lines}
     assert drawn["many"][0] == pytest.approx(named["expert 1"])

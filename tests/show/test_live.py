@@ -1,4 +1,4 @@
-"""Figures that compute in the page: what is written into it. tests/visits/test_moving.py moves them."""
+"""Figures that compute in the page: what is written into it. tests/visits moves them."""
 
 import base64
 import json

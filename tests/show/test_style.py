@@ -1,6 +1,7 @@
 """Colours, dashes and legends: told apart on a screen and in grey print."""
 
 import matplotlib
+import pandas as pd
 import pytest
 import torch
 
@@ -46,7 +47,7 @@ def test_every_figure_is_no_wider_than_a_phone_can_show():
     drawn = [
         show.lines({"a": ([1, 2], [3, 4])}, "x", "y"),
         show.accuracy_by_coverage({"test": curve}),
-        show.differences({"a": [1.0, 2.0]}, "points"),
+        show.differences({"a": pd.DataFrame({"few": [1.0, 2.0]})}, "points"),
     ]
     assert [figure.get_figwidth() for figure in drawn] == [style.WIDTH] * len(drawn)
 

@@ -42,30 +42,28 @@ def test_every_position_has_its_own_frame():
 
 def test_the_live_controls_move_the_drawing():
     table = moving(words, **TWO)
-    slider, choice, picture, answer = table.live.children
+    slider, choice, picture, answer, _ = table.live.children
     assert picture.value == "<b>50 of many</b>"
     slider.value, choice.value = 2, 1
     assert picture.value == "<b>90 of few</b>" and answer.value == "few &lt; 90"
 
 
-def test_the_page_has_labelled_controls_at_their_start_and_the_same_table():
+def test_the_page_has_the_same_table_and_its_start_as_a_still_picture():
     table = moving(words, **TWO)
-    page = BeautifulSoup(table.static, "html.parser")
-    slider, choice = page.find("input"), page.find("select")
-    assert [page.find("label", attrs={"for": c["id"]}).text for c in (slider, choice)] == ["share, %", "group"]
-    assert (slider["value"], slider["max"], slider["aria-valuetext"]) == ("1", "2", "50")
-    assert [option.text for option in choice.find_all("option")] == ["many", "few"]
-    assert page.find(class_="moving-drawing").text == "50 of many"
-    assert page.find(class_="moving-answer").text == "many < 50"
-    data = json.loads(page.find("script", type="application/json").string)
-    assert data["names"] == [["10", "50", "90"], ["many", "few"]]
+    data, page = told(table)
+    assert [(c["label"], c["start"], c["slider"]) for c in data["controls"]] == [
+        ("share, %", 1, True),
+        ("group", 0, False),
+    ]
+    assert [c["names"] for c in data["controls"]] == [["10", "50", "90"], ["many", "few"]]
     assert data["frames"] == [list(frame) for frame in table.frames] and not data["points"]
+    assert page.find(class_="dq-still").text == "50 of manymany < 50"
 
 
 def test_two_tables_have_two_names_and_one_table_always_the_same():
     pages = [moving(words, share=Slider("s", [1, 2]), group=Choice("g", last)).static for last in ("ab", "ab", "ac")]
     assert pages[0] == pages[1]
-    names = [BeautifulSoup(page, "html.parser").find(class_="moving")["id"] for page in pages]
+    names = [BeautifulSoup(page, "html.parser").find(class_="dq-moving")["id"] for page in pages]
     assert names[0] != names[2]
 
 
@@ -172,13 +170,13 @@ def test_each_point_holds_its_own_picture_and_sentence(channels):
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown["src"].partition(",")[2]))))
         np.testing.assert_array_equal(pixels, image[:channels].permute(1, 2, 0).squeeze(-1).numpy())
         assert shown["alt"] == sentence
-    assert soup.select_one(".moving-answer").text == "first"
+    assert soup.select_one(".dq-still p").text == "first"
     assert soup.svg["aria-label"] == "three points"
-    assert (soup.label.text, soup.label["for"]) == ("point", soup.input["id"])
+    assert data["controls"] == [{"label": "point", "names": ["1", "2", "3"], "start": 0, "slider": True}]
 
 
 def test_two_figures_differ_in_name_and_one_is_always_the_same():
-    pages = [told(made(sentences=words))[1].find(class_="moving")["id"] for words in (SENTENCES, SENTENCES, "abc")]
+    pages = [told(made(sentences=words))[1].find(class_="dq-moving")["id"] for words in (SENTENCES, SENTENCES, "abc")]
     assert pages[0] == pages[1] != pages[2]
 
 

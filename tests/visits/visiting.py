@@ -43,7 +43,7 @@ def check_page(visit, path: str) -> None:
     assert altered_pictures(page) == []
     if light:
         assert page.evaluate(CLIPPED) == []
-        parts = page.locator(".moving").all()
+        parts = page.locator(".dq-live:has(.table-drawing)").all()
         source = (ROOT / path).with_suffix(".ipynb")
         if source.is_file() and "show.moving(" in source.read_text(encoding="utf-8"):
             assert parts
@@ -95,25 +95,24 @@ def altered_pictures(page, most: int = 6) -> list[str]:
 
 def told(part) -> dict:
     """What a moving part looks up."""
-    return json.loads(part.locator("script[type='application/json']").text_content())
+    return json.loads(part.locator("xpath=..").locator("script[type='application/json']").text_content())
 
 
 def check_keys(part) -> None:
     """Every position of every control is reached by keys alone, and shows the frame that the table has for it."""
     table = told(part)
-    controls = part.locator("input, select").all()
+    controls, known = part.locator("input").all(), [control["names"] for control in table["controls"]]
     labels = [part.locator(f"label[for='{control.get_attribute('id')}']").inner_text() for control in controls]
     assert labels and all(label.strip() for label in labels)
-    positions = itertools.product(*(range(len(names)) for names in table["names"]))
+    positions = itertools.product(*(range(len(names)) for names in known))
     # Of hundreds of points, each with a press of a key, the first are enough.
     for frame, places in itertools.islice(zip(table["frames"], positions, strict=True), 5 if table["points"] else None):
-        for control, place, names in zip(controls, places, table["names"], strict=True):
+        for control, place, names in zip(controls, places, known, strict=True):
             move_by_keys(control, place)
-            if control.get_attribute("type") == "range":
-                assert control.get_attribute("aria-valuetext") == names[place]
+            assert control.get_attribute("aria-valuetext") == names[place]
         drawing, sentence = frame
-        assert part.locator(".moving-answer").inner_text() == sentence
-        shown = part.locator(".moving-drawing")
+        assert part.locator(".dq-status").inner_text() == sentence
+        shown = part.locator(".table-drawing")
         if table["points"]:
             assert shown.locator("img").get_attribute("alt") == sentence
         else:
@@ -141,17 +140,17 @@ def check_pointer(page, part) -> None:
     if not points:
         return
     assert len(alone) >= 5
-    ground, answer = part.locator(".moving-ground"), part.locator(".moving-answer")
+    ground, answer = part.locator(".table-ground"), part.locator(".dq-status")
     ground.scroll_into_view_if_needed()
     box = ground.bounding_box()
     for k in alone[:5]:
         x, y = points[k]
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
         picture, sentence = table["frames"][k]
-        assert answer.inner_text() == sentence == part.locator(".moving-drawing img").get_attribute("alt")
-        assert part.locator(".moving-drawing img").get_attribute("src") in picture
+        assert answer.inner_text() == sentence == part.locator(".table-drawing img").get_attribute("alt")
+        assert part.locator(".table-drawing img").get_attribute("src") in picture
         assert int(part.locator("input").input_value()) == k
-        mark = part.locator(".moving-mark").bounding_box()
+        mark = part.locator(".table-mark").bounding_box()
         assert abs(mark["x"] + mark["width"] / 2 - box["x"] - x * box["width"]) < 1
     page.mouse.move(box["x"] + 2, box["y"] + 2)
     assert answer.inner_text() == table["frames"][alone[4]][1], "a corner without points leaves what was shown"

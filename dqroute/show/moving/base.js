@@ -107,6 +107,23 @@ const dq = {
     };
   },
 
+  // A line through points, and a dot.
+  line(context, points, colour, width = 1, dash = []) {
+    Object.assign(context, { strokeStyle: colour, lineWidth: width });
+    context.setLineDash(dash);
+    context.beginPath();
+    for (const [x, y] of points) context.lineTo(x, y);
+    context.stroke();
+    context.setLineDash([]);
+  },
+  dot(context, [x, y], radius, fill, edge = fill, width = 2) {
+    Object.assign(context, { fillStyle: fill, strokeStyle: edge, lineWidth: width });
+    context.beginPath();
+    context.arc(x, y, radius, 0, 7);
+    context.fill();
+    context.stroke();
+  },
+
   // Axes in a box { left, top, right, bottom } of a context: faint lines at the ticks, labels, and the scales as
   // functions { x, y } from values to pixels. An axis is { from, to, ticks: [...], label, format }.
   axes(context, box, x, y, colours) {
@@ -114,17 +131,12 @@ const dq = {
     const scale = { x: place(x, box.left, box.right), y: place(y, box.bottom, box.top) };
     const say = (axis, value) => (axis.format || String)(value);
     context.save();
-    context.lineWidth = 1;
-    context.strokeStyle = colours.grid;
     context.fillStyle = colours.quiet;
     context.textAlign = "right";
     context.textBaseline = "middle";
     for (const tick of y.ticks || []) {
       const at = Math.round(scale.y(tick)) + 0.5;
-      context.beginPath();
-      context.moveTo(box.left, at);
-      context.lineTo(box.right, at);
-      context.stroke();
+      dq.line(context, [[box.left, at], [box.right, at]], colours.grid);
       context.fillText(say(y, tick), box.left - 6, at);
     }
     context.textAlign = "center";
@@ -223,24 +235,17 @@ const dq = {
     return () => stop();
   },
 
-  // What `embed` wrote, with its arrays as typed ones. Those of 16-bit floats become 32-bit ones.
+  // What `embed` wrote, with its arrays as typed ones.
   decode(value) {
     if (Array.isArray(value)) return value.map(dq.decode);
     if (value === null || typeof value !== "object") return value;
     if (!("base64" in value)) return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, dq.decode(v)]));
     const bytes = Uint8Array.from(atob(value.base64), (letter) => letter.charCodeAt(0)).buffer;
     const kinds = { int8: Int8Array, uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, float32: Float32Array };
-    const array = value.dtype === "float16" ? dq.widened(new Uint16Array(bytes)) : new kinds[value.dtype](bytes);
+    const array = new kinds[value.dtype](bytes);
     array.shape = value.shape;
     return array;
   },
-
-  widened: (halves) =>
-    Float32Array.from(halves, (half) => {
-      const [sign, power, rest] = [half >> 15 ? -1 : 1, (half >> 10) & 31, half & 1023];
-      if (power === 31) return rest ? NaN : sign * Infinity;
-      return sign * (power ? 2 ** (power - 15) * (1 + rest / 1024) : 2 ** -24 * rest);
-    }),
 
   id: () => `dq-${(dq.made = (dq.made || 0) + 1)}-${dq.page}`,
 

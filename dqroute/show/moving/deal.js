@@ -11,20 +11,6 @@ dqMoving.deal = (root, data) => {
 
   const signed = (r) => `${r < 0 ? "−" : "+"}${Math.abs(r).toFixed(2)}`;
   const order = (values) => values.map((_, c) => c).sort((a, b) => values[a] - values[b]);
-  // Ranks from 0, those of equals averaged.
-  function ranks(values) {
-    const [sorted, rank] = [order(Array.from(values)), []];
-    for (let start = 0, end = 0; start < classes; start = end) {
-      while (end < classes && values[sorted[end]] === values[sorted[start]]) end++;
-      for (let k = start; k < end; k++) rank[sorted[k]] = (start + end - 1) / 2;
-    }
-    return rank;
-  }
-  function correlation(first, second) {
-    const [a, b] = [ranks(first), ranks(second)].map((rank) => rank.map((r) => r - (classes - 1) / 2));
-    const product = (x, y) => x.reduce((sum, v, c) => sum + v * y[c], 0);
-    return product(a, b) / Math.sqrt(product(a, a) * product(b, b) || 1);
-  }
 
   const controls = dq.controls(root);
   const related = dq.slider(controls, {
@@ -226,23 +212,13 @@ dqMoving.deal = (root, data) => {
     const across = { from: 0, to: epochs, ticks: [0, epochs / 2, epochs], label: "epoch" };
     const upwards = { from: -1, to: 1, ticks: [-1, -0.5, 0, 0.5, 1], format: (v) => (v ? signed(v).replace(/0$/, "") : "0") };
     const scale = dq.axes(context, frame, across, upwards, colours);
-    context.strokeStyle = colours.line;
-    context.beginPath();
-    context.moveTo(frame.left, scale.y(0));
-    context.lineTo(frame.right, scale.y(0));
-    context.stroke();
-    const last = [];
+    dq.line(context, [[frame.left, scale.y(0)], [frame.right, scale.y(0)]], colours.line);
+    const heights = [0, 1].map((j) => told.map((epoch) => correlation(epoch.judged[j], epoch.error)));
+    const last = heights.map((all) => all.at(-1));
     [1 - judge.value, judge.value].forEach((j) => {
-      context.strokeStyle = context.fillStyle = j === judge.value ? colours.accent : colours.quiet;
-      context.lineWidth = j === judge.value ? 3 : 2;
-      context.setLineDash(j ? [] : [5, 4]);
-      context.beginPath();
-      told.forEach((epoch) => {
-        last[j] = correlation(epoch.judged[j], epoch.error);
-        context.lineTo(scale.x(epoch.epoch), scale.y(last[j]));
-      });
-      context.stroke();
-      context.setLineDash([]);
+      const look = j === judge.value ? [colours.accent, 3] : [colours.quiet, 2];
+      const points = heights[j].map((height, k) => [scale.x(told[k].epoch), scale.y(height)]);
+      dq.line(context, points, ...look, j ? [] : [5, 4]);
     });
     if (told.length) {
       context.textAlign = "right";
@@ -251,10 +227,8 @@ dqMoving.deal = (root, data) => {
         const y = j ? frame.top + 8 : frame.bottom - 8;
         context.fillText(`${j ? "━" : "╍"} ${name} ${signed(last[j])}`, frame.right, y);
       });
-      context.fillStyle = colours.ink;
-      context.beginPath();
-      if (at()) context.arc(scale.x(when.value), scale.y(correlation(at().judged[judge.value], at().error)), 4, 0, 7);
-      context.fill();
+      const height = heights[judge.value][when.value - 1];
+      if (at()) dq.dot(context, [scale.x(when.value), scale.y(height)], 3, colours.ink);
     }
     const lines = told.length ? JUDGES.map((name, j) => `${name} ${signed(last[j])}`).join(", ") : "nothing is trained yet";
     chart.describe(`Rank correlation of tracked difficulty with test error, epoch by epoch: ${lines}.`);

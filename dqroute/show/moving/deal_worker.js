@@ -7,55 +7,24 @@
 function* dealt({ pool, test, dims, counts, folds = 5, epochs = 20, batch = 64, peak = 0.006, scale = 20, seed = 1 }) {
   const classes = counts.length;
   const [most, asked] = [pool.length / dims / classes, test.length / dims / classes];
-  const random = randomNumbers(seed);
   const [pictures, tested] = [unitRows(pool, dims), unitRows(test, dims)];
   const kept = counts.flatMap((n, c) => Array.from({ length: n }, (_, k) => c * most + k));
   const label = kept.map((image) => Math.floor(image / most));
-  const [size, sets] = [classes * dims, folds + 1];
   const logPrior = counts.map((n) => Math.log(n / kept.length));
   // Set 0 sees all images; those of fold f are dealt like cards, and set f + 1 never sees them.
-  const judge = kept.map((_, k) => 1 + (k % folds));
-  const weight = Float32Array.from({ length: sets * size }, () => {
-    const far = Math.sqrt(-2 * Math.log(1 - random()));
-    return (far * Math.cos(2 * Math.PI * random())) / Math.sqrt(dims);
-  });
-  const [unit, slope, mean, square] = [0, 0, 0, 0].map(() => new Float32Array(sets * size));
-  const lengths = new Float32Array(sets * classes);
-  const z = new Float32Array(classes);
-  const p = new Float32Array(classes);
-  const steps = epochs * Math.ceil(kept.length / batch);
-  let [step, smoothed] = [0, null];
-  for (let epoch = 1; epoch <= epochs; epoch++) {
-    const order = shuffled(kept.length, random);
-    for (let start = 0; start < order.length; start += batch) {
-      const end = Math.min(start + batch, order.length);
-      normalise(weight, unit, lengths, dims);
-      slope.fill(0);
-      for (let k = start; k < end; k++) {
-        const [at, own] = [kept[order[k]] * dims, label[order[k]]];
-        for (let set = 0; set < sets; set++) {
-          if (set === judge[order[k]]) continue;
-          logitsOf(pictures, at, unit, set * classes, (set + 1) * classes, dims, scale, z);
-          softmax(z, logPrior, 1, p);
-          for (let c = 0; c < classes; c++) {
-            const g = (scale * (p[c] - (c === own))) / (end - start);
-            // What hardly moves a weight is most of it.
-            if (Math.abs(g) < 1e-4) continue;
-            addTimes(g, pictures, at, slope, (set * classes + c) * dims, dims);
-          }
-        }
-      }
-      const rate = 0.5 * peak * (1 + Math.cos((Math.PI * step++) / steps));
-      adam(weight, unit, lengths, slope, mean, square, dims, rate, step);
-    }
-    normalise(weight, unit, lengths, dims);
-    const judged = [(_) => 0, (k) => judge[k]].map((who) => {
+  const out = kept.map((_, k) => 1 + (k % folds));
+  const weigh = () => counts.map(() => 1);
+  const [z, p] = [new Float32Array(classes), new Float32Array(classes)];
+  const told = { pictures, kept, label, out, sets: folds + 1, dims, logPrior, tau: 1, weigh };
+  let smoothed = null;
+  for (const { epoch, unit } of trained({ ...told, epochs, batch, peak, scale, seed })) {
+    const ask = (rows, k, set) => logitsOf(rows, k * dims, unit, set * classes, (set + 1) * classes, dims, scale, z);
+    const judged = [() => 0, (k) => out[k]].map((who) => {
       const [entropy, right] = [0, 0].map(() => new Array(classes).fill(0));
       kept.forEach((image, k) => {
-        const set = who(k);
-        logitsOf(pictures, image * dims, unit, set * classes, (set + 1) * classes, dims, scale, z);
+        ask(pictures, image, who(k));
         softmax(z, logPrior, 0, p);
-        for (const q of p) if (q > 0) entropy[label[k]] -= (q * Math.log(q)) / counts[label[k]];
+        entropy[label[k]] += entropyOf(p) / counts[label[k]];
         right[label[k]] += highest(z, logPrior, 0) === label[k];
       });
       return { entropy, right };
@@ -66,7 +35,7 @@ function* dealt({ pool, test, dims, counts, folds = 5, epochs = 20, batch = 64, 
     const error = counts.map((_, c) => {
       let wrong = 0;
       for (let k = c * asked; k < (c + 1) * asked; k++) {
-        logitsOf(tested, k * dims, unit, 0, classes, dims, scale, z);
+        ask(tested, k, 0);
         wrong += highest(z, logPrior, 0) !== c;
       }
       return wrong / asked;

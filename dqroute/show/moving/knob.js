@@ -19,7 +19,6 @@ dqMoving.knob = (root, data) => {
   };
   let [there, stop] = [knob.world(data, 0), () => {}];
 
-  dq.add(root, "style", {}, knobStyle);
   const box = dq.add(root, "div", { class: "dq-knob" });
 
   // First a prediction; until it is made, the world stands still.
@@ -167,13 +166,13 @@ dqMoving.knob = (root, data) => {
     head.key = key;
     return head.byTau.map((accuracy) => knob.mean(accuracy, there.share));
   };
+  const plain = (head) => unturned(head)[taus.indexOf(1)];
   // In %, above what any world reaches while no knob is turned.
-  const ends = [-1, 0, 1].map((w) => knob.world(data, w).share);
-  const heights = () =>
-    heads.flatMap((head) => unturned(head).flatMap((some) => ends.map((share) => knob.mean(some, share))));
-  let most = 0;
-  const ceiling = () => (most ||= Math.min(100, 20 * Math.ceil(5 * Math.max(...heights()) + 0.5)));
-  const plain = (head) => (head.plain ||= accuracyAt(head, 1, none));
+  const reached = [-1, 0, 1].flatMap((w) => {
+    const { share } = knob.world(data, w);
+    return heads.flatMap((head) => unturned(head).map((some) => knob.mean(some, share)));
+  });
+  const ceiling = Math.min(100, 20 * Math.ceil(5 * Math.max(...reached) + 0.5));
 
   // Detectors that have found one world go on to the next.
   function follow() {
@@ -257,14 +256,8 @@ dqMoving.knob = (root, data) => {
     const elsewhere = state.guess !== null && state.world < 0.5;
     const mark = elsewhere || turned(heads[state.head]) ? null : (state.guess ?? guess.value);
     const best = state.guess !== null && { tau: drawn.best, height: drawn.top };
-    const of = {
-      taus,
-      curves: drawn.curves,
-      names: heads.map(({ name }) => name),
-      head: state.head,
-      ceiling: ceiling(),
-    };
-    toTau = drawKnobChart(context, size, { ...of, mark, best, tau: state.tau, now: drawn.now });
+    const fixed = { taus, names: heads.map(({ name }) => name), ceiling };
+    toTau = drawKnobChart(context, size, { ...state, ...drawn, ...fixed, mark, best });
   }
 
   // A pointer on the chart holds the reader's point.

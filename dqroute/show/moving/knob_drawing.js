@@ -1,40 +1,4 @@
-// What the knob looks like.
-const knobStyle = `
-.dq-knob { max-width: 44rem; }
-.dq-knob p { margin: 0.4rem 0; outline: none; }
-.dq-knob .dq-toggle input { margin: 0; }
-.dq-knob .dq-controls { grid-template-columns: 8.5rem minmax(6rem, 1fr) 7.5rem; margin: 0.2rem 0; }
-.dq-knob-ask { border: 1px solid var(--dq-grid); border-radius: 0.4rem; padding: 0.5rem 0.9rem; margin-bottom: 1rem; }
-.dq-knob-two {
-  display: grid; grid-template-columns: 3fr 2fr; gap: 1.5rem; align-items: center; margin: 0.8rem 0 0.4rem;
-}
-.dq-knob-bars {
-  display: grid; grid-template-columns: max-content 1fr 3.6rem; gap: 0.55rem 0.6rem; align-items: center;
-}
-.dq-knob-bars strong { grid-column: 1 / -1; }
-.dq-knob-bar { position: relative; height: 1.1rem; background: var(--dq-grid); }
-.dq-knob-bar * { position: absolute; top: 0; bottom: 0; left: 0; }
-.dq-knob-bar .dq-knob-was { width: 2px; top: -3px; bottom: -3px; background: var(--dq-ink); }
-.dq-knob-number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.dq-knob small, .dq-knob-quiet { color: var(--dq-quiet); }
-.dq-knob small { font-size: 0.85em; }
-.dq-knob-press { display: flex; flex-wrap: wrap; gap: 0.5rem 0.75rem; margin: 0.6rem 0; }
-.dq-knob .dq-status { min-height: 5.8em; }
-.dq-knob-cards { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 0.5rem; }
-.dq-knob-card {
-  transition: background-color 0.25s; border: 1px solid var(--dq-grid); border-left: 4px solid;
-  border-radius: 0.25rem; padding: 0.25rem 0.6rem 0.35rem;
-}
-.dq-knob-card small, .dq-knob-card span { display: block; overflow-wrap: anywhere; }
-.dq-knob-card span { font-weight: 600; color: var(--dq-quiet); }
-.dq-knob-card[data-right] span { color: var(--dq-ink); }
-.dq-knob-card[data-right] { background: color-mix(in srgb, var(--dq-medium) 14%, transparent); }
-@media (max-width: 480px) {
-  .dq-knob .dq-controls { grid-template-columns: 1fr; }
-  .dq-knob-two { grid-template-columns: 1fr; gap: 0.8rem; }
-  .dq-knob-cards { grid-template-columns: repeat(2, minmax(0, 1fr)); }
-}`;
-
+// What is drawn of the knob.
 // Shares of the classes, most frequent in training first.
 function drawKnobWorld(context, { width, height, colours }, share, { place, rings, groups }) {
   const [top, bottom] = [24, height - 18];
@@ -71,38 +35,17 @@ function drawKnobChart(context, { width, height, colours }, view) {
     },
     colours,
   );
-  const line = (curve, colour, dash) => {
-    context.strokeStyle = colour;
-    context.lineWidth = 2;
-    context.setLineDash(dash);
-    context.beginPath();
-    curve.forEach((height, t) => context.lineTo(scale.x(taus[t]), scale.y(100 * height)));
-    context.stroke();
-    context.setLineDash([]);
-  };
-  const dot = (tau, height, radius, fill, edge) => {
-    context.beginPath();
-    context.arc(scale.x(tau), scale.y(100 * height), radius, 0, 7);
-    context.fillStyle = fill;
-    context.fill();
-    context.lineWidth = 2;
-    context.strokeStyle = edge;
-    context.stroke();
-  };
-  curves.forEach((curve, k) => k !== head && line(curve, colours.line, [5, 4]));
-  line(curves[head], colours.ink, []);
+  const at = (tau, height) => [scale.x(tau), scale.y(100 * height)];
+  const line = (curve, ...look) => dq.line(context, curve.map((height, t) => at(taus[t], height)), ...look);
+  curves.forEach((curve, k) => k !== head && line(curve, colours.line, 2, [5, 4]));
+  line(curves[head], colours.ink, 2);
   // Names, from the foot of the axes up: there no curve comes.
   [head, ...names.keys()]
     .filter((k, at, all) => all.indexOf(k) === at)
     .forEach((k, at) => {
       const y = edge.bottom - 30 + 17 * at;
-      context.strokeStyle = k === head ? colours.ink : colours.line;
-      context.setLineDash(k === head ? [] : [5, 4]);
-      context.beginPath();
-      context.moveTo(edge.left + 8, y);
-      context.lineTo(edge.left + 30, y);
-      context.stroke();
-      context.setLineDash([]);
+      const look = k === head ? [colours.ink, 2] : [colours.line, 2, [5, 4]];
+      dq.line(context, [[edge.left + 8, y], [edge.left + 30, y]], ...look);
       context.fillStyle = colours.quiet;
       context.fillText(names[k], edge.left + 37, y + 4);
     });
@@ -114,21 +57,14 @@ function drawKnobChart(context, { width, height, colours }, view) {
     context.fillText(word, Math.min(Math.max(x, edge.left + half), edge.right - half), y);
   };
   if (mark !== null) {
-    const foot = scale.y(100 * knob.at(taus, curves[head], mark));
-    context.strokeStyle = colours.quiet;
-    context.lineWidth = 1;
-    context.setLineDash([2, 3]);
-    context.beginPath();
-    context.moveTo(scale.x(mark), foot);
-    context.lineTo(scale.x(mark), Math.min(edge.top + 17, foot));
-    context.stroke();
-    context.setLineDash([]);
+    const [x, foot] = at(mark, knob.at(taus, curves[head], mark));
+    dq.line(context, [[x, foot], [x, Math.min(edge.top + 17, foot)]], colours.quiet, 1, [2, 3]);
     write("your mark", mark, edge.top + 13, colours.quiet);
   }
   if (best) {
     write(`best ${best.tau.toFixed(1)}`, best.tau, scale.y(100 * best.height) - 13, colours.ink);
-    dot(best.tau, best.height, 6, colours.paper, colours.ink);
+    dq.dot(context, at(best.tau, best.height), 6, colours.paper, colours.ink);
   }
-  dot(tau, now, 5, colours.accent, colours.accent);
+  dq.dot(context, at(tau, now), 5, colours.accent);
   return (x) => low + ((x - edge.left) / (edge.right - edge.left)) * (high - low);
 }

@@ -159,12 +159,7 @@ dqMoving.router = (root, data) => {
     // The few above, as in the still pictures of the book.
     const corners = [[28, top + tall], [28 + side, top + tall], [28 + side / 2, top]];
     const at = (weights) => [0, 1].map((axis) => weights.reduce((total, w, k) => total + w * corners[k][axis], 0));
-    context.strokeStyle = colours.line;
-    context.lineJoin = "round";
-    context.beginPath();
-    corners.forEach(([x, y]) => context.lineTo(x, y));
-    context.closePath();
-    context.stroke();
+    dq.line(context, [...corners, corners[0]], colours.line);
     context.fillStyle = colours.quiet;
     groups.forEach((name, k) => {
       const [x, y] = corners[k];
@@ -178,7 +173,6 @@ dqMoving.router = (root, data) => {
       context.lineWidth = 2.5;
       context.strokeRect(start - 15, line - 9, 9, 9);
     });
-    context.lineWidth = 1;
     const size = Math.max(18, Math.min(26, width / 14));
     const spots = played.map(({ at: index }, k) => {
       const goal = pictures[index].places[judge.value];
@@ -192,12 +186,8 @@ dqMoving.router = (root, data) => {
     });
     // Above all pictures, so that none hides a point.
     played.forEach(({ at: index, hits }, k) => {
-      context.fillStyle = hits[0] ? colours[groups[group[pictures[index].truth]]] : colours.paper;
-      context.strokeStyle = colours.ink;
-      context.beginPath();
-      context.arc(...spots[k], 4, 0, 2 * Math.PI);
-      context.fill();
-      context.stroke();
+      const fill = hits[0] ? colours[groups[group[pictures[index].truth]]] : colours.paper;
+      dq.dot(context, spots[k], 4, fill, colours.ink, 1);
     });
   }
 

@@ -1,4 +1,4 @@
-// A cosine softmax classifier, in pieces that trainings in a worker are made of. No function here knows of the page.
+// A cosine softmax classifier as figures train it in a worker, and rank correlations. Nothing here knows of the page.
 
 // Numbers in [0, 1) that a seed decides (Marsaglia's xorshift, 32 bits).
 function randomNumbers(seed) {
@@ -100,5 +100,75 @@ function addTimes(factor, from, at, to, place, dims) {
   for (let d = 0; d < dims; d++) to[place + d] += factor * from[at + d];
 }
 
+// Trains sets of class vectors, [sets · C · D], on rows of `pictures`: those that `kept` names, of the classes `label`;
+// set `out[k]` never learns from the k-th. The loss is w_y CE(scale · cos + τ log π, y) with class weights of `weigh()`,
+// by Adam with a rate that falls along a cosine. `watch(set, k, logits)` sees what each set says, its own images or not.
+// Yields { epoch, unit, whole } after every epoch and, with `looks` of them an epoch, on the way.
+function* trained({ pictures, kept, label, out, sets, dims, logPrior, tau, weigh, watch, looks = 1, ...how }) {
+  const { epochs, batch, peak, scale, seed } = how;
+  const classes = logPrior.length;
+  const random = randomNumbers(seed);
+  const weight = Float32Array.from({ length: sets * classes * dims }, () => {
+    const far = Math.sqrt(-2 * Math.log(1 - random()));
+    return (far * Math.cos(2 * Math.PI * random())) / Math.sqrt(dims);
+  });
+  const [unit, slope, mean, square] = [0, 0, 0, 0].map(() => new Float32Array(weight.length));
+  const lengths = new Float32Array(sets * classes);
+  const [logits, chance] = [new Float32Array(classes), new Float32Array(classes)];
+  const steps = epochs * Math.ceil(kept.length / batch);
+  let step = 0;
+  for (let epoch = 1; epoch <= epochs; epoch++) {
+    const [weights, order] = [weigh(), shuffled(kept.length, random)];
+    const pause = Math.ceil(order.length / batch / looks) * batch;
+    for (let start = 0; start < order.length; start += batch) {
+      const end = Math.min(start + batch, order.length);
+      normalise(weight, unit, lengths, dims);
+      slope.fill(0);
+      for (let k = start; k < end; k++) {
+        const image = order[k];
+        const [at, own] = [kept[image] * dims, label[image]];
+        for (let set = 0; set < sets; set++) {
+          if (set === out[image] && !watch) continue;
+          logitsOf(pictures, at, unit, set * classes, (set + 1) * classes, dims, scale, logits);
+          watch?.(set, image, logits);
+          if (set === out[image]) continue;
+          softmax(logits, logPrior, tau, chance);
+          for (let c = 0; c < classes; c++) {
+            // Most of it: classes that are out of the question hardly move.
+            if (chance[c] < 1e-4 && c !== own) continue;
+            const g = (scale * weights[own] * (chance[c] - (c === own))) / (end - start);
+            addTimes(g, pictures, at, slope, (set * classes + c) * dims, dims);
+          }
+        }
+      }
+      const rate = 0.5 * peak * (1 + Math.cos((Math.PI * step++) / steps));
+      adam(weight, unit, lengths, slope, mean, square, dims, rate, step);
+      if (end < order.length && end % pause) continue;
+      normalise(weight, unit, lengths, dims);
+      yield { epoch, unit, whole: end === order.length };
+    }
+  }
+}
+
+// −Σ p log p of a softmax.
+function entropyOf(chance) {
+  let sum = 0;
+  for (const p of chance) if (p > 0) sum -= p * Math.log(p);
+  return sum;
+}
+
+// Ranks from 0, those of equals averaged.
+function ranks(values) {
+  return Array.from(values, (v) => values.reduce((sum, w) => sum + (w < v) + (w === v) / 2, -0.5));
+}
+
+// Spearman's correlation.
+function correlation(first, second) {
+  const [a, b] = [ranks(first), ranks(second)].map((rank) => rank.map((r) => r - (rank.length - 1) / 2));
+  const product = (x, y) => x.reduce((sum, value, c) => sum + value * y[c], 0);
+  return product(a, b) / Math.sqrt(product(a, a) * product(b, b) || 1);
+}
+
 // What a training gives `dq.work`, before functions of its own.
 const SOFTMAX = [randomNumbers, shuffled, unitRows, logitsOf, softmax, highest, difficulty, normalise, adam, addTimes];
+SOFTMAX.push(trained, entropyOf);

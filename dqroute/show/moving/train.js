@@ -93,16 +93,13 @@ dqMoving.train = (root, data) => {
       }
       context.fillRect(from + 1, box.bottom + 3, to - from - 2, 3);
       const all = bars ? ofGroup(bars, g) : null;
-      if (bars) line(context, [from, scale.y(all)], [to, scale.y(all)], colours.ink, 1.5);
+      const level = (height) => [from, to].map((x) => [x, scale.y(height)]);
+      if (bars) dq.line(context, level(all), colours.ink, 1.5);
       context.textAlign = "center";
       context.fillStyle = colours.ink;
       // Above the bars, where nothing is in the way.
       context.fillText(bars ? `${group} ${Math.round(all)}` : group, (from + to) / 2, box.top - 26);
-      if (g === 2 && guessed !== null) {
-        context.setLineDash([4, 3]);
-        line(context, [from, scale.y(guessed)], [to, scale.y(guessed)], colours.accent, 2);
-        context.setLineDash([]);
-      }
+      if (g === 2 && guessed !== null) dq.line(context, level(guessed), colours.accent, 2, [4, 3]);
     });
   }
 
@@ -114,14 +111,11 @@ dqMoving.train = (root, data) => {
     runs.forEach((run, k) => {
       const last = k === runs.length - 1;
       const points = run.curve.filter(within).map(([few, overall]) => [scale.x(few), scale.y(overall)]);
-      const [colour, thick] = last ? [colours.accent, 2] : [colours.line, 1];
-      points.slice(1).forEach((to, i) => line(context, points[i], to, colour, thick));
+      dq.line(context, points, ...(last ? [colours.accent, 2] : [colours.line, 1]));
     });
     if (guessed !== null) {
       const at = scale.x(Math.min(guessed, axis.to));
-      context.setLineDash([4, 3]);
-      line(context, [at, box.top], [at, box.bottom], colours.accent, 1);
-      context.setLineDash([]);
+      dq.line(context, [[at, box.top], [at, box.bottom]], colours.accent, 1, [4, 3]);
       context.textAlign = guessed > 50 ? "right" : "left";
       context.fillStyle = colours.accent;
       context.fillText("your guess", at + (guessed > 50 ? -6 : 6), box.bottom - 10);
@@ -130,25 +124,13 @@ dqMoving.train = (root, data) => {
     context.textBaseline = "middle";
     runs.forEach((run, k) => {
       const [px, py] = [scale.x(run.few), scale.y(Math.max(y.from, run.overall))];
-      context.beginPath();
-      context.arc(px, py, 9, 0, 7);
-      context.fillStyle = k === runs.length - 1 ? colours.accent : colours.paper;
-      context.strokeStyle = k === runs.length - 1 ? colours.accent : colours.quiet;
-      context.lineWidth = 1.5;
-      context.fill();
-      context.stroke();
-      context.fillStyle = k === runs.length - 1 ? colours.paper : colours.ink;
+      const last = k === runs.length - 1;
+      const [fill, edge] = last ? [colours.accent, colours.accent] : [colours.paper, colours.quiet];
+      dq.dot(context, [px, py], 9, fill, edge, 1.5);
+      context.fillStyle = last ? colours.paper : colours.ink;
       context.fillText(String(k + 1), px, py + 0.5);
     });
     context.textBaseline = "alphabetic";
-  }
-
-  function line(context, from, to, colour, width) {
-    context.beginPath();
-    context.moveTo(...from);
-    context.lineTo(...to);
-    [context.strokeStyle, context.lineWidth] = [colour, width];
-    context.stroke();
   }
 
   // The reader's runs, in words.
@@ -219,20 +201,11 @@ dqMoving.train = (root, data) => {
     const words = [`Right on ${percent(overall)} overall and ${percent(few)} of the few`];
     words.push(guessed === null ? "." : `; you said ${guessed} %.`);
     if (hard.value) {
-      const rank = agreement(judged, accuracy.map((value) => 100 - value));
+      const rank = correlation(judged, accuracy.map((value) => 100 - value));
       words.push(` The ranks of judged difficulty and of true error agree by ${rank.toFixed(2)}.`);
     }
     const said = groups.map((group, g) => `${group} ${percent(ofGroup(accuracy, g))}`).join(", ");
     surface.describe(`${name}: ${said}; overall ${percent(overall)}.`);
     halt(words.join(""));
-  }
-
-  // Spearman's correlation; ties share a rank.
-  function agreement(a, b) {
-    const ranks = (values) => values.map((v) => values.reduce((sum, w) => sum + (w < v) + (w === v) / 2, 0));
-    const centred = (values) => values.map((v) => v - mean(values));
-    const [p, q] = [centred(ranks(a)), centred(ranks(b))];
-    const dot = (u, v) => u.reduce((sum, value, c) => sum + value * v[c], 0);
-    return dot(p, q) / Math.sqrt(dot(p, p) * dot(q, q) || 1);
   }
 };

@@ -32,70 +32,34 @@ function classWeights(counts, rarity, gamma, hard) {
 function* train(input) {
   const { train, labels, starts, test, testLabels, dims, classes, imbalance, tau, rarity, gamma, folds } = input;
   const { epochs = 10, batch = 128, peak = 0.02, scale = 20, seed = 1, shifts = [0], looks = 2 } = input;
-  const random = randomNumbers(seed);
   const counts = profile(starts[1] - starts[0], classes, imbalance);
-  const pictures = unitRows(train, dims);
   const asked = unitRows(test, dims);
   // A class's images are in random order on the page: a smaller profile takes the first of them.
   const kept = counts.flatMap((n, c) => Array.from({ length: n }, (_, k) => starts[c] + k));
-  const foldOf = kept.map((image) => (folds ? (image - starts[labels[image]]) % folds : 0));
+  const label = kept.map((image) => labels[image]);
+  const out = kept.map((image, k) => (folds ? 1 + ((image - starts[label[k]]) % folds) : -1));
   const logPrior = counts.map((n) => Math.log(n / kept.length));
-  const [sets, size] = [folds + 1, classes * dims];
-  const weight = Float32Array.from({ length: sets * size }, () => {
-    const far = Math.sqrt(-2 * Math.log(1 - random()));
-    return (far * Math.cos(2 * Math.PI * random())) / Math.sqrt(dims);
-  });
-  const [unit, slope, mean, square] = [0, 0, 0, 0].map(() => new Float32Array(sets * size));
-  const lengths = new Float32Array(sets * classes);
-  const [logits, chance] = [new Float32Array(classes), new Float32Array(classes)];
-  const steps = epochs * Math.ceil(kept.length / batch);
-  let [step, hard] = [0, new Array(classes).fill(0)];
+  const chance = new Float32Array(classes);
+  const none = new Array(classes).fill(0);
+  let [hard, entropy, right] = [none, [...none], [...none]];
 
-  const look = (by) => tested(asked, testLabels, unit.subarray(0, size), classes, dims, scale, logPrior, by);
-
-  for (let epoch = 1; epoch <= epochs; epoch++) {
-    const weights = classWeights(counts, rarity, gamma, hard);
-    const [entropy, right] = [new Array(classes).fill(0), new Array(classes).fill(0)];
-    const order = shuffled(kept.length, random);
-    const pause = Math.ceil(order.length / batch / looks) * batch;
-    for (let start = 0; start < order.length; start += batch) {
-      normalise(weight, unit, lengths, dims);
-      slope.fill(0);
-      const end = Math.min(start + batch, order.length);
-      for (let k = start; k < end; k++) {
-        const image = kept[order[k]];
-        const [at, label, out] = [image * dims, labels[image], 1 + foldOf[order[k]]];
-        for (let set = 0; set < sets; set++) {
-          logitsOf(pictures, at, unit, set * classes, (set + 1) * classes, dims, scale, logits);
-          // Who judges an image: the set that is not trained on it, or the only one.
-          if (gamma && (folds ? set === out : true)) {
-            softmax(logits, logPrior, 0, chance);
-            for (let c = 0; c < classes; c++) if (chance[c] > 0) entropy[label] -= chance[c] * Math.log(chance[c]);
-            right[label] += highest(logits, logPrior, 0) === label;
-          }
-          if (folds && set === out) continue;
-          softmax(logits, logPrior, tau, chance);
-          for (let c = 0; c < classes; c++) {
-            // Most of it: classes that are out of the question hardly move.
-            if (chance[c] < 1e-4 && c !== label) continue;
-            const g = (scale * weights[label] * (chance[c] - (c === label))) / (end - start);
-            addTimes(g, pictures, at, slope, (set * classes + c) * dims, dims);
-          }
-        }
-      }
-      const rate = 0.5 * peak * (1 + Math.cos((Math.PI * step++) / steps));
-      adam(weight, unit, lengths, slope, mean, square, dims, rate, step);
-      if (end % pause || end === order.length) continue;
-      normalise(weight, unit, lengths, dims);
-      yield { epoch, accuracy: look([0])[0] };
-    }
-    normalise(weight, unit, lengths, dims);
-    const share = (sums) => sums.map((sum, c) => sum / counts[c]);
-    if (gamma) hard = difficulty(share(entropy), share(right));
-    if (epoch < epochs) yield { epoch, accuracy: look([0])[0] };
+  // Who judges an image: the set that is not trained on it, or the only one.
+  const watch = (set, k, logits) => {
+    if (folds && set !== out[k]) return;
+    softmax(logits, logPrior, 0, chance);
+    entropy[label[k]] += entropyOf(chance) / counts[label[k]];
+    right[label[k]] += (highest(logits, logPrior, 0) === label[k]) / counts[label[k]];
+  };
+  const told = { pictures: unitRows(train, dims), kept, label, out, sets: folds + 1, dims, logPrior, tau, looks };
+  const how = { epochs, batch, peak, scale, seed, watch: gamma ? watch : null };
+  const weigh = () => classWeights(counts, rarity, gamma, hard);
+  for (const { epoch, unit, whole } of trained({ ...told, ...how, weigh })) {
+    const look = (by) => tested(asked, testLabels, unit.subarray(0, classes * dims), classes, dims, scale, logPrior, by);
+    if (whole && gamma) [hard, entropy, right] = [difficulty(entropy, right), [...none], [...none]];
+    const done = whole && epoch === epochs;
+    const [accuracy, ...curve] = look(done ? [0, ...shifts] : [0]);
+    yield done ? { done, accuracy, curve, hard, counts } : { epoch, accuracy };
   }
-  const curve = look([0, ...shifts]);
-  yield { done: true, accuracy: curve[0], curve: curve.slice(1), hard, counts };
 }
 
 // What the worker is told; the last begins.
