@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import build_book
 import hypothesis
@@ -38,14 +39,31 @@ hypothesis.settings.load_profile("dqroute")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip on Windows what it cannot do. Build the book first, visit it last: no process waits for another's build."""
-    items.sort(key=lambda item: (item.path.name != "test_book.py") + (item.path.parent.name == "visits"))
+    """Skip on Windows what it cannot do. Build the book first, visit it last: no process waits for another's build.
+
+    Its pages come at the very end, so that the processes end together.
+    """
+    last = {"test_book.py": -1, "test_pages.py": 2}
+    items.sort(key=lambda item: last.get(item.path.name, item.path.parent.name == "visits"))
     if sys.platform == "win32":
         for item in items:
             if item.get_closest_marker("posix"):
                 item.add_marker(
                     pytest.mark.skip(reason="Windows lacks these signals, limits, forks or replacing of open files")
                 )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Processes take a file each, one after the other, but of the book's pages, which have nothing in common, one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class PageByPage(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return nodeid if file.endswith("test_pages.py") else file
+
+    return PageByPage(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -130,7 +130,7 @@ def stop_before(step: int, reached: Event, go: Event) -> None:
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # Forked from a process that has everything imported, a training starts within milliseconds.
-CONTEXT.set_forkserver_preload(["dqroute.training.fit", "sklearn.datasets"])
+CONTEXT.set_forkserver_preload(["dqroute.training.fit", "sklearn.datasets", "sklearn.metrics", "torch._dynamo"])
 
 
 def train(folder: Path, settings: dict, hook: tuple) -> None:

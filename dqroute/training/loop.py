@@ -226,8 +226,10 @@ class Training:
         """
         model, processes = self.model, self.processes.count
         model.zero_grad()
-        # A compiled step writes its outputs where those of the one before were: they are used up by then.
-        torch.compiler.cudagraph_mark_step_begin()
+        if self.device.type == "cuda":
+            # A compiled step writes its outputs where those of the one before were: they are used up by then. To say so
+            # loads torch's compiler, which takes seconds.
+            torch.compiler.cudagraph_mark_step_begin()
         forward = self.whole_batch if len(labels) == self.settings.batch_size else self.forward
         outputs, labels, loss = forward(images, labels, fold, self.batches.sizes[self.part.step] * (processes > 1))
         loss.backward()

@@ -1,19 +1,22 @@
 """Feature sets: computed once, by content; turned to their principal components; the same from files and memory."""
 
+import contextlib
+import hashlib
 import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
+import threading
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
+from training import CONTEXT, ends
 
 import dqroute as dq
-from dqroute.data import FeatureSplit, features
+from dqroute.data import FeatureSplit, feature_set, features
 from dqroute.data.batches import batches_of
 from dqroute.data.feature_set import as_wanted, principal, projected, side_by_side
 from dqroute.data.image_set import Split
@@ -199,58 +202,70 @@ def test_load_takes_a_backbone(tiny):
         dq.load("digits", imbalance=10, backbone="histograms")
 
 
+def extract(cache, told, go=None):
+    """What a process does: compute features, in small files; told is of how many pictures, and a digest."""
+    warnings.simplefilter("error")
+    os.environ["DQROUTE_CACHE"], feature_set.ROWS = str(cache), 64
+    forward, seen, alone = encoders.Encoder.forward, [], threading.Lock()
+
+    def counting(self, pictures):
+        with alone:  # threads compute
+            seen.append(len(pictures))
+            told.send(sum(seen))
+        return forward(self, pictures)
+
+    encoders.Encoder.forward = counting
+    data = dq.load("glyphs", imbalance=10, n_max=50)
+    if go:
+        told.send("ready")
+        go.wait()
+    features = quietly(data).train.features
+    told.send(hashlib.sha256(features.numpy().tobytes()).hexdigest())
+
+
+def begin(cache, go=None):
+    """A process that extracts, and what it tells."""
+    heard, told = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=extract, args=(cache, told, go))
+    process.start()
+    told.close()
+    return process, heard
+
+
+def rest_of(heard):
+    """All that is still told."""
+    said = []
+    with contextlib.suppress(EOFError):
+        while True:
+            said.append(heard.recv())
+    return said
+
+
 @pytest.mark.posix
 @pytest.mark.slow
-def test_a_killed_extraction_goes_on(tmp_path):
+def test_a_killed_extraction_goes_on(tmp_path, counted):
     """The second process computes only what the first had not yet written."""
-    code = """
-import os, sys, dqroute as dq, dqroute.data.feature_set as f, dqroute.models.encoders as e
-f.ROWS, os.environ["DQROUTE_CACHE"] = 64, sys.argv[1]
-forward, seen = e.Encoder.forward, []
-def counting(self, pictures):
-    seen.append(len(pictures))
-    print(f"computed {sum(seen)}\\n", end="", flush=True)  # in one piece, because threads do it
-    return forward(self, pictures)
-e.Encoder.forward = counting
-data = dq.load("glyphs", imbalance=10, n_max=50)
-f.features(data, "gradient-histograms", progress=False)
-print("done", sum(seen), flush=True)
-"""
-    start = [sys.executable, "-c", code, str(tmp_path / "cache")]
-    first = subprocess.Popen(start, stdout=subprocess.PIPE, text=True)
-    for line in first.stdout:
-        if int(line.split()[1]) >= 512:
-            first.send_signal(signal.SIGKILL)
-            break
-    first.wait()
-    second = subprocess.run(start, capture_output=True, text=True, check=True)
-    total = int(second.stdout.split()[-1])
-    whole = subprocess.run([*start[:-1], str(tmp_path / "other")], capture_output=True, text=True, check=True)
-    assert total <= int(whole.stdout.split()[-1]) - 384
+    first, heard = begin(tmp_path / "cache")
+    while heard.recv() < 512:
+        pass
+    first.kill()
+    assert ends([first]) == [-signal.SIGKILL]
+    second, heard = begin(tmp_path / "cache")
+    *computed, _ = rest_of(heard)
+    assert ends([second]) == [0]
+    quietly(dq.load("glyphs", imbalance=10, n_max=50))
+    assert max(computed, default=0) <= sum(counted) - 384
 
 
 @pytest.mark.posix
 @pytest.mark.slow
 def test_processes_that_compute_the_same_at_the_same_time_do_not_hurt_each_other(tmp_path):
-    code = """
-import hashlib, sys, dqroute as dq, dqroute.data.feature_set as f
-f.ROWS = 64
-data = dq.load("glyphs", imbalance=10, n_max=50)
-print("ready", flush=True)
-sys.stdin.readline()
-seen = f.features(data, "gradient-histograms", progress=False)
-print(hashlib.sha256(seen.train.features.numpy().tobytes()).hexdigest())
-"""
-    start = [sys.executable, "-W", "error", "-c", code]
-    own = os.environ | {"DQROUTE_CACHE": str(tmp_path / "cache")}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(start, env=own, **pipes) for _ in range(2)]
-    assert [each.stdout.readline() for each in both] == ["ready\n"] * 2
-    for each in both:
-        each.stdin.write("\n")
-        each.stdin.flush()
-    first, second = (each.communicate()[0] for each in both)
-    assert first == second and len(first) == 65 and [each.returncode for each in both] == [0, 0]
+    go = CONTEXT.Event()
+    both = [begin(tmp_path / "cache", go) for _ in range(2)]
+    assert [heard.recv() for _, heard in both] == ["ready"] * 2
+    go.set()
+    first, second = (rest_of(heard)[-1] for _, heard in both)
+    assert first == second and len(first) == 64 and ends([process for process, _ in both]) == [0, 0]
     assert not list((tmp_path / "cache").rglob("*.partial")) and list((tmp_path / "cache").rglob("*.safetensors"))
 
 

@@ -110,8 +110,22 @@ def from_root(**more):
     return {"cwd": ROOT, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | more
 
 
+@pytest.fixture
+def said_here(monkeypatch, capfd):
+    """What the command says, and its errors, called in this process: only the kernel is started."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def call(tmp_path, *parameters, code=0):
+        capfd.readouterr()
+        assert main(command(tmp_path, *parameters)[3:]) == code
+        return capfd.readouterr()
+
+    return call
+
+
 @pytest.mark.slow
-def test_the_benchmark_trains_prints_its_table_and_finds_its_runs_again(tmp_path):
+def test_the_benchmark_trains_prints_its_table_and_finds_its_runs_again(tmp_path, said_here):
     first = subprocess.run(command(tmp_path, *SMALL), **from_root())
     assert first.returncode == 0, first.stderr
     for expected in ("running book", "digits, imbalance 5", "overall", "cross-entropy", "logit-adjustment", "dqroute"):
@@ -132,17 +146,15 @@ def test_the_benchmark_trains_prints_its_table_and_finds_its_runs_again(tmp_path
     # A damaged run is named, and the others are tabled.
     (damaged,) = (tmp_path / "runs").glob("digits/cross-entropy-*/settings.json")
     damaged.write_text("{")
-    third = subprocess.run(command(tmp_path, *SMALL), **from_root())
-    assert third.returncode == 0, third.stderr
-    assert f"cross-entropy, seed 0, is left out: {damaged} is not readable JSON" in third.stderr
-    assert not re.search("^cross-entropy ", third.stdout, re.M) and re.search("^logit-adj", third.stdout, re.M)
+    said, errors = said_here(tmp_path, *SMALL)
+    assert f"cross-entropy, seed 0, is left out: {damaged} is not readable JSON" in errors
+    assert not re.search("^cross-entropy ", said, re.M) and re.search("^logit-adj", said, re.M)
 
 
 @pytest.mark.slow
-def test_an_unknown_parameter_fails_and_is_named(tmp_path):
-    result = subprocess.run(command(tmp_path, *SMALL, "epoch=1"), **from_root())
-    assert result.returncode == 1
-    assert result.stderr.startswith("ValueError: unknown parameter 'epoch' (did you mean 'epochs'?)")
+def test_an_unknown_parameter_fails_and_is_named(tmp_path, said_here):
+    _, errors = said_here(tmp_path, *SMALL, "epoch=1", code=1)
+    assert errors.startswith("ValueError: unknown parameter 'epoch' (did you mean 'epochs'?)")
     assert not (tmp_path / "runs").exists()
 
 

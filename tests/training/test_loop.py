@@ -210,3 +210,8 @@ def test_with_two_threads_a_run_is_the_same_to_the_last_bit(tiny, tmp_path, quic
 def test_records_are_json_lines(trained):
     lines = (trained[1].folder / "epochs.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+
+
+def test_on_processors_no_step_marks_what_is_a_gpus_and_loads_torchs_compiler(tiny, runs_dir, quick, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", None)
+    assert dq.fit("cross-entropy", tiny, epochs=1, runs_dir=runs_dir, **quick).finished

@@ -29,7 +29,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(html: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("localhost", 0), functools.partial(QuietHandler, directory=html))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -37,7 +37,7 @@ def address(html: Path) -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator:
     program = find_browser()
     if program is None:
@@ -51,12 +51,12 @@ def chromium() -> Iterator:
 
 
 @pytest.fixture
-def visit(chromium, address, request):
-    """Open a page in the colours of the module's ``SCHEME``; gather what goes wrong and who is asked for something."""
-    opened, scheme = [], request.module.SCHEME
+def visit(chromium, address):
+    """Open a page in light colours; gather what goes wrong and who is asked for something."""
+    opened = []
 
     def open_page(path: str):
-        page = chromium.new_page(viewport={"width": WIDE, "height": 900}, color_scheme=scheme)
+        page = chromium.new_page(viewport={"width": WIDE, "height": 900}, color_scheme="light")
         # What never comes must not keep the tests for ever; a busy machine may take its time.
         page.set_default_timeout(600_000)
         opened.append(page)
@@ -65,10 +65,9 @@ def visit(chromium, address, request):
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.on("response", lambda r: page.problems.append(f"{r.status} {r.url}") if r.status >= 400 else None)
         page.on("request", lambda r: note_stranger(page.strangers, r.url))
-        page.goto(f"{address}/{path}", wait_until="networkidle")
+        page.goto(f"{address}/{path}")
         return page
 
-    open_page.scheme = scheme
     yield open_page
     for page in opened:
         page.close()

@@ -9,6 +9,7 @@ import json
 
 import build_book
 import numpy as np
+from axe_playwright_python.sync_playwright import Axe
 from build_book import ROOT
 from PIL import Image
 
@@ -23,36 +24,68 @@ CLIPPED = """document.querySelectorAll("article details").forEach(fold => fold.o
 AXE = {"preload": False, "resultTypes": ["violations"]}
 COLOURS = ["color-contrast", "link-in-text-block"]
 # One template draws all objects of the reference: in each section the first of a kind has the colours of all.
-ALIKE = [["section > dl.py ~ dl.py"], ["dl.py dl.py ~ dl.py"]]
+REMOVE_ALIKE = 'document.querySelectorAll("section > dl.py ~ dl.py, dl.py dl.py ~ dl.py").forEach(one => one.remove())'
+# Text of one kind is drawn alike, and so is all around it: the first of each kind stands for all. What a link has to
+# stand out from is the text that it is in.
+MARK_KINDS = """(() => {
+    const styles = ["color", "backgroundColor", "backgroundImage", "opacity", "filter", "fontSize", "fontWeight",
+        "fill", "textShadow", "textDecorationLine", "borderBottom", "position", "display"]
+    const looks = new Map(), seen = new Set(), length = (e) => e.textContent.trim().length
+    const look = (e) => {
+        if (e && !looks.has(e)) {
+            const style = getComputedStyle(e)
+            looks.set(e, [look(e.parentElement), e.localName, ...styles.map((name) => style[name])].join())
+        }
+        return e ? looks.get(e) : ""
+    }
+    for (const e of document.querySelectorAll("body *")) {
+        const link = e.localName === "a"
+        const text = [...e.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim())
+        if (!(link || text) || !e.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue
+        let kind = look(e)
+        if (link) {
+            const block = e.closest("p, li, dt, dd, td, th, div")
+            const links = [...block.querySelectorAll("a")].reduce((sum, one) => sum + length(one), 0)
+            kind += length(block) - links > length(e)
+        }
+        e.toggleAttribute("data-kind", !seen.has(kind))
+        seen.add(kind)
+    }
+})()"""
 # docutils writes the literature as a list whose entries have a more exact role than a list's: no setting changes that.
 NOT_OURS = {("aria-required-children", ".citation-list")}
 
 
 def check_page(visit, path: str) -> None:
-    """On a wide screen, then on a phone: it opens, in the reader's colours, moves by keys, and everyone can read it.
+    """It opens, moves by keys, and everyone can read it: on a wide screen and on a phone, in light and dark colours.
 
-    What has nothing to do with colours is looked at once, by the reader of light pages.
+    What has nothing to do with colours is looked at in light ones alone.
     """
-    page, light = visit(path), visit.scheme == "light"
+    page = visit(path)
     assert page.locator("article h1").count() == 1 and page.locator("article h1").inner_text().strip()
-    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[:3]
-    assert (red + green + blue < 3 * 128) != light
     if page.locator("article .math").count():
         page.locator(".math mjx-container").first.wait_for()
-    assert serious_faults(page, colours_alone=not light) == []
+        page.evaluate("MathJax.startup.promise")
+    assert serious_faults(page, colours=False) == []
     assert altered_pictures(page) == []
-    if light:
-        assert page.evaluate(CLIPPED) == []
-        parts = page.locator(".dq-live:has(.table-drawing)").all()
-        source = (ROOT / path).with_suffix(".ipynb")
-        if source.is_file() and "show.moving(" in source.read_text(encoding="utf-8"):
-            assert parts
-        for part in parts:
-            check_keys(part)
-            check_pointer(page, part)
+    assert page.evaluate(CLIPPED) == []
+    parts = page.locator(".dq-live:has(.table-drawing)").all()
+    source = (ROOT / path).with_suffix(".ipynb")
+    if source.is_file() and "show.moving(" in source.read_text(encoding="utf-8"):
+        assert parts
+    for part in parts:
+        check_keys(part)
+        check_pointer(page, part)
     page.set_viewport_size({"width": PHONE, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE
-    assert serious_faults(page, colours_alone=not light) == []
+    assert serious_faults(page, colours=False) == []
+    page.evaluate(REMOVE_ALIKE)
+    for scheme, width in (("light", PHONE), ("dark", PHONE), ("dark", WIDE), ("light", WIDE)):
+        page.set_viewport_size({"width": width, "height": 900})
+        change_colours(page, scheme)
+        assert serious_faults(page, others=False) == []
+        if (scheme, width) == ("dark", WIDE):
+            assert altered_pictures(page) == []
     assert page.problems == [] and page.strangers == set()
 
 
@@ -60,23 +93,40 @@ def check_search(visit) -> None:
     """Its search finds something."""
     page = visit("search.html?q=difficulty")
     page.locator("#search-results li").first.wait_for()
-    assert serious_faults(page) == []
+    for scheme in ("light", "dark"):
+        change_colours(page, scheme)
+        assert serious_faults(page) == []
     assert page.problems == [] and page.strangers == set()
 
 
-def serious_faults(page, colours_alone: bool = False) -> list[tuple]:
-    """What keeps someone from reading the page as it stands, by axe."""
-    from axe_playwright_python.sync_playwright import Axe
+def change_colours(page, scheme: str) -> None:
+    """The reader's system turns light or dark, and the page with it."""
+    page.emulate_media(color_scheme=scheme)
+    page.locator(f"html[data-theme={scheme}]").wait_for()
+    red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")[:3]
+    assert (red + green + blue < 3 * 128) == (scheme == "dark")
 
-    # A colour on its way to another is not one that readers read.
-    page.add_style_tag(content="* { transition: none !important; animation: none !important; }")
-    faults = Axe().run(page, context={"exclude": ALIKE}, options=AXE | {"runOnly": COLOURS}).response["violations"]
-    if not colours_alone:
-        others = AXE | {"rules": {rule: {"enabled": False} for rule in COLOURS}}
-        faults += Axe().run(page, options=others).response["violations"]
+
+def serious_faults(page, colours: bool = True, others: bool = True) -> list[tuple]:
+    """What keeps someone from reading the page as it stands, by axe: what has to do with its colours, and what not."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Axe().axe_script)
+        # A colour on its way to another is not one that readers read.
+        page.add_style_tag(content="* { transition: none !important; animation: none !important; }")
+    faults = []
+    if colours:
+        page.evaluate(MARK_KINDS)
+        faults += violations(page, {"include": [["[data-kind]"]]}, runOnly=COLOURS)
+    if others:
+        faults += violations(page, {"exclude": []}, rules={rule: {"enabled": False} for rule in COLOURS})
     serious = [fault for fault in faults if fault["impact"] in SERIOUS]
     found = [(fault["id"], *node["target"]) for fault in serious for node in fault["nodes"]]
     return [fault for fault in found if fault not in NOT_OURS]
+
+
+def violations(page, where: dict, **options) -> list[dict]:
+    ask = "([where, options]) => axe.run(where, options).then((told) => told.violations)"
+    return page.evaluate(ask, [where, AXE | options])
 
 
 def altered_pictures(page, most: int = 6) -> list[str]:

@@ -17,25 +17,33 @@ def test_answers_come_in_order_and_errors_come_through():
         list(each(lambda n: 1 / n, [1, 0]))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["folder", "table"])
-def test_memory_grows_by_little_a_file(tmp_path, kind):
-    """A task a file, say, would take some thousand bytes each."""
-    peak = {}
-    # The first loads take what modules and readers take once.
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Folders of ten classes with a table beside them, by how many pictures there are."""
+    made = {}
     for number in (200, 8000, 24_000):
-        place = tmp_path / f"{number}"
+        made[number] = place = tmp_path_factory.mktemp(f"{number}")
         rows = ["path,label,group"]
         for i in range(number):
             file = place / f"class {i % 10}" / f"{i:05}.bmp"
-            file.parent.mkdir(parents=True, exist_ok=True)
             if i < 10:
+                file.parent.mkdir()
                 Image.new("RGB", (4, 4)).save(file)
                 content = bytearray(file.read_bytes())
             content[-6:-2] = i.to_bytes(4, "big")
             file.write_bytes(content)
             rows.append(f"class {i % 10}/{file.name},class {i % 10},camera {i // 8}")
         (place / "table.csv").write_text("\n".join(rows))
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_memory_grows_by_little_a_file(places, kind):
+    """A task a file, say, would take some thousand bytes each."""
+    peak = {}
+    # The first loads take what modules and readers take once.
+    for number, place in places.items():
         # Python looks for cycles the more seldom the more there is; what other tests left is not to count.
         gc.collect()
         gc.freeze()

@@ -1,9 +1,8 @@
-"""A reader who likes dark pages visits every page of the book."""
+"""A reader visits every page of the book."""
 
 import pytest
 from visiting import PAGES, check_page, check_search
 
-SCHEME = "dark"
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
