@@ -627,3 +627,12 @@ def test_what_the_page_on_networks_from_scratch_says_is_so():
     one, ours = (trade_off_of(large[name][0])["routed"] for name in ("logit-adjustment", "dqroute"))
     assert abs(overall_at(ours, 0.2) - overall_at(one, 0.2)) < 0.003
     assert overall_at(one, 0.3) - overall_at(ours, 0.3) > 0.01
+
+
+def test_features_are_computed_as_many_times_faster_as_the_chapter_says():
+    found = read_json(ROOT / "benchmarks/results/features-bf16-avx512.json")
+    speed = {side: told["images_per_second"] for side, told in found["sides"].items()}
+    assert 5 < speed["engine"] / speed["reference"] == found["ratio"] < 6
+    assert 3.5 < speed["engine in fp32"] / speed["reference"] == found["ratio_in_fp32"] < 4
+    said = (ROOT / "book/speed.ipynb").read_text(encoding="utf-8")
+    assert "Five to six times as fast" in said and "nearly four times in float32" in said
