@@ -253,9 +253,9 @@ class Run:
 
     @cached_property
     def judged(self) -> dict[str, Tensor]:
-        """What the experts said of training images out of fold: ``logits``, ``[K, N, C]``, and of each image, ``[N]``:
+        """What the experts said of training images out of fold, ``logits``, ``[K, N, C]``, and what is known of these.
 
-        ``labels``; ``fold``, the part that those who speak never saw; ``images``, places in the training split.
+        Of each image, ``[N]``: ``labels``; ``fold``, the part that those who speak never saw; ``images``, places in the training split.
         ValueError if the run has no such predictions. What fuses the experts was fitted on them.
         """
         path = self.folder / JUDGED
