@@ -255,8 +255,8 @@ class Run:
     def judged(self) -> dict[str, Tensor]:
         """What the experts said of training images out of fold, ``logits``, ``[K, N, C]``, and what is known of these.
 
-        Of each image, ``[N]``: ``labels``; ``fold``, the part that those who speak never saw; ``images``, places in the training split.
-        ValueError if the run has no such predictions. What fuses the experts was fitted on them.
+        Of each image, ``[N]``: ``labels``; ``fold``, the part that those who speak never saw; ``images``, places in the
+        training split. ValueError if the run has no such predictions. What fuses the experts was fitted on them.
         """
         path = self.folder / JUDGED
         if not path.is_file():
