@@ -17,7 +17,8 @@ def test_a_reader_searches(visit):
 
 def test_a_page_is_printed_light_and_whole(visit):
     page = visit("book/knob.html")
-    page.wait_for_load_state()  # a quiet network may be one that a long page is not read from yet
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     folds = page.locator("article details")
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
