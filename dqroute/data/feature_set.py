@@ -35,6 +35,7 @@ COMPONENTS = 256
 SAME = 1e-4  # below this share of the largest, images do not differ in a feature or along an axis
 CHUNK = 4096  # rows of features that are in memory at a time, as they come from the encoder
 BATCH = 16  # pictures that go through an encoder at a time: more of them no longer fit the processor's caches
+MOST = 16  # batches at a time, each of which takes memory
 
 
 @names_checked
@@ -158,26 +159,39 @@ def encoded(
     return keys
 
 
+def workers_of(encoder: Encoder) -> int:
+    """How many batches go through an encoder at a time: on a processor one for each core that torch may use."""
+    return min(cores(), torch.get_num_threads(), MOST) if encoder.several and encoder.mean.device.type == "cpu" else 1
+
+
 def side_by_side(encoder: Encoder, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Features of batches of pictures, float32 ``[B, D]`` each, in order: on a processor each core takes a batch.
+    """Features of batches, float32 ``[B, D]`` each, in order: on a processor each core takes a batch.
 
     Cores that share one batch wait for each other at every layer.
     """
-    wrong: Exception | None = None
-    workers = cores() if encoder.mean.device.type == "cpu" else 1
-    waiting: deque[Future[Tensor]] = deque()
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for batch in batches:
+    wrong, waiting = list[ValueError](), deque[Future[Tensor]]()
+    workers, threads = workers_of(encoder), torch.get_num_threads()
+    alone = partial(torch.set_num_threads, 1) if workers > 1 else None
+    try:
+        with ThreadPoolExecutor(workers, initializer=alone) as pool:
+            for batch in until_wrong(batches, wrong):
                 waiting.append(pool.submit(encoder, batch))
                 if len(waiting) > workers:
                     yield waiting.popleft().result().cpu()
-        except ValueError as error:  # of a picture; those before it are computed all the same
-            wrong = error
-        while waiting:
-            yield waiting.popleft().result().cpu()
+            while waiting:
+                yield waiting.popleft().result().cpu()
+    finally:
+        torch.set_num_threads(threads)  # threads that are started later begin with what the last one set
     if wrong:
-        raise wrong
+        raise wrong[0]
+
+
+def until_wrong(batches: Iterable[Tensor], wrong: list[ValueError]) -> Iterator[Tensor]:
+    """Batches up to a picture that cannot be read, of which ``wrong`` takes the error: those before it are not lost."""
+    try:
+        yield from batches
+    except ValueError as error:
+        wrong.append(error)
 
 
 def rows_of(store: FeatureCache, keys: Sequence[bytes]) -> Iterator[Tensor]:

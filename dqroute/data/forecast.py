@@ -7,8 +7,7 @@ from time import perf_counter
 import torch
 
 from dqroute.data.feature_cache import default_cache
-from dqroute.data.feature_set import BATCH, cache_of, content_keys, pictures, side_by_side
-from dqroute.data.files.reading import cores
+from dqroute.data.feature_set import BATCH, cache_of, content_keys, pictures, side_by_side, workers_of
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.models.device import resolve_device
 from dqroute.models.encoders import loaded
@@ -17,12 +16,12 @@ from dqroute.models.encoders import loaded
 def features_take(data: ImageSet, backbone: str, device: str = "auto") -> str:
     """A few words on how long the features of a set will take here, or that they are known already.
 
-    Measured on a batch of training pictures a core, from all over the set, after two to warm up. Where one of them
-    cannot be read nothing is measured: whoever computes the features names it with all others.
+    Measured on a batch of training pictures for each core, from all over the set, after two to warm up. Where one of
+    them cannot be read nothing is measured: whoever computes the features names it with all others.
     """
     encoder, split = loaded(backbone).to(resolve_device(device)), data.train
     assert not isinstance(split, FeatureSplit)
-    some = split.at(torch.linspace(0, len(split) - 1, min(BATCH * cores(), len(split))).long())
+    some = split.at(torch.linspace(0, len(split) - 1, min(BATCH * workers_of(encoder), len(split))).long())
     store, wanted, seconds = cache_of(encoder, default_cache()), encoder.preprocessing, 0.0
     try:
         new = [index for index, key in enumerate(content_keys(some)) if key not in store]

@@ -25,10 +25,16 @@ def activate_along_the_way(module: nn.Module) -> nn.Module:
         if conv is not None and type(child) in ACTIVATIONS and AT_ONCE:
             setattr(module, last, Activated(conv, child))
             setattr(module, name, nn.Identity())
-        elif not isinstance(child, nn.Identity):
+        elif not isinstance(child, (nn.Identity, Activated)):  # a block may be at two places
             last, conv = name, child if isinstance(child, nn.Conv2d) and child.padding_mode == "zeros" else None
             activate_along_the_way(child)
     return module
+
+
+def has_activations(network: nn.Module) -> bool:
+    """Whether a network has a convolution, and an activation that one could do along the way."""
+    kinds = {type(module) for module in network.modules()}
+    return nn.Conv2d in kinds and not kinds.isdisjoint(ACTIVATIONS)
 
 
 class Activated(nn.Module):

@@ -63,6 +63,18 @@ def cifar_resnet(depth: int, channels: int, branch_width: float) -> list[Stage]:
     return [Stage(partial(stage, number), width) for number, width in enumerate(widths)]
 
 
+class Downsampling(nn.Conv2d):
+    """A convolution with a stride, which a map of one pixel does without: the same function.
+
+    There the gradient of a kernel with a stride is memory that nobody has written in bfloat16 on processors, as torch
+    2.14 with oneDNN 3.12 has it: of large networks' last layers, where pictures have 16 pixels or fewer.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        stride = (1, 1) if input.shape[2:] == (1, 1) else self.stride
+        return F.conv2d(input, weight, bias, stride, self.padding, self.dilation, self.groups)
+
+
 def torchvision_network(name: str, channels: int) -> Any:
     """One of torchvision's networks, randomly initialised, for images of so many channels."""
     # Here and below, because torchvision takes two seconds to import and the small networks do without it.
@@ -80,6 +92,9 @@ def torchvision_resnet(name: str, channels: int, branch_width: float) -> list[St
         raise ValueError(f"branch_width belongs to the CIFAR ResNets; {name} comes at full width only")
     # Built once, however many experts take a copy of its stages: a large network takes seconds.
     net = torchvision_network(name, channels)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d) and module.stride != (1, 1):
+            module.__class__ = Downsampling
     first = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1)
     widths = [64 * 2**index * net.layer1[0].expansion for index in range(4)]
     stages = zip([first, net.layer2, net.layer3, net.layer4], widths, strict=True)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dqroute.core.checks import checked_whole, choose, one_line
-from dqroute.models.activations import activate_along_the_way
+from dqroute.models.activations import activate_along_the_way, has_activations
 from dqroute.models.device import uses_bf16
 from dqroute.models.gradients import GradientHistograms
 from dqroute.models.norms import fold_batch_norms
@@ -75,6 +75,7 @@ class Encoder(nn.Module):
 
     Attributes:
         name: as asked for; preprocessing: how it wants its pictures; width: ``D``.
+        several: whether several threads may call it at a time: one of one's own may keep something between its layers.
         weights: SHA-256 over the network's parameters and buffers, in hexadecimal.
         code: the same over what is known of how it computes: its modules, and its class's source.
     """
@@ -85,6 +86,7 @@ class Encoder(nn.Module):
     def __init__(self, name: str, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
         self.name, self.preprocessing, self.weights = name, preprocessing, digest(network)
+        self.several = ENCODERS.get(name) in OURS
         for which in ("mean", "std"):
             values = 255 * torch.tensor(getattr(preprocessing, which))
             self.register_buffer(which, values.view(1, -1, 1, 1), persistent=False)
@@ -145,10 +147,11 @@ def faster(network: nn.Module, size: int) -> tuple[nn.Module, int]:
     said, folded = pooled(network, probe), pad_along_the_way(fold_batch_norms(copy.deepcopy(network)), probe)
     # Where a network calls its modules in another order than it names them, either would change what it computes.
     near = 1e-3 * float(said.abs().nan_to_num().max())
-    for fast in (activate_along_the_way(copy.deepcopy(folded)), folded):
+    for fast in (activate_along_the_way(copy.deepcopy(folded)), folded) if has_activations(folded) else (folded,):
         fast = fast.to(memory_format=torch.channels_last)
-        if torch.allclose(pooled(fast, probe), said, rtol=1e-3, atol=near):
-            return fast, said.shape[1]
+        with suppress(RuntimeError, TypeError):  # what does both at once is a private call of torch
+            if torch.allclose(pooled(fast, probe), said, rtol=1e-3, atol=near):
+                return fast, said.shape[1]
     return network, said.shape[1]
 
 
@@ -380,6 +383,7 @@ def unavailable(name: str, file: str, place: str, error: Exception) -> FileNotFo
     )
 
 
+OURS = (None, *ENCODERS.values())  # those of families stand in no list
 FAMILIES: dict[str, Callable[[str, bool], tuple[nn.Module, Preprocessing]]] = {
     "timm": from_timm,
     "torchvision": from_torchvision,

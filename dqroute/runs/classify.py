@@ -163,8 +163,7 @@ def looked_at(
             try:
                 images, wrong = what_can_be_read(model, split, store)
             except (ValueError, OSError):  # of a cache that cannot be written or read
-                store = None
-                images, wrong = what_can_be_read(model, split, store)
+                images, wrong = what_can_be_read(model, split, None)
             yield model.outputs(images, network=network) if len(images) else None, wrong
             shown.step(len(names))
 

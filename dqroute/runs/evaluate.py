@@ -75,7 +75,10 @@ def evaluate(
         return known
     report = report_of(run, said_of(run, data, split, device), split)
     if split == OUT_OF_FOLD:
-        near, learned = run.near_copies[0] if run.near_copies and run.settings["data"]["name"] in OWN else None, None
+        near, learned = (
+            run.near_copies[0] if run.near_copies and run.settings["data"].get("name") in OWN else None,
+            None,
+        )
     else:
         copies, learned = own_leak(data), remembered(run.folder, split)
         near = None if copies is None else copies.leaking[split]

@@ -68,7 +68,7 @@ def strangeness(run: Run, kind: str) -> Callable[[ExpertOutputs], Tensor]:
     if not path.is_file():
         remedy = "train it with this version, on features with folds of 2 or more, in another runs_dir"
         raise ValueError(f"{run!r} does not say what its training pictures look like; {remedy}")
-    kept = run.own_tensors(path)
+    kept = run.own_tensors(path, *Typical._fields, "distance", "labels")
     typical = Typical(kept["means"], kept["root"])
     return lambda outputs: share_as_strange(
         typical.distance(outputs.features[0].cpu()), kept["distance"], kept["labels"]

@@ -202,7 +202,7 @@ class Run:
 
     def named(self, report: Report) -> Report:
         """A report of this run that knows the classes."""
-        near = self.near_copies if self.settings["data"]["name"] in OWN else None
+        near = self.near_copies if self.settings["data"].get("name") in OWN else None
         of_run = Classes(self.settings["class_names"], self.settings["problem"]["counts"], self.groups, near)
         return replace(report, classes=of_run)
 
@@ -269,14 +269,16 @@ class Run:
                 elif told["judge"] == "out-of-fold":
                     remedy = "they were too many to be kept"
             raise ValueError(f"{self!r} has no predictions out of fold; {remedy}")
-        held = self.own_tensors(path)
+        held = self.own_tensors(path, "logits", "labels", "fold", "images")
         return held | {"logits": held["logits"].float()}
 
-    def own_tensors(self, path: Path) -> dict[str, Tensor]:
-        """The tensors of a file of the run; ValueError if it is damaged, or another run's."""
+    def own_tensors(self, path: Path, *needed: str) -> dict[str, Tensor]:
+        """The tensors of a file of the run; ValueError if it is damaged, another run's, or lacks some ``needed``."""
         tensors, told = read_tensors(path)
         if told.get("digest", self.settings["digest"]) != self.settings["digest"]:
             raise ValueError(f"{path} belongs to another run; put the run's own {path.stem} there")
+        if missing := [name for name in needed if name not in tensors]:
+            raise ValueError(f"{path} has no {', '.join(missing)}; restore it, or train in another runs_dir")
         return tensors
 
     def warn_of_other_images(self, data: ImageSet, parts: Collection[str] = ("train", "val", "test")) -> None:

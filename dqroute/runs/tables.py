@@ -78,6 +78,10 @@ def measured(runs: Iterable[Run], of: str = "routed", split: str = "test") -> pd
 
     def told(report: Report) -> dict[str, Any]:
         kinds = {"routed": vars(report), "plain mean": report.plain_mean, "calibrated": report.calibrated or {}}
+        if not kinds[of]:
+            raise ValueError(
+                f"a run has no {of} measures on the {split} split; call dq.evaluate on it, or leave it out"
+            )
         return {said: kinds[of].get(name) for name, said in MEASURES.items()}
 
     return a_seed_a_line("this row", runs, split, told)

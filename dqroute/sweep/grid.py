@@ -248,7 +248,8 @@ def parse_grid(text: str) -> list[Task]:
         for key, one, other in zip(("data", "methods", "settings"), same, entries, strict=True):
             if one is not other:
                 both = f"{one.label or '{}'!r} and {other.label or '{}'!r}"
-                raise ValueError(f"{key} has the same twice, {both}; remove one")
+                of = f" for {method.label}" * (key == "settings")  # whose own settings may be what makes them so
+                raise ValueError(f"{key} has the same twice, {both}{of}; remove one")
         load |= {"seed": seed} if grid.draws == "seed" else {}
         tasks.append(Task(image_set.label, row, load, method.name, seed, fit, grid.split))
     return tasks

@@ -113,7 +113,7 @@ def fit(
     processes, changes = joined(on_cpu=device == "cpu"), said({"epochs": epochs} | changes)
     # What is wrong with them is heard before anything is computed; what else decides them comes later.
     usual = {} if preset else fitting_size(len(data.train))
-    early = divide_changes(method, preset or "features", usual | changes)
+    divide_changes(method, preset or "features", usual | changes)
     # Whatever the caller has switched off: there is no training without gradients.
     with processes.ending_together(), torch.inference_mode(False), torch.enable_grad():
         where = resolve_device(device)
@@ -137,7 +137,10 @@ def fit(
                 )
         if is_encoder(changes.get("backbone")):
             tuned = changes.get("tune", "heads") != "heads"
-            check_options(method, data, changes["backbone"], *early)
+            # With what the parent was asked for, which is known by now.
+            check_options(
+                method, data, changes["backbone"], *divide_changes(method, preset or "features", usual | changes)
+            )
             if parent is None or not tuned:
                 with processes.main_first():
                     if parent is None:

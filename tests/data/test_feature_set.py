@@ -18,7 +18,8 @@ from training import CONTEXT, ends
 import dqroute as dq
 from dqroute.data import FeatureSplit, feature_set, features
 from dqroute.data.batches import batches_of
-from dqroute.data.feature_set import as_wanted, principal, projected, side_by_side
+from dqroute.data.feature_cache import FeatureCache
+from dqroute.data.feature_set import as_wanted, content_keys, encoded, principal, projected, side_by_side, workers_of
 from dqroute.data.image_set import Split
 from dqroute.models import encoders
 
@@ -155,19 +156,54 @@ def test_without_a_terminal_lines_tell_how_far_it_is(folder, monkeypatch, capsys
     assert "pictures" not in capsys.readouterr().err
 
 
-def test_batches_come_in_order_and_those_before_a_damaged_picture_are_not_lost():
+@pytest.mark.parametrize("several", [True, False])
+def test_batches_come_in_order_and_those_before_a_damaged_picture_are_not_lost(several, monkeypatch):
+    monkeypatch.setattr("dqroute.data.feature_set.cores", lambda: 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     encoder = encoders.loaded(HISTOGRAMS)
+    monkeypatch.setattr(encoder, "several", several)
     batches = [torch.randint(256, (size, 3, 32, 32), dtype=torch.uint8) for size in (1, 5, 2, 7, 3, 4, 6)]
 
     def damaged():
         yield from batches
         raise ValueError("cannot read a.png")
 
+    assert workers_of(encoder) == (3 if several else 1)
     found = []
     with pytest.raises(ValueError, match=r"a\.png"):
         found.extend(side_by_side(encoder, damaged()))
     for rows, batch in zip(found, batches, strict=True):
         torch.testing.assert_close(rows, encoder(batch))
+
+
+def test_an_encoder_that_fails_at_a_picture_leaves_no_features_under_others_names(tmp_path, monkeypatch):
+    monkeypatch.setattr("dqroute.data.feature_set.cores", lambda: 3)
+    monkeypatch.setattr("dqroute.data.feature_set.BATCH", 2)
+
+    class Divided(torch.nn.Module):
+        def forward(self, pictures):
+            rows = pictures.flatten(1)[:, :8]
+            return rows / (pictures.amax(dim=(1, 2, 3)) > 0)[:, None].float()
+
+    encoder = encoders.Encoder("divided", Divided(), encoders.Preprocessing(8, (0.0,) * 3, (1.0,) * 3))
+    encoder.several = True
+    images = torch.randint(1, 256, (20, 3, 8, 8), dtype=torch.uint8)
+    images[9] = 0
+    split, store = Split(images, torch.zeros(20, dtype=torch.int64)), FeatureCache(tmp_path, 8)
+    with pytest.raises(ValueError, match="NaN"):
+        encoded(split, encoder, store, "", False)
+    keys = content_keys(split)
+    held = [index for index, key in enumerate(keys) if key in store]
+    assert held == list(range(8))
+    torch.testing.assert_close(store.read([keys[index] for index in held]), encoder(images[:8]))
+
+
+def test_own_encoders_are_called_by_one_thread_at_a_time(monkeypatch):
+    monkeypatch.setitem(encoders.ENCODERS, "own", lambda: encoders.gradient_histograms())
+    assert [encoders.Encoder(name, *encoders.architecture(name)).several for name in ("own", HISTOGRAMS)] == [
+        False,
+        True,
+    ]
 
 
 def test_damaged_files_of_all_parts_are_named_before_anything_is_computed(folder, counted):

@@ -23,7 +23,7 @@ def test_measured_once_known_afterwards(tiny, monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr("dqroute.data.forecast.perf_counter", lambda: float(next(ticks)))
     number = sum(map(len, tiny.splits.values()))
-    monkeypatch.setattr("dqroute.data.forecast.cores", lambda: 2)
+    monkeypatch.setattr("dqroute.data.forecast.workers_of", lambda _: 2)
     said = f"their features take {duration(number / (2 * BATCH))} here"
     assert len(tiny.train) >= 2 * BATCH and features_take(tiny, "gradient-histograms") == said
     features(tiny, "gradient-histograms", progress=False)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from dqroute.models.activations import ACTIVATIONS, Activated, activate_along_the_way
+from dqroute.models.activations import ACTIVATIONS, AT_ONCE, Activated, activate_along_the_way
 from dqroute.models.encoders import faster
+
+pytestmark = pytest.mark.skipif(AT_ONCE is None, reason="torch is built without the library that does both at once")
 
 
 class Shared(nn.Module):
@@ -60,3 +62,24 @@ def test_gradients_and_exports_take_both_one_after_the_other():
     assert not any("mkldnn" in str(node.target) for node in exported.graph.nodes)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         assert network(torch.randn(1, 3, 6, 6)).dtype == torch.bfloat16
+
+
+def test_a_block_at_two_places_is_changed_once():
+    block = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+    network = nn.Sequential(nn.Sequential(block), nn.Sequential(block))
+    pictures = torch.randn(1, 3, 4, 4)
+    expected = network(pictures)
+    activate_along_the_way(network)
+    assert isinstance(block[0], Activated) and isinstance(block[0].conv, nn.Conv2d)
+    with torch.no_grad():
+        torch.testing.assert_close(network(pictures), expected.detach())
+
+
+def test_where_both_at_once_fails_an_encoder_does_one_after_the_other(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("another signature")
+
+    monkeypatch.setattr("dqroute.models.activations.AT_ONCE", fails)
+    network, pictures = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False), torch.randn(2, 3, 8, 8)
+    found, _ = faster(network, 8)
+    torch.testing.assert_close(found(pictures), network(pictures))

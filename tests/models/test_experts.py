@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dqroute.models.backbones import backbone_names, cifar_resnet
+from dqroute.models.backbones import Downsampling, backbone_names, cifar_resnet, torchvision_resnet
 from dqroute.models.experts import CosineClassifier, ExpertNetwork
 
 
@@ -176,3 +176,22 @@ def test_a_network_of_torchvisions_is_built_once_and_each_branch_has_weights_of_
     first, second, third = ([p for p in b.parameters() if p.ndim == 4] for b in network.branches)
     for a, b, c in zip(first, second, third, strict=True):
         assert not torch.equal(a, b) and not torch.equal(b, c) and a.data_ptr() != b.data_ptr()
+
+
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_a_kernel_with_a_stride_has_the_gradient_of_exact_arithmetic(side):
+    """On a map of one pixel in bfloat16 torch's own was memory that nobody had written, which is filled here."""
+    maps, wanted = torch.randn(4, 64, side, side), torch.nn.Conv2d(64, 128, 3, 2, padding=1, bias=False)
+    conv = Downsampling(64, 128, 3, 2, padding=1, bias=False)
+    conv.load_state_dict(wanted.state_dict())
+    wanted.double()(maps.double()).square().sum().backward()
+    filled = [torch.full((2**16,), torch.nan) for _ in range(500)]
+    del filled
+    conv.bfloat16()(maps.bfloat16()).square().sum().backward()
+    torch.testing.assert_close(conv.weight.grad.double(), wanted.weight.grad, rtol=0.05, atol=0.5)
+
+
+def test_large_networks_do_without_a_stride_where_there_is_one_pixel():
+    network = torch.nn.Sequential(*(stage.make() for stage in torchvision_resnet("resnet18", 3, 1.0)))
+    strided = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.stride != (1, 1)]
+    assert len(strided) == 7 and all(isinstance(m, Downsampling) for m in strided)

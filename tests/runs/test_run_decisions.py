@@ -245,6 +245,23 @@ def test_runs_without_what_it_takes_say_so(opened, files, tmp_path):
         dq.classify(dq.Run(tmp_path / "run"), files, outsiders="mahalanobis", **ON_CPU)
 
 
+@pytest.mark.parametrize(
+    ("file", "lost", "asks"),
+    [
+        (JUDGED, "fold", lambda run, files: out_of_fold(run, None)),
+        (JUDGED, "images", lambda run, files: thresholds(run, precision=0.9)),
+        (TYPICAL, "distance", lambda run, files: dq.classify(run, files[:1], outsiders="mahalanobis", **ON_CPU)),
+    ],
+)
+def test_files_of_a_run_that_lack_something_say_what(opened, files, tmp_path, file, lost, asks):
+    shutil.copytree(opened.folder, tmp_path / "run")
+    kept, told = read_tensors(tmp_path / "run" / file)
+    del kept[lost]
+    write_tensors(tmp_path / "run" / file, kept, told)
+    with pytest.raises(ValueError, match=f"{file} has no {lost}; restore it, or train in another runs_dir"):
+        asks(dq.Run(tmp_path / "run"), files)
+
+
 def test_a_class_that_nobody_judged_is_named(place, files, tmp_path):
     shutil.copytree(place, tmp_path / "digits")
     for file in sorted((tmp_path / "digits" / "train" / "digit 9").iterdir())[1:]:

@@ -220,6 +220,13 @@ def test_rows_are_named_by_the_options_that_are_not_the_defaults(tiny, tmp_path)
     assert list(tables.by_options([*runs, slower]))[-1] == "dqroute, lr=0.01"
 
 
+def test_measures_that_a_run_does_not_have_are_no_numbers(trained, monkeypatch):
+    known = type(trained[0]).report
+    monkeypatch.setattr(type(trained[0]), "report", lambda *given: replace(known(*given), calibrated=None))
+    with pytest.raises(ValueError, match="a run has no calibrated measures on the test split"):
+        tables.measured(trained, "calibrated")
+
+
 def test_measures_of_what_is_routed_of_the_mean_and_of_the_calibrated(trained):
     runs = [run for run in trained if run.method == "dqroute"]
     found = {of: tables.measured(runs, of) for of in ("routed", "plain mean", "calibrated")}

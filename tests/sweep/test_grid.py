@@ -130,6 +130,9 @@ WRONG = {
     SMALL + "settings: [{lr: .nan}]": "lr must be a finite number, below 2..63 in size; got nan",
     SMALL + "settings: [{preset: long}]": "unknown preset 'long'; the valid ones are laptop, paper",
     SMALL + "settings: [{backbone: vgg}]": "unknown backbone 'vgg'; the valid ones are resnet8",
+    "data: [digits]\nmethods: [ride: {epochs: 4}, dqroute]\nsettings: [{epochs: 5}, {epochs: 6}]": (
+        "'epochs=5' and 'epochs=6' for ride, epochs=4; remove one"
+    ),
     SMALL + "settings: [{}, {epochs: 12}]": "settings has the same twice, '\\{\\}' and 'epochs=12'",
     SMALL + "split: train": "unknown split 'train'; the valid ones are test, val",
     SMALL + "split: [val]": "split must be 'test', 'val' or 'out-of-fold'; got \\['val'\\]",

@@ -73,6 +73,20 @@ def test_options_that_the_method_refuses_are_heard_before_features_are_computed(
         dq.fit(method, tiny, backbone=HISTOGRAMS, runs_dir=runs_dir, **QUIET)
 
 
+def test_options_are_refused_or_taken_together_with_those_of_the_run_that_is_gone_on_from(tiny, runs_dir):
+    few = {"backbone": HISTOGRAMS, "runs_dir": runs_dir, "epochs": 1} | QUIET
+    parent = dq.fit("dqroute", tiny, fusion="restricted", outsiders=0.0, **few)
+    del few["backbone"]
+    run = dq.fit("dqroute", tiny, start_from=parent, outsiders=0.0, alpha=0.2, **few)
+    assert run.settings["options"]["fusion"] == "restricted"
+
+
+def test_a_set_whose_identity_has_no_name_is_trained_on_and_reported(runs_dir):
+    data = replace(dq.load("digits"), name="mine", identity={"drawn": 1})
+    run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, backbone="resnet8", epochs=1, **QUIET)
+    assert dq.evaluate(run, device="cpu").overall > 0
+
+
 def test_who_judges_an_image_never_saw_it(seen, runs_dir, monkeypatch):
     """Another label for the images of one fold changes nothing of what is said of them; others' words do change."""
     fold = fold_of(seen.train.labels, 5, seed=0)

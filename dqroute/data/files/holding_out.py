@@ -6,7 +6,6 @@ move few of those that were dealt before, and a class that comes moves none.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from os import fsencode
@@ -55,16 +54,17 @@ def held_out(labels: Tensor, share: float, rank: Tensor, together: Tensor | None
         place = torch.cat([torch.arange(n) for n in counts])
         return torch.empty_like(rank).scatter_(0, by_class, place) < torch.tensor(wanted)[labels]
     group = together.unique(return_inverse=True)[1]
-    inside = [Counter[int]() for _ in range(int(group.max()) + 1)]  # how many images a group has of which classes
+    # How many images a group has of which classes: plain, because there may be a group an image.
+    inside: list[dict[int, int]] = [{} for _ in range(int(group.max()) + 1)]
     for g, k in zip(group.tolist(), labels.tolist(), strict=True):
-        inside[g][k] += 1
+        inside[g][k] = inside[g].get(k, 0) + 1
     first = torch.full((len(inside),), len(rank)).scatter_reduce_(0, group, rank, "amin")
     now, held = [0] * len(counts), [False] * len(inside)
     for c in sorted(range(len(counts)), key=counts.__getitem__):
         own = group[labels == c].unique()
         tried = own[first[own].argsort()].tolist()
         # Nearest to the share; where every group is too large for it, the smallest one.
-        for those, nearer in ((tried, True), (sorted(tried, key=lambda g: inside[g].total()), False)):
+        for those, nearer in ((tried, True), (sorted(tried, key=lambda g: sum(inside[g].values())), False)):
             for g in those:
                 after = abs(now[c] + inside[g][c] - wanted[c])
                 # No class may lose its last training image, neither this one nor another with images in the group.
