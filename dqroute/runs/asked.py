@@ -21,12 +21,16 @@ class AskedOptions(BaseModel):
     experts: int = Field(1, ge=0, le=64)
 
 
+Format = Literal[1]
+FORMAT: Format = 1
+
+
 class Asked(BaseModel):
     """All of ``settings.json``; a newer version may say more."""
 
     model_config = STRICT | ConfigDict(extra="ignore")
 
-    format: Literal[1]
+    format: Format
     digest: Text
     method: Text
     options: AskedOptions
@@ -44,7 +48,7 @@ def checked_asked(settings: Any, place: object) -> Asked:
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
         got = "" if wrong["type"] == "missing" else f"; got {str(wrong['input'])[:40]!r}"
-        said = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg'][:200]}{got}"
+        said = f"{'.'.join(map(str, wrong['loc'])) or 'settings'}: {wrong['msg'][:200]}{got}"
     else:
         groups, number = asked.problem.groups, len(asked.problem.counts)
         lengths = {len(asked.class_names), len(asked.problem.difficulty or asked.problem.counts)}

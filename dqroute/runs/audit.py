@@ -32,6 +32,8 @@ def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 5
     Returns:
         A table with a row a picture. Its columns are ``file`` (or ``image``, its number, where no files are known),
         ``label``, ``says``, the class that it looks like, and the probabilities of both.
+
+    ValueError for a run without predictions out of fold, or data that are not the run's.
     """
     run = opened(run)
     data = checked_data(run, data, "test")

@@ -39,6 +39,8 @@ def thresholds(
         precision: how often answers shall be right, class by class, 0 to 1.
         answered: or which share of the pictures shall be answered, 0 to 1, by one threshold for all classes.
         prevalence: how common the classes are where answers will be given: all alike, or as in training.
+
+    ValueError for a run without predictions out of fold, and unless one of the two is given.
     """
     run = opened(run)
     choose("prevalence", prevalence, ("balanced", "training"))

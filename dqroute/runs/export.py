@@ -65,7 +65,8 @@ def export(run: RunOrFolder, path: str | os.PathLike[str]) -> Path:
     ``"model.onnx"`` is for onnxruntime and its kind, ``"model.pt2"`` for ``torch.export.load``. Each takes ``pixels``,
     uint8 ``[N, channels, H, W]`` (RGB, 0 to 255), any number of pictures at a time, made the squares that the metadata
     tell of, and gives ``probabilities``, float32 ``[N, C]``. Normalisation, encoder, experts and fusion are inside, and
-    what ``run.model.adapt`` has learned. The program has to say what the model says in float32, to 1e-4.
+    what ``run.model.adapt`` has learned. The program has to say what the model says in float32, to 1e-4. What is there
+    under that name is replaced.
 
     :func:`dqroute.classify` computes in bfloat16 where the hardware does: then the two are apart, and a line says how
     far. Of 60 new photographs of 12 classes (``benchmarks/small_folder.py``, four draws) they were apart by 0.01 in the
@@ -76,7 +77,8 @@ def export(run: RunOrFolder, path: str | os.PathLike[str]) -> Path:
     ``session.get_modelmeta().custom_metadata_map``, and in the ``extra_files`` of ``torch.export.load``.
 
     Raises:
-        ValueError: for a network that cannot be exported, such as one whose steps depend on what it sees.
+        ValueError: for another ending, and for a network that cannot be exported, such as one whose steps depend on
+            what it sees.
         ModuleNotFoundError: if packages are missing that ONNX takes.
     """
     if not isinstance(path, (str, os.PathLike)):

@@ -29,12 +29,11 @@ from dqroute.data.files.reading import listed
 from dqroute.data.image_set import ImageSet, Split
 from dqroute.data.markup import box, table
 from dqroute.methods.base import METHODS, Method, Problem
-from dqroute.runs.asked import checked_asked, weights_asked
+from dqroute.runs.asked import FORMAT, checked_asked, weights_asked
 from dqroute.runs.locking import only_process
 from dqroute.runs.pictures import changed_files
 from dqroute.runs.report import Classes, Report
 
-FORMAT = 1  # of the settings, as dqroute.runs.asked has it
 LARGEST = 2**25  # bytes of settings, which name every class
 # The files of a run folder. The names of what it keeps stand here and nowhere else.
 SETTINGS = "settings.json"  # what was asked: method, options, training settings, seed, data set, class counts

@@ -96,6 +96,7 @@ def fit(
         changes: any field of :class:`~dqroute.training.settings.Settings` and any option of the method.
 
     Raises:
+        ValueError: for unknown names and values out of range, before anything is computed, and for damaged pictures.
         NonFiniteLoss: if the loss becomes NaN or infinite; the last checkpoint is kept.
         OSError: if the run folder cannot be written; what was there is kept.
         OtherProcessFailed: if another of the processes that train together fails.

@@ -17,8 +17,8 @@ import dqroute as dq
 from dqroute.core.long_tail import shot_groups
 from dqroute.data.disk import read_json, write_json, write_tensors
 from dqroute.methods.base import Problem
+from dqroute.runs.asked import FORMAT
 from dqroute.runs.run import (
-    FORMAT,
     Run,
     default_runs_dir,
     digest_of,
