@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -156,28 +157,36 @@ def test_without_a_terminal_lines_tell_how_far_it_is(folder, monkeypatch, capsys
     assert "pictures" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("several", [True, False])
-def test_batches_come_in_order_and_those_before_a_damaged_picture_are_not_lost(several, monkeypatch):
-    monkeypatch.setattr("dqroute.data.feature_set.cores", lambda: 3)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    encoder = encoders.loaded(HISTOGRAMS)
-    monkeypatch.setattr(encoder, "several", several)
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_come_in_order_and_those_before_a_damaged_picture_are_not_lost(workers, monkeypatch):
+    monkeypatch.setattr("dqroute.data.feature_set.workers_of", lambda _: workers)
+    encoder, threads = encoders.loaded(HISTOGRAMS), torch.get_num_threads()
     batches = [torch.randint(256, (size, 3, 32, 32), dtype=torch.uint8) for size in (1, 5, 2, 7, 3, 4, 6)]
 
     def damaged():
         yield from batches
         raise ValueError("cannot read a.png")
 
-    assert workers_of(encoder) == (3 if several else 1)
     found = []
     with pytest.raises(ValueError, match=r"a\.png"):
         found.extend(side_by_side(encoder, damaged()))
     for rows, batch in zip(found, batches, strict=True):
         torch.testing.assert_close(rows, encoder(batch))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == threads
+
+
+def test_as_many_batches_at_a_time_as_torch_may_use_cores_and_one_for_an_encoder_of_ones_own(monkeypatch):
+    encoder = encoders.loaded(HISTOGRAMS)
+    for cores, threads, several, workers in ((3, 4, True, 3), (4, 1, True, 1), (64, 64, True, 16), (3, 4, False, 1)):
+        monkeypatch.setattr("dqroute.data.feature_set.cores", lambda cores=cores: cores)
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(encoder, "several", several)
+        assert workers_of(encoder) == workers
 
 
 def test_an_encoder_that_fails_at_a_picture_leaves_no_features_under_others_names(tmp_path, monkeypatch):
-    monkeypatch.setattr("dqroute.data.feature_set.cores", lambda: 3)
+    monkeypatch.setattr("dqroute.data.feature_set.workers_of", lambda _: 3)
     monkeypatch.setattr("dqroute.data.feature_set.BATCH", 2)
 
     class Divided(torch.nn.Module):
