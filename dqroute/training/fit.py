@@ -18,6 +18,7 @@ from dqroute.data.checking import check_files
 from dqroute.data.disk import check_writable, folder_name
 from dqroute.data.feature_set import OWN, features, fitting
 from dqroute.data.files.reading import listed
+from dqroute.data.files.split import FileSplit
 from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
 from dqroute.data.options import check_kinds, checked_seed, tell_options
@@ -159,6 +160,8 @@ def fit(
                 # What the heads say hangs on their scale, which depends on how many pictures there are.
                 scale = (vars(Settings()) | heads.settings["training"])["cosine_scale"]
                 changes = {"cosine_scale": scale} | changes
+        elif isinstance(data.train, FileSplit):
+            check_options(method, data, "", *divide_changes(method, preset or "laptop", usual | changes))
         if parent is not None and processes.main:
             say_what_is_kept(parent, data, check)
         request, settings = request_of(
@@ -209,13 +212,17 @@ def fit(
     return run
 
 
-def check_options(method: str, data: ImageSet, backbone: str, settings: Settings, options: dict[str, Any]) -> None:
-    """Have the method refuse options that heads on features cannot have before features, which take their time."""
+def check_options(method: str, data: ImageSet, encoder: str, settings: Settings, options: dict[str, Any]) -> None:
+    """Have the method refuse its options before files are checked or features are computed, which take their time.
+
+    ``encoder`` names the one whose features heads are to read; none where a network is trained from nothing.
+    """
     truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
-    small = EncoderNeeds("", 1, "", 1, 1)
-    problem = Problem(data.counts, data.groups, 1, (0.0,), (1.0,), backbone, encoder=small, folds=settings.folds)
-    request = {"method": method, "seed": 0, "options": options, "training": vars(settings)}
-    build(request, replace(problem, difficulty=truth))
+    problem = Problem(data.counts, data.groups, 1, (0.0,), (1.0,), difficulty=truth)
+    if encoder:
+        small = EncoderNeeds("", 1, "", 1, 1)
+        problem = replace(problem, backbone=encoder, encoder=small, folds=settings.folds)
+    build({"method": method, "seed": 0, "options": options, "training": vars(settings)}, problem)
 
 
 OWN_PARAMETERS = [*inspect.signature(fit).parameters.values()]

@@ -81,6 +81,17 @@ def test_a_lost_file_is_one_clear_error_and_costs_no_finished_epoch(data, tmp_pa
     assert_same_run(resumed, fit(data, tmp_path / "b", quick))
 
 
+def test_a_wrong_option_is_heard_before_files_are_checked(data, tmp_path, quick, monkeypatch):
+    def checked(*_, **__):
+        raise AssertionError("files were checked")
+
+    monkeypatch.setattr("dqroute.training.fit.check_files", checked)
+    with pytest.raises(ValueError, match="did you mean 'nested'"):
+        fit(data, tmp_path, quick, fusion="nestd")
+    with pytest.raises(AssertionError, match="files were checked"):
+        fit(data, tmp_path, quick)
+
+
 def test_a_bad_test_file_is_named_by_evaluation(data, tmp_path, quick):
     run = fit(data, tmp_path, quick, epochs=1)
     data.test.file(2).write_bytes(b"no image at all")
