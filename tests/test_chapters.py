@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pandas as pd
 import pytest
 import small_folder
@@ -521,8 +522,16 @@ def test_what_the_chapter_on_the_cause_says_is_so():
         dealt.setdefault(run.settings["data"]["difficulty_correlation"], []).append(run)
     alone = ["dqroute", "experts=1", "fusion=mean", "start=0.2", "gaussian=False"]
     assert sorted(dealt) == [-1, 0, 1]
+    ranks, spread = {}, {}
     for world, some in dealt.items():
         rows = {frozenset(key.split(", ")): found for key, found in tables.by_options(some).items()}
+        ranks[world], spread[world] = [], []
+        for run in rows[frozenset(["dqroute"])]:
+            right, counts = np.array(run.report().per_class), run.settings["problem"]["counts"]
+            counted = np.random.default_rng(run.seed).binomial(counts, right) / counts
+            judges = (run.epochs[-1]["difficulty"], 1 - counted)
+            ranks[world].append([spearmanr(said, 1 - right).statistic for said in judges])
+            spread[world].append(right.std())
         base = tables.measured(rows[frozenset([*alone, "alpha=0.0"])])
         judges = {"fold": [], "training": ["judge=training"], "truth": ["judge=truth"]}
         gaps = {
@@ -561,6 +570,11 @@ def test_what_the_chapter_on_the_cause_says_is_so():
         nested = whole[()] - control
         assert tables.half_interval(nested["overall"]) < 1 and 1.3 < nested.mean()["overall"] < 1.8
         assert -3.1 < nested.mean()["worst fifth"] < -max(0.8, tables.half_interval(nested["worst fifth"]))
+    tracked = {world: np.mean(found, axis=0) for world, found in ranks.items()}
+    assert all(own > 0.6 and abs(counted - own) < 0.1 for own, counted in tracked.values())
+    assert min(tracked, key=lambda world: tracked[world].max()) == -1
+    assert min(spread, key=lambda world: np.mean(spread[world])) == -1
+    assert len(run.groups["few"]) in range(48, 53)
 
 
 def test_what_the_page_on_photographs_says_of_other_places_is_so():
