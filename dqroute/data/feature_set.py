@@ -35,6 +35,7 @@ COMPONENTS = 256
 SAME = 1e-4  # below this share of the largest, images do not differ in a feature or along an axis
 CHUNK = 4096  # rows of features that are in memory at a time, as they come from the encoder
 BATCH = 16  # pictures that go through an encoder at a time: more of them no longer fit the processor's caches
+ON_GPU = 128  # the same on a GPU, which wants work for all its units
 MOST = 16  # batches at a time, each of which takes memory
 
 
@@ -143,7 +144,8 @@ def encoded(
     shown = Progress(name, len(keys), "picture", done=len(keys) - len(new), show=progress and bool(new))
     with shown.bar:
         try:
-            batches = pictures(split, new, encoder.preprocessing.size, encoder.preprocessing.interpolation)
+            wanted, batch = encoder.preprocessing, batch_of(encoder, len(new))
+            batches = pictures(split, new, wanted.size, wanted.interpolation, batch)
             for rows in side_by_side(encoder, (batch.flip(3) if mirrored else batch for batch in batches)):
                 kept.append(rows)
                 shown.step(len(rows))
@@ -162,6 +164,13 @@ def encoded(
 def workers_of(encoder: Encoder) -> int:
     """How many batches go through an encoder at a time: on a processor one for each core that torch may use."""
     return min(cores(), torch.get_num_threads(), MOST) if encoder.several and encoder.mean.device.type == "cpu" else 1
+
+
+def batch_of(encoder: Encoder, number: int) -> int:
+    """How many of so many pictures go through an encoder at a time; a few are divided among the cores."""
+    if encoder.mean.device.type != "cpu":
+        return ON_GPU
+    return min(BATCH, max(1, -(-number // workers_of(encoder))))
 
 
 def side_by_side(encoder: Encoder, batches: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -213,9 +222,11 @@ def as_seen(key: bytes, fit: str) -> bytes:
     return key if fit == "crop" else key_of(fit.encode() + key)
 
 
-def pictures(split: Split | FileSplit, indices: Sequence[int], size: int, kind: str) -> Iterator[Tensor]:
+def pictures(
+    split: Split | FileSplit, indices: Sequence[int], size: int, kind: str, batch: int = BATCH
+) -> Iterator[Tensor]:
     """Some pictures as an encoder takes them, uint8 ``[B, 3, size, size]``, in batches; ``kind`` of interpolation."""
-    parts = torch.tensor(list(indices), dtype=torch.int64).split(BATCH) if len(indices) else ()
+    parts = torch.tensor(list(indices), dtype=torch.int64).split(batch) if len(indices) else ()
     if isinstance(split, FileSplit):
         square = partial(read_rgb, side=size, kind=kind, fit=split.fit)
         yield from read_ahead(parts, split.names, split.base, lambda file, _: square(file), size, threads=cores())

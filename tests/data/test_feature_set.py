@@ -10,6 +10,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +21,18 @@ import dqroute as dq
 from dqroute.data import FeatureSplit, feature_set, features
 from dqroute.data.batches import batches_of
 from dqroute.data.feature_cache import FeatureCache
-from dqroute.data.feature_set import as_wanted, content_keys, encoded, principal, projected, side_by_side, workers_of
+from dqroute.data.feature_set import (
+    BATCH,
+    ON_GPU,
+    as_wanted,
+    batch_of,
+    content_keys,
+    encoded,
+    principal,
+    projected,
+    side_by_side,
+    workers_of,
+)
 from dqroute.data.image_set import Split
 from dqroute.models import encoders
 
@@ -183,6 +195,15 @@ def test_as_many_batches_at_a_time_as_torch_may_use_cores_and_one_for_an_encoder
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
         monkeypatch.setattr(encoder, "several", several)
         assert workers_of(encoder) == workers
+
+
+def test_a_few_pictures_are_divided_among_the_cores_and_a_gpu_takes_many_at_a_time(monkeypatch):
+    monkeypatch.setattr("dqroute.data.feature_set.workers_of", lambda _: 2)
+    encoder = encoders.loaded(HISTOGRAMS)
+    taken = [batch_of(encoder, number) for number in (0, 1, 2, 7, 31, 32, 5000)]
+    assert taken == [1, 1, 1, 4, BATCH, BATCH, BATCH]
+    elsewhere = SimpleNamespace(mean=torch.empty(0, device="meta"))  # any device but the processor
+    assert batch_of(elsewhere, 7) == ON_GPU
 
 
 def test_an_encoder_that_fails_at_a_picture_leaves_no_features_under_others_names(tmp_path, monkeypatch):
