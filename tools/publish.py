@@ -26,7 +26,7 @@ from dqroute.runs.tables import sound, table
 from dqroute.runs.worlds import worlds_of
 from dqroute.sweep.grid import read_grid
 from dqroute.sweep.worker import find
-from dqroute.training.fit import known_of
+from dqroute.training.request import known_of
 from dqroute.training.settings import Settings
 
 

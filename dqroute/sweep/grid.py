@@ -40,7 +40,7 @@ from dqroute.models.pretrained import IMAGENET
 from dqroute.runs.run import canonical
 from dqroute.sweep.document import parse_document, read_document
 from dqroute.sweep.parameters import distinct
-from dqroute.training.fit import SAID
+from dqroute.training.request import SAID
 from dqroute.training.settings import Settings, checked, setting_names, training_settings
 
 MOST, RUNS = 256, 10_000

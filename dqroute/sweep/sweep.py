@@ -32,7 +32,8 @@ from dqroute.runs.run import Run, default_runs_dir
 from dqroute.sweep.grid import Task, read_grid
 from dqroute.sweep.notebook import NOTEBOOK, QUIET, end_kernels
 from dqroute.sweep.worker import TOPIC, carry_out
-from dqroute.training.fit import Known, fit, known_of
+from dqroute.training.fit import fit
+from dqroute.training.request import Known, known_of
 
 # A task goes to a worker that is free, not before: another may be free earlier. A killed worker starts anew; on a busy
 # machine that takes longer than Dask's 15 s, after which the new one would be closed with a run in its hands.

@@ -12,7 +12,7 @@ from papermill import PapermillExecutionError
 from dqroute.runs.run import SETTINGS, Run, folder_of
 from dqroute.sweep.grid import Task
 from dqroute.sweep.notebook import execute
-from dqroute.training.fit import Known, request_of
+from dqroute.training.request import Known, request_of
 
 TOPIC = "dqroute-sweep"
 

@@ -4,47 +4,33 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from dqroute.core.checks import checked_range, choose, meant, shown
+from dqroute.core.checks import checked_range, choose, shown
 from dqroute.data.alike import say_leak
 from dqroute.data.checking import check_files
 from dqroute.data.disk import check_writable, folder_name
 from dqroute.data.feature_set import OWN, features, fitting
 from dqroute.data.files.reading import listed
 from dqroute.data.files.split import FileSplit
-from dqroute.data.forecast import features_take
 from dqroute.data.image_set import ImageSet
 from dqroute.data.options import check_kinds, checked_seed, tell_options
-from dqroute.methods.base import METHODS, EncoderNeeds, Problem, method_options, option_parameters
-from dqroute.models import pretrained
-from dqroute.models.backbones import CIFAR_DEPTHS
-from dqroute.models.device import resolve_device, uses_bf16
-from dqroute.models.encoders import is_encoder, loaded
-from dqroute.models.experts import ExpertNetwork
+from dqroute.methods.base import METHODS, method_options, option_parameters
+from dqroute.models.device import resolve_device
+from dqroute.models.encoders import is_encoder
 from dqroute.runs.locking import LOCK
 from dqroute.runs.pictures import changed_files, keep_keys
-from dqroute.runs.run import SETTINGS, Run, RunOrFolder, build, default_runs_dir, folder_of
-from dqroute.training import going_on
-from dqroute.training.distribution import joined
-from dqroute.training.going_on import go_on, inherited, parent_of, say_what_is_kept, seen_alike, start_from_encoder
+from dqroute.runs.run import SETTINGS, Run, RunOrFolder, default_runs_dir, folder_of
+from dqroute.training.beginning import begun, check_options, problem_of, say_from_nothing, say_pretrained
+from dqroute.training.distribution import Processes, joined
+from dqroute.training.going_on import inherited, parent_of, say_what_is_kept, seen_alike
 from dqroute.training.loop import Training
-from dqroute.training.settings import (
-    Settings,
-    fitting_size,
-    said,
-    setting_names,
-    setting_parameters,
-    training_settings,
-)
-
-SAID = ("preset", "backbone", "pretrained", "tune")  # unless one of these says something else
+from dqroute.training.request import SAID, divide_changes, known_of, request_of
+from dqroute.training.settings import Settings, fitting_size, said, setting_parameters
 
 
 def fit(
@@ -115,7 +101,7 @@ def fit(
     processes, changes = joined(on_cpu=device == "cpu"), said({"epochs": epochs} | changes)
     # What is wrong with them is heard before anything is computed; what else decides them comes later.
     usual = {} if preset else fitting_size(len(data.train))
-    divide_changes(method, preset or "features", usual | changes)
+    divide_changes(method, preset or "features", usual | changes, beside=inspect.signature(fit).parameters)
     # Whatever the caller has switched off: there is no training without gradients.
     with processes.ending_together(), torch.inference_mode(False), torch.enable_grad():
         where = resolve_device(device)
@@ -123,40 +109,27 @@ def fit(
         # Heard of before features are computed. Where there are runs of the set, this one may be found and no more.
         if processes.main and not (of_set := base / folder_name(data.name)).is_dir():
             check_writable(of_set)
-        own, heads = data.identity.get("name") in OWN and data.encoding is None, None
+        own = data.identity.get("name") in OWN and data.encoding is None
         parent = None if start_from is None else parent_of(start_from, method, data.class_names)
         if parent is not None:
             changes = inherited(parent, changes)
         elif own and data.shape[0] == 3 and preset is None and not changes.keys() & SAID:
             changes |= {"backbone": fitting(data)}
             if processes.main:
-                steps = usual | changes
-                print(
-                    f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network,\n  "
-                    f"backbone={changes['backbone']!r}, which has seen a million others:\n  "
-                    f"{features_take(data, changes['backbone'], device)}, then heads learn for {steps['epochs']} "
-                    "epochs;\n  backbone='resnet8', say, or a preset trains one from nothing"
-                )
-        if is_encoder(changes.get("backbone")):
-            tuned = changes.get("tune", "heads") != "heads"
+                say_pretrained(data, changes["backbone"], device, (usual | changes)["epochs"])
+        encoder, heads = changes.get("backbone", ""), None
+        if is_encoder(encoder):
             # With what the parent was asked for, which is known by now.
-            check_options(
-                method, data, changes["backbone"], *divide_changes(method, preset or "features", usual | changes)
-            )
-            if parent is None or not tuned:
-                with processes.main_first():
-                    if parent is None:
-                        seen = features(data, changes["backbone"], device=device, progress=progress, check=check)
-                    else:
-                        seen = seen_alike(parent, data, device, progress)
-                if processes.main and seen is not data:  # of features it was said when they were loaded
-                    say_leak(seen)
+            check_options(method, data, encoder, *divide_changes(method, preset or "features", usual | changes))
+            tuned = changes.get("tune", "heads") != "heads"
+            heads_first = tuned and parent is None and changes.get("heads_first") is not False
+            how: dict[str, Any] = {"device": device, "progress": progress, "check": check}
+            seen = seen_by(encoder, data, parent, processes, **how) if heads_first or not tuned else data
             if not tuned:
                 data, changes = seen, {n: v for n, v in changes.items() if n not in ("backbone", "tune")}
-            elif parent is None and changes.get("heads_first") is not False:
+            elif heads_first:
                 options = {name: v for name, v in changes.items() if name in method_options(method)}
-                options |= {"device": device, "progress": progress, "check": check}
-                heads = fit(method, seen, seed=seed, runs_dir=runs_dir, **options)
+                heads = fit(method, seen, seed=seed, runs_dir=runs_dir, **options, **how)
                 # What the heads say hangs on their scale, which depends on how many pictures there are.
                 scale = (vars(Settings()) | heads.settings["training"])["cosine_scale"]
                 changes = {"cosine_scale": scale} | changes
@@ -170,28 +143,18 @@ def fit(
         if settings.batch_size < processes.count:
             many = f"{processes.count} processes"
             raise ValueError(f"batch_size {settings.batch_size} does not go round {many}; enlarge it")
-        width = 0 if parent is None else parent.settings["problem"].get("components", 0)
-        width = width if heads is None else heads.model.axes.shape[1]
         folder = folder_of(base, request, data.name)
         found = processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished)
         with processes.main_first():
             if check and not found and processes.main:
                 check_files(data, progress=progress)
-        problem, model = problem_of(data, settings, width), None
+        width = 0 if parent is None else parent.settings["problem"].get("components", 0)
+        problem = problem_of(data, settings, width if heads is None else heads.model.axes.shape[1])
         # Before there is a folder, because the method may refuse its options.
-        if not found:
-            model = build(request, problem)
-            for name in ("centre", "scale", "axes") if data.encoding is not None else ():
-                getattr(model, name).copy_(getattr(data.encoding, name))
-            if parent is not None:
-                go_on(model, parent, data.class_names)
-            elif is_encoder(settings.backbone):
-                start_from_encoder(model, settings.backbone, heads)
-            elif settings.pretrained and isinstance(model.network, ExpertNetwork):
-                weights = pretrained.read_pretrained(settings.pretrained, settings.backbone, data.shape[0])
-                pretrained.start_from(model.network, weights)
-            elif own and data.encoding is None and processes.main:
-                say_from_nothing(data, settings.backbone)
+        model = None if found else begun(request, problem, data, settings, parent, heads)
+        pretrained = data.encoding is not None or is_encoder(settings.backbone) or settings.pretrained
+        if own and not (pretrained or parent or found) and processes.main:
+            say_from_nothing(data, settings.backbone)
         with processes.main_first():
             run = Run.of_request(base, request, problem, data)
         if model is None:
@@ -212,17 +175,18 @@ def fit(
     return run
 
 
-def check_options(method: str, data: ImageSet, encoder: str, settings: Settings, options: dict[str, Any]) -> None:
-    """Have the method refuse its options before files are checked or features are computed, which take their time.
-
-    ``encoder`` names the one whose features heads are to read; none where a network is trained from nothing.
-    """
-    truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
-    problem = Problem(data.counts, data.groups, 1, (0.0,), (1.0,), difficulty=truth)
-    if encoder:
-        small = EncoderNeeds("", 1, "", 1, 1)
-        problem = replace(problem, backbone=encoder, encoder=small, folds=settings.folds)
-    build({"method": method, "seed": 0, "options": options, "training": vars(settings)}, problem)
+def seen_by(
+    encoder: str, data: ImageSet, parent: Run | None, processes: Processes, *, device: str, progress: bool, check: bool
+) -> ImageSet:
+    """The set as features of an encoder, by the ``parent``'s axes if there is one."""
+    with processes.main_first():
+        if parent is None:
+            seen = features(data, encoder, device=device, progress=progress, check=check)
+        else:
+            seen = seen_alike(parent, data, device, progress)
+    if processes.main and seen is not data:  # of features it was said when they were loaded
+        say_leak(seen)
+    return seen
 
 
 OWN_PARAMETERS = [*inspect.signature(fit).parameters.values()]
@@ -237,130 +201,3 @@ def note_pictures(run: Run, data: ImageSet, parent: Run | None) -> None:
             "folder to train it again"
         )
     keep_keys(run.folder, data, None if parent is None else parent.folder)
-
-
-def say_from_nothing(data: ImageSet, backbone: str) -> None:
-    """Say of a network for pictures of one's own that it starts from nothing, and which would not."""
-    same = f"; backbone='torchvision:{backbone}' is it pretrained," * (backbone not in CIFAR_DEPTHS)
-    print(
-        f"{data.name}: {backbone} is trained from nothing, which wants very many pictures{same or ';'} "
-        f"backbone={fitting(data)!r} is pretrained and installed"
-    )
-
-
-def problem_of(data: ImageSet, settings: Settings, components: int = 0) -> Problem:
-    """What a method has to know of an image set, and of the network that is asked for.
-
-    ``components`` are those that a network to be fine-tuned reads. ValueError if pictures are not of the size that a
-    pretrained encoder, to be trained on, wants.
-    """
-    mean, std = data.train.statistics
-    truth = None if data.true_difficulty is None else tuple(data.true_difficulty.tolist())
-    problem = Problem(data.counts, data.groups, data.shape[0], mean, std, difficulty=truth, scale=settings.cosine_scale)
-    problem = replace(problem, fit=data.identity.get("fit", "crop"))
-    if (encoding := data.encoding) is not None:
-        needs = EncoderNeeds(encoding.weights, encoding.size, encoding.interpolation, *encoding.axes.shape)
-        if settings.folds > len(data.train):
-            few = f"{len(data.train)} training images cannot be divided into {settings.folds} folds"
-            fewer = "folds=2, say, or " * (len(data.train) > 1)
-            raise ValueError(f"{few}; use {fewer}folds=0, which judges by training images")
-        return replace(problem, channels=3, backbone=encoding.backbone, encoder=needs, folds=settings.folds)
-    network = {name: getattr(settings, name) for name in ("backbone", "shared_depth", "branch_width")}
-    problem = replace(problem, size=data.shape[1:], **network)
-    if not is_encoder(settings.backbone):
-        return problem
-    wanted = loaded(settings.backbone).preprocessing
-    if tuple(data.shape) != (3, wanted.size, wanted.size):
-        raise ValueError(
-            f"to train {settings.backbone} on, pictures are 3x{wanted.size}x{wanted.size}; these are "
-            f"{'x'.join(map(str, data.shape))}: load the set with size={wanted.size}"
-        )
-    mean, std = (tuple(255 * value for value in values) for values in (wanted.mean, wanted.std))
-    return replace(problem, mean=mean, std=std, tune=settings.tune, components=components)
-
-
-class Known(NamedTuple):
-    """What of an image set decides which run it is: the images themselves stay where they were loaded."""
-
-    name: str
-    identity: dict[str, Any]
-    augmentation: dict[str, Any]
-    images: int
-
-
-def known_of(data: ImageSet) -> Known:
-    """What tells the runs on an image set."""
-    return Known(data.name, data.identity, data.augmentation_told, len(data.train))
-
-
-def request_of(
-    method: str,
-    known: Known,
-    changes: Mapping[str, Any],
-    *,
-    seed: int,
-    device: str,
-    parent: Run | None = None,
-) -> tuple[dict[str, Any], Settings]:
-    """Everything that decides a run's result, JSON-ready, and the training's settings; both with the precision settled.
-
-    The request's digest names the run folder. Errors are those of :func:`fit`.
-
-    ``changes`` are settings and options as :func:`fit` takes them, a preset among them. It would be trained on that
-    ``device``, which says what ``precision="auto"`` comes to, and go on from ``parent``.
-    """
-    changes = said(changes)
-    preset = changes.pop("preset", None)
-    on_features, encoder = "features" in known.identity, is_encoder(changes.get("backbone"))
-    if on_features and preset is None:
-        changes = fitting_size(known.images) | changes
-    usual = "features" if on_features else "fine-tuning" if encoder else "laptop"
-    settings, options = divide_changes(method, preset or usual, changes)
-    if settings.folds and not on_features:
-        raise ValueError("folds are of features; load the set with backbone='efficientnet-lite0', say, or leave it out")
-    if not encoder and settings.tune != "heads":
-        raise ValueError("tune belongs to a pretrained encoder: name one in backbone, or leave it out")
-    if on_features and settings.optimizer == "muon":
-        raise ValueError("muon changes the kernels of convolutions, and heads on features have none; use adamw or sgd")
-    if on_features and (named := {"backbone", "pretrained"} & changes.keys()):
-        raise ValueError(
-            f"{named.pop()} is settled in a set of features; leave it out, or load the pictures themselves"
-        )
-    # Heads are a sliver of work, and their logits want their last digits.
-    bf16 = not on_features and uses_bf16(settings.precision, resolve_device(device))
-    settings = replace(settings, precision="bf16" if bf16 else "fp32")
-    # What the weights to start from are, not where they lie.
-    started_from = {"pretrained": loaded(settings.backbone).weights} if encoder else {}
-    if settings.pretrained and parent is not None:
-        raise ValueError("start_from and pretrained are both weights to start from; leave one out")
-    if settings.pretrained:
-        started_from = {"pretrained": pretrained.identity_of(settings.pretrained, settings.backbone)}
-    request = {
-        "method": method,
-        "revision": METHODS[method].revision,
-        "options": METHODS[method].settled(
-            method_options(method) | options, settings.folds if on_features else None, not encoder
-        ),
-        "training": settings.decisive() | started_from,
-        "seed": checked_seed(seed),
-        "data": known.identity,
-        "augmentation": known.augmentation,
-    }
-    if parent is not None:
-        request["start_from"] = going_on.identity_of(parent)
-    return request, settings
-
-
-def divide_changes(method: str, preset: str, changes: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
-    """Tell training settings from the method's own options; ValueError for a name that is neither, listing both."""
-    own = method_options(method)
-    training = {name: value for name, value in changes.items() if name in setting_names()}
-    options = {name: value for name, value in changes.items() if name in own}
-    unknown = sorted(changes.keys() - training.keys() - options.keys())
-    if unknown:
-        hint = meant(unknown[0], [*own, *setting_names(), *list(inspect.signature(fit).parameters)])
-        raise ValueError(
-            f"unknown setting {', '.join(unknown)}{hint}; training takes {', '.join(setting_names())}; "
-            f"{method} takes {', '.join(own) or 'no options'}"
-        )
-    return training_settings(preset, training), options

@@ -14,7 +14,7 @@ from dqroute.models.pretrained import identity_of, read_pretrained, start_from
 from dqroute.models.trust import KNOWN
 from dqroute.sweep.grid import Task
 from dqroute.sweep.worker import find
-from dqroute.training.fit import known_of
+from dqroute.training.request import known_of
 from dqroute.training.settings import PRESETS, Settings
 
 NAME = "resnet18-f37072fd.pth"  # what torchvision calls its weights of ResNet-18

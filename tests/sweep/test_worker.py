@@ -8,7 +8,7 @@ import dqroute as dq
 from dqroute.data import DATA_SETS
 from dqroute.sweep.grid import parse_grid
 from dqroute.sweep.worker import carry_out, find
-from dqroute.training.fit import known_of
+from dqroute.training.request import known_of
 
 
 @pytest.fixture

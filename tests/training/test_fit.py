@@ -16,8 +16,8 @@ import dqroute as dq
 from dqroute.methods.base import METHODS
 from dqroute.runs.run import folder_of
 from dqroute.training.distribution import Processes
-from dqroute.training.fit import known_of, request_of
 from dqroute.training.loop import Training
+from dqroute.training.request import known_of, request_of
 from dqroute.training.settings import setting_names
 
 
