@@ -1,4 +1,4 @@
-"""Judging out of fold where a network is trained from nothing: five more trainings, each without a fold.
+"""Judging out of fold where a network is trained from nothing: up to five more trainings, each without a fifth.
 
 ``python benchmarks/fold_pilots.py folder:DATA --network resnet8 resnet32`` trains DQRoute end to end, then its pilots,
 which never saw the images that they judge. What the pilots say of these takes the place of what the network says of
@@ -42,10 +42,10 @@ NETWORKS: dict[str, dict[str, Any]] = {
 SHOWN = ("overall", "many", "medium", "few", "worst")
 
 
-def pilots(data: ImageSet, fold: Tensor, seed: int, given: dict[str, Any]) -> list[Run]:
-    """A training without each fold, the shot groups being those of all images."""
+def pilots(data: ImageSet, fold: Tensor, seed: int, number: int, given: dict[str, Any]) -> list[Run]:
+    """A training without each of the first folds, the shot groups being those of all images."""
     found = []
-    for held in range(FOLDS):
+    for held in range(number):
         rest = replace(
             data,
             train=data.train.at((fold != held).nonzero().flatten()),
@@ -85,12 +85,12 @@ def right(judged: Judged) -> float:
     return (judged.logits.mean(dim=0).argmax(dim=1) == judged.labels).float().mean().item()
 
 
-def measured(data: ImageSet, network: str, seed: int, work: Path) -> dict[str, Any]:
+def measured(data: ImageSet, network: str, seed: int, number: int, work: Path) -> dict[str, Any]:
     """One network and its pilots: how it predicts, judged on training images and out of fold."""
     given = NETWORKS[network] | {"runs_dir": work}
     run = dq.fit("dqroute", data, seed=seed, fusion="rings", check=False, **given)
     fold = fold_of(data.train.labels, FOLDS, seed=seed)
-    those = pilots(data, fold, seed, given)
+    those = pilots(data, fold, seed, number, given)
     few = data.train.at(first_of_each(data.train.labels, ENOUGH))
     judges = {
         "training": Judged(said(run.model, few).logits, few.labels),
@@ -112,6 +112,7 @@ def measured(data: ImageSet, network: str, seed: int, work: Path) -> dict[str, A
     return {
         "network": network,
         "seed": seed,
+        "pilots": number,
         "right": {"training": right(learned), "out of fold": right(judges["out of fold"])},
         "rank_correlation": ranks,
         "test": {name: {of: row[of] for of in (*SHOWN, "harmonic")} for name, row in rows.items()},
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("data", help="a set's name, such as folder:PATH")
     parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--pilots", type=int, default=FOLDS, choices=range(1, FOLDS + 1), help="how many folds of five")
     parser.add_argument("--imbalance", type=float, default=100)
     parser.add_argument("--work", type=Path, default=Path("runs/fold-pilots"))
     parser.add_argument("--output", type=Path, default=RESULTS / "fold-pilots.json")
@@ -144,7 +146,7 @@ def main() -> None:
     found = []
     for network in chosen.network:
         for seed in chosen.seeds:
-            found.append(measured(data, network, seed, chosen.work))
+            found.append(measured(data, network, seed, chosen.pilots, chosen.work))
             write_json(chosen.output, {"found": found} | provenance(torch.device("cpu")))
     print(table(found))
 

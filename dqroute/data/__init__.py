@@ -161,6 +161,6 @@ def checked_imbalance(imbalance: object) -> float | None:
     if imbalance is None:
         return None
     # Written so that NaN, which compares false with everything, is refused too.
-    if not (isinstance(imbalance, Real) and 1 <= float(imbalance) < math.inf):
+    if isinstance(imbalance, bool) or not (isinstance(imbalance, Real) and 1 <= float(imbalance) < math.inf):
         raise ValueError(f"imbalance is largest over smallest class, a number from 1 (or None); got {imbalance!r}")
     return float(imbalance)

@@ -13,7 +13,7 @@ from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.options import names_checked
 from dqroute.methods.dqroute import DQRoute
-from dqroute.runs.judged import warn_of_near_copies
+from dqroute.runs.judged import judged_outputs
 from dqroute.runs.own_data import checked_data
 from dqroute.runs.run import RunOrFolder, opened
 
@@ -38,8 +38,8 @@ def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 5
     run = opened(run)
     data = checked_data(run, data, "test")
     kept, model, names = run.judged, run.model, run.settings["class_names"]
-    warn_of_near_copies(run)
-    outputs, labels = ExpertOutputs(kept["logits"].to(model.mean.device)), kept["labels"]
+    outputs = ExpertOutputs(*(said.to(model.mean.device) for said in judged_outputs(run, data)))
+    labels = kept["labels"]
     with torch.no_grad(), model.unadapted():
         # Of others than DQRoute the calibrated mean is what is known best.
         own = isinstance(model, DQRoute)

@@ -29,7 +29,7 @@ from dqroute.data.files.tree import pictures as pictures_below
 from dqroute.data.files.tree import warn_of_unread
 from dqroute.data.options import names_checked
 from dqroute.data.progress import Progress
-from dqroute.measures.worlds import reweighed, shares_in
+from dqroute.measures.worlds import balanced_shares, reweighed, shares_in
 from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
 from dqroute.runs.decisions import cuts_for_sets
@@ -97,8 +97,6 @@ def classify(
     top = min(checked_whole("top", top, 1), len(names))
     cuts = None if coverage is None else cuts_for_sets(run, coverage)
     own_by = None if outsiders is None else strangeness(run, outsiders)
-    if adapt:
-        model.adapt(None)
     problems: list[str] = []
     said, own = [torch.empty(0, len(names))], [torch.empty(0)]
     with held_for(model) as held:
@@ -114,7 +112,7 @@ def classify(
         if why := held.wrong.get(str(file)):
             problems[n] = f"cannot read {called[n]} ({why})"
     balanced, rings = torch.cat(said), model.calibration.rings.cpu()
-    shares = model.shares.cpu()
+    shares = balanced_shares(rings) if adapt else model.shares.cpu()
     if adapt and len(balanced):
         found = shares_in(balanced, rings)
         if not found.sure:
@@ -229,6 +227,7 @@ def pictures_of(files: Any, made: Callable[[object], Picture] = refused) -> list
     """
     if not isinstance(files, (str, os.PathLike)):
         given = checked_files(files, made)
+        given = [os.path.expanduser(file) for file in given]
         return [each for file in given for each in (pictures_of(file) if os.path.isdir(file) else [file])]
     folder = Path(slashed(files)).expanduser()
     if not folder.exists():

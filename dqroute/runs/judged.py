@@ -28,6 +28,16 @@ def warn_of_near_copies(run: Run) -> None:
 
 
 @torch.no_grad()
+def judged_outputs(run: Run, data: ImageSet | None) -> ExpertOutputs:
+    """What the experts said of training images out of fold, with what they read, where its images are at hand."""
+    logits, model, read = run.judged["logits"], run.model, UNKNOWN
+    warn_of_near_copies(run)
+    if data is not None and isinstance(data.train, FeatureSplit) and isinstance(model.network, Heads):
+        read = model.network.read(data.train.features[run.judged["images"]])
+    return ExpertOutputs(logits, read)
+
+
+@torch.no_grad()
 def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
     """What a run says of its training images out of fold, and their labels; ValueError if training left nothing.
 
@@ -35,12 +45,8 @@ def out_of_fold(run: Run, data: ImageSet | None) -> tuple[Prediction, Tensor]:
     those for the other folds. The images are wanted by detectors alone that read features.
     Fitting takes seconds of ten thousand images of a hundred classes, so that the run keeps what came of it.
     """
-    logits, labels, fold = (run.judged[name] for name in ("logits", "labels", "fold"))
-    warn_of_near_copies(run)
-    model, read = deepcopy(run.model).cpu(), UNKNOWN
-    if data is not None and isinstance(data.train, FeatureSplit) and isinstance(model.network, Heads):
-        read = model.network.read(data.train.features[run.judged["images"]])
-    kept = vars(run).setdefault("said_out_of_fold", {})
+    (logits, read), (labels, fold) = judged_outputs(run, data), (run.judged[name] for name in ("labels", "fold"))
+    model, kept = deepcopy(run.model).cpu(), vars(run).setdefault("said_out_of_fold", {})
     if (known := read is not UNKNOWN) in kept:
         return kept[known]
     parts, order = [], fold.argsort(stable=True)

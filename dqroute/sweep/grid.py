@@ -32,7 +32,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from dqroute.core.checks import checked_range, choose, shown
 from dqroute.core.long_tail import shot_groups
 from dqroute.data import DATA_SETS, checked_imbalance, checked_val
-from dqroute.data.feature_set import OWN
+from dqroute.data.feature_set import OWN, features
 from dqroute.methods.base import METHODS, STRICT, EncoderNeeds, Problem
 from dqroute.models.backbones import backbone_names
 from dqroute.models.encoders import BUNDLED, encoder_names, is_encoder
@@ -47,7 +47,8 @@ MOST, RUNS = 256, 10_000
 PATHS = ("root", "lists", "class_names", "images")  # options of data sets
 EXAMPLES = {"data": "[digits, glyphs: {imbalance: 50}]", "methods": "[cross-entropy, dqroute: {alpha: 0.3}]"}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
-WORDS |= {Mapping: "options", Sequence: "a list"}
+WORDS |= {Mapping: "options", Sequence: "a list", list: "a list"}
+OF_FEATURES = ("components", "views")
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,10 @@ def data_entry(item: Any) -> Entry:
     if path and "root" not in inspect.signature(DATA_SETS[kind]).parameters:
         raise ValueError(f"{kind} lies in no folder; leave {path!r} out")
     # The notebook draws the training images from seed 0, so that all runs of a data set share them.
-    own = {option: value for option, value in given.items() if option != "backbone"}
+    own = {option: value for option, value in given.items() if option not in ("backbone", *OF_FEATURES)}
     meaning = all_options(kind, DATA_SETS[kind], own, "seed", *["root"] * bool(path))
+    of_features = {option: value for option, value in given.items() if option in OF_FEATURES}
+    meaning |= all_options(kind, features, of_features, "encoding", "device", "progress", "check")
     if "backbone" in given:
         if not is_encoder(given["backbone"]):
             choose("pretrained backbone", str(given["backbone"]), encoder_names())

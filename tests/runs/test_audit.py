@@ -40,6 +40,15 @@ def test_wrong_labels_are_suspected_first(mislabelled, runs_dir, method):
     assert list(again["image"]) == list(found["image"])
 
 
+def test_detectors_that_read_features_are_given_them(mislabelled, runs_dir):
+    data, wrong = mislabelled
+    run = dq.fit("dqroute", data, detector="linear", fusion="nested", runs_dir=runs_dir, **QUIET)
+    found = list(suspect_labels(run)["image"])
+    assert found and found[0] in wrong
+    with pytest.raises(ValueError, match="pass features="):
+        suspect_labels(dq.Run(run.folder))
+
+
 def test_files_are_named_where_they_are_known(tmp_path, runs_dir, tiny, capsys):
     for part, split in (("train", tiny.train), ("test", tiny.test)):
         save_digits(split, tmp_path / "digits" / part, "{}")

@@ -49,6 +49,16 @@ def test_sade_adapts_in_its_own_way(tiny, runs_dir):
     assert "aggregated" in set(worlds_of(pictures, factors=(10,))["prediction"])
 
 
+def test_what_a_model_was_adapted_to_survives_a_pile_that_it_is_asked_to_adapt_to(run, tiny):
+    own = torch.tensor([0.2, 0.3, 0.5])
+    run.model.shares.copy_(own)
+    pile = [image.expand(3, -1, -1) for image in tiny.test.images[:40]]
+    before = dq.classify(run, pile, progress=False)
+    dq.classify(run, pile, adapt=True, progress=False)
+    assert run.model.shares.equal(own)
+    pd.testing.assert_frame_equal(dq.classify(run, pile, progress=False), before)
+
+
 def test_an_adapted_model_is_evaluated_for_balanced_classes(run, tiny):
     rare = (tiny.test.labels >= 6).nonzero()[:, 0].repeat(4)
     run.model.adapt(run.data.test.features[rare])

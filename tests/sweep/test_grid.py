@@ -59,6 +59,27 @@ def test_a_task_sets_only_parameters_that_the_notebook_has():
     assert task.parameters.keys() | {"runs_dir"} == known
 
 
+def test_all_options_of_loading_may_be_asked_for():
+    order = [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    text = """
+    data:
+      - digits:
+          {imbalance: 10, order: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0], backbone: gradient-histograms, components: 64, views: 2}
+    methods: [ride]
+    """
+    (task,) = parse_grid(text)
+    asked = task.parameters["options"]
+    assert asked == {"order": order, "backbone": "gradient-histograms", "components": 64, "views": 2}
+    data = dq.load(**task.load | {"components": 8})
+    assert data.counts.argmax() == 9 and data.train.features.shape[1] == 8
+    for wrong, said in (
+        ("components: many", "a whole number for digits"),
+        ("order: [a]", "order must be text or a list"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            parse_grid(f"data: [digits: {{{wrong}}}]\nmethods: [ride]")
+
+
 def test_what_is_left_out_is_as_dqroute_has_it():
     glyphs, digits = parse_grid("data: [glyphs, digits]\nmethods: [dqroute]")
     assert (glyphs.seed, glyphs.split, glyphs.fit) == (0, "test", {})

@@ -19,7 +19,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from dqroute.core.checks import choose, one_line, shown
+from dqroute.core.checks import checked_whole, choose, one_line, shown
 from dqroute.data.files.decoding import FITS, HEIF, HEIF_ENDINGS, formats, read_rgb
 
 AHEAD = 3  # batches that are decoded beside the one in use
@@ -43,7 +43,7 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bi
     ``[N, 3, size, size]``. ``fit`` is ``"crop"``, or ``"pad"`` or ``"stretch"``, which keep the whole picture.
     ValueError names the files that cannot be read.
     """
-    paths = [os.fspath(file) for file in checked_files(files)]
+    paths, size = [os.fspath(file) for file in checked_files(files)], checked_whole("size", size, 1)
     if not paths:
         raise ValueError("no files were given to read")
     return decode(paths, size, Path(), kind=kind, fit=choose("fit", fit, FITS))

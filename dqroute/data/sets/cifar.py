@@ -21,7 +21,7 @@ def cifar(
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
     n_max: int | None = None,
-    order: str = "label",
+    order: str | list[int] = "label",
 ) -> ImageSet:
     """CIFAR-10-LT or CIFAR-100-LT: 5,000 or 500 images in the largest class, class 0, the head.
 

@@ -17,7 +17,7 @@ def digits(
     groups: str = "auto",
     val: float | int | None = None,
     n_max: int | None = None,
-    order: str = "label",
+    order: str | list[int] = "label",
 ) -> ImageSet:
     """1,797 handwritten digits, scanned at 8x8 and enlarged to 32x32, one channel.
 

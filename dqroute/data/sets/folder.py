@@ -23,7 +23,7 @@ def folder(
     size: int | None = None,
     stream: bool | None = None,
     n_max: int | None = None,
-    order: str = "label",
+    order: str | list[int] = "label",
     flip: bool = True,
     test: float | None = None,
     group_by: str | float | None = None,

@@ -87,7 +87,7 @@ def list_set(
     size: int | None = None,
     stream: bool | None = None,
     n_max: int | None = None,
-    order: str = "label",
+    order: str | list[int] = "label",
     flip: bool = True,
     fit: str = "crop",
     skip_damaged: bool = False,

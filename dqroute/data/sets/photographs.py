@@ -19,7 +19,7 @@ def photographs(
     groups: str = "auto",
     val: float | int | None = None,
     n_max: int | None = None,
-    order: str = "label",
+    order: str | list[int] = "label",
 ) -> ImageSet:
     """100 classes of photographs of animals, plants, vehicles, things, long-tailed, class 0 the head, 500 images in it.
 
