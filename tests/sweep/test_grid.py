@@ -64,7 +64,8 @@ def test_all_options_of_loading_may_be_asked_for():
     text = """
     data:
       - digits:
-          {imbalance: 10, order: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0], backbone: gradient-histograms, components: 64, views: 2}
+          {imbalance: 10, order: [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+           backbone: gradient-histograms, components: 64, views: 2}
     methods: [ride]
     """
     (task,) = parse_grid(text)
