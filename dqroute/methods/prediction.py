@@ -1,4 +1,4 @@
-"""What a model says of images: of new ones, and of known ones that nobody who speaks was trained on."""
+"""What a model says of images: of new ones, and of training images, by which it is fitted and judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIRST = 5  # answers that a notebook shows
 
 
 class Judged(NamedTuple):
-    """What the experts say of images with known classes, none of which trained those who speak.
+    """What the experts say of training images: out of fold, or where there are no folds having learned them.
 
     Attributes:
         logits: ``[K, N, C]``; labels: int64 ``[N]``.
