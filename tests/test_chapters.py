@@ -219,6 +219,28 @@ def test_what_the_page_on_photographs_says_in_words_is_so():
     assert -0.55 < ahead_at("sade, tau=1.0, as trained", 0.3) < -0.4
 
 
+def test_what_the_very_same_fit_does_for_rivals_is_so():
+    found = read_json(ROOT / "benchmarks" / "results" / "same-fit.json")["found"]
+
+    def fitted(name: str, to: str = "mean") -> pd.DataFrame:
+        return 100 * pd.DataFrame(found[name][f"DQRoute's fit on the {to}"])
+
+    ours = fitted("dqroute", "experts")
+    # The draws of the table, and its own fit.
+    published_as = tables.measured(by_options("photographs")["dqroute"])
+    assert len(ours) == 10 and abs(ours["overall"].mean() - published_as["overall"].mean()) < 0.1
+    for name in ("logit-adjustment", "ldam", "sade", "balpoe"):
+        lead = ours - fitted(name)
+        least, most = (2.6, 3) if name == "ldam" else (1, 1.5)
+        assert least < lead["worst"].mean() < most, name
+        assert 0.1 < lead["overall"].mean() < 0.6, name
+    own = ours - fitted("dqroute")
+    assert 0.15 < own["overall"].mean() < 0.3 and tables.half_interval(own["overall"]) < own["overall"].mean()
+    assert abs(own["worst"].mean()) < tables.half_interval(own["worst"])
+    for name in ("ride", "sade", "balpoe"):
+        assert abs((fitted(name, "experts") - fitted(name)).mean()).max() < 0.35, name
+
+
 def test_what_the_page_on_photographs_says_of_other_worlds_is_so():
     runs = by_options("photographs")
 

@@ -69,21 +69,23 @@ def publish(runs: Iterable[Run], path: str | Path, without: Collection[str] = ()
 def compact(epochs: list[dict[str, Any]], classes: int) -> list[dict[str, Any]]:
     """The records of epochs, numbers in five digits, without lists of a value a class but for the last difficulty.
 
-    Nor do they have seconds, which no two trainings share; what they add up to the provenance tells.
+    That ranks classes, for which three digits will do. Nor do they have seconds, which no two trainings share; what
+    they add up to the provenance tells.
     """
     lists = {name for record in epochs for name, v in record.items() if isinstance(v, list) and len(v) == classes}
     last, out = len(epochs), lists | {"seconds", "images_per_second"}
     return [
-        {name: short(v) for name, v in record.items() if name not in out or (name == "difficulty" and at == last)}
+        {name: short(v) for name, v in record.items() if name not in out}
+        | {name: short(v, 3) for name, v in record.items() if name == "difficulty" and at == last}
         for at, record in enumerate(epochs, start=1)
     ]
 
 
-def short(value: Any) -> Any:
-    """A number as published, in five digits, or a list of such; anything else as it is."""
+def short(value: Any, digits: int = 5) -> Any:
+    """A number as published, to so many digits, or a list of such; anything else as it is."""
     if isinstance(value, list):
-        return [short(item) for item in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value
+        return [short(item, digits) for item in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
 
 def read_published(path: str | Path) -> list[PublishedRun]:

@@ -30,5 +30,5 @@ def test_the_nested_sets_are_all_classes_medium_and_few_and_few(seen):
 def test_the_table_tells_what_a_fit_adds_to_the_calibrated_mean():
     row = dict.fromkeys(same_fit.SHOWN, 0.5)
     draws = [{"calibrated": row, "DQRoute's fit": {name: 0.52 + 0.01 * k for name in row}} for k in range(3)]
-    told = same_fit.table({"ldam": draws})
+    told = same_fit.table({"ldam": same_fit.by_way(draws)})
     assert "53.0 (+3.00 ± 2.48)" in told and "50.0 (+0.00 ± 0.00)" in told
