@@ -237,6 +237,9 @@ def test_what_the_very_same_fit_does_for_rivals_is_so():
     own = ours - fitted("dqroute")
     assert 0.15 < own["overall"].mean() < 0.3 and tables.half_interval(own["overall"]) < own["overall"].mean()
     assert abs(own["worst"].mean()) < tables.half_interval(own["worst"])
+    for name in ("logit-adjustment", "ride", "sade", "balpoe"):
+        gain = fitted(name) - 100 * pd.DataFrame(found[name]["calibrated"])
+        assert 0.5 < gain["worst"].mean() < 1.2 and -1.5 < gain["few"].mean() < -0.8, name
     for name in ("ride", "sade", "balpoe"):
         assert abs((fitted(name, "experts") - fitted(name)).mean()).max() < 0.35, name
 
