@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ from dqroute.data.image_set import FeatureSplit, ImageSet
 
 ROWS = 1024  # pictures that are compared with as many others at a time
 ALIKE = 0.9  # what most frames of bursts reach with a sister, and few other photographs (benchmarks/small_folder.py)
+LEFT = "they were loaded in groups, so that what is left may be a wrong label or group: dq.data.near_copies(data).table"
 
 
 class NearCopies(NamedTuple):
@@ -96,7 +97,15 @@ def own_leak(data: ImageSet | None) -> NearCopies | None:
 def say_leak(data: ImageSet) -> None:
     """Print it, where held-out pictures have a near copy in training; see :func:`own_leak`."""
     if (copies := own_leak(data)) and any(copies.leaking.values()):
-        print(f"{data.name}: {copies.leak}; if these are bursts, load with group_by=")
+        hint = LEFT if grouped(data) else "if these are bursts, load with group_by="
+        print(f"{data.name}: {copies.leak}; {hint}")
+
+
+def grouped(data: ImageSet | None, identity: Mapping[str, Any] | None = None) -> bool:
+    """Whether the pictures of a set, known or by its identity alone, were loaded in groups, beside copies of files."""
+    known = identity or (data.identity if data is not None else {})
+    alone = data is None or data.together is None or "copies" in known
+    return "group_by" in known or known.get("dealt") == "by group" or not alone
 
 
 def pairs_of(rows: Tensor, least: float) -> Iterator[tuple[Tensor, Tensor]]:

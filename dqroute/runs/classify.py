@@ -25,8 +25,8 @@ from dqroute.data.files.decoding import extensions, squared
 from dqroute.data.files.in_memory import Held, Pixels
 from dqroute.data.files.reading import checked_files, named, refused, slashed
 from dqroute.data.files.split import FileSplit
+from dqroute.data.files.tree import named_folder, warn_of_unread
 from dqroute.data.files.tree import pictures as pictures_below
-from dqroute.data.files.tree import warn_of_unread
 from dqroute.data.options import names_checked
 from dqroute.data.progress import Progress
 from dqroute.measures.worlds import balanced_shares, reweighed, shares_in
@@ -240,7 +240,7 @@ def pictures_of(files: Any, made: Callable[[object], Picture] = refused) -> list
         return [folder]
     left = Counter[str]()
     found = [folder / name.removeprefix("./") for name in sorted(pictures_below(folder, ".", left))]
-    warn_of_unread(folder.name, left, level=5)
+    warn_of_unread(named_folder(folder).name, left, level=5)
     if not found:
         raise ValueError(f"{folder} has no picture ({', '.join(extensions())}); give another folder, or files")
     return list(found)

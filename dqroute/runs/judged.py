@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dqroute.core.outputs import UNKNOWN, ExpertOutputs
+from dqroute.data.alike import LEFT, grouped
 from dqroute.data.image_set import FeatureSplit, ImageSet
 from dqroute.methods.prediction import Judged, Prediction
 from dqroute.models.heads import Heads
@@ -20,9 +21,11 @@ LEAK = 0.05  # share of the judged with a near copy elsewhere, from which on a w
 def warn_of_near_copies(run: Run) -> None:
     """Warn, once, where many training images have a near copy among those that their judges learned from."""
     if (found := run.near_copies) and found[0] > LEAK * found[1]:
+        ungrouped = "if these are bursts, load with group_by= and train again"
+        hint = LEFT if grouped(run.data, run.settings["data"]) else ungrouped
         warnings.warn(
             f"{found[0]:,} of {found[1]:,} training pictures were judged by heads that had learned from a near copy "
-            "of them: what follows promises too much; if these are bursts, load with group_by= and train again",
+            f"of them: what follows promises too much; {hint}",
             stacklevel=1,
         )
 

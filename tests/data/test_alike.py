@@ -12,6 +12,7 @@ import dqroute as dq
 from dqroute.data import features, load, near_copies
 from dqroute.data.alike import pairs_of
 from dqroute.data.image_set import FeatureSplit, Split
+from dqroute.runs.judged import warn_of_near_copies
 
 
 @pytest.fixture
@@ -95,6 +96,21 @@ def test_pictures_of_ones_own_are_compared_by_the_features_that_fit_takes(tmp_pa
     data = load(tmp_path / "own")
     own, seen = near_copies(data, least=0), near_copies(features(data, "gradient-histograms", progress=False), least=0)
     assert own.table.equals(seen.table) and len(own.table)
+
+
+@pytest.mark.parametrize("pattern", [None, r"\d+_\d"])
+def test_who_has_given_groups_is_not_told_to_give_them(tmp_path, capsys, pattern, runs_dir):
+    for i in range(24):
+        place = tmp_path / "own" / ("ant", "bee")[i % 2]
+        seen = Image.fromarray(save_picture(place / f"{i}_0.png", seed=i))
+        ImageEnhance.Brightness(seen).enhance(0.97).save(place / f"{i}_1.png")
+    data = load(tmp_path / "own", backbone="gradient-histograms", group_by=pattern)
+    said = capsys.readouterr().out
+    hint = "they were loaded in groups, so that what is left may be a wrong label or group: dq.data.near_copies(data)"
+    assert (hint in said, "load with group_by=" in said) == (pattern is not None, pattern is None)
+    run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=2, progress=False, device="cpu")
+    with pytest.warns(UserWarning, match="promises too much; " + ("they were loaded" if pattern else "if these are")):
+        warn_of_near_copies(dq.Run(run.folder))
 
 
 def test_a_leak_in_pictures_of_ones_own_is_said_whichever_way_they_become_features(tmp_path, capsys, runs_dir):

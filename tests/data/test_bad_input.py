@@ -255,7 +255,7 @@ IMAGES = {
         lambda tmp: png(8, 8, png_chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(10**7))), png_chunk(b"IDAT", b"")),
         "too large",
     ),
-    "empty": ("1.png", lambda tmp: b"", "no picture of a kind that is read here"),
+    "empty": ("1.png", lambda tmp: b"", "empty file"),
     "text": ("1.png", lambda tmp: b"<html>not found</html>", "no picture of a kind that is read here"),
     "no numbers": ("1.tif", lambda tmp: tiff_of(tmp), "pixels that are no numbers"),
 }

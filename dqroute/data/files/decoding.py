@@ -5,11 +5,12 @@ from __future__ import annotations
 import stat
 from contextlib import suppress
 from functools import cache
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.Image import Transpose
 
 from dqroute.data.files.depth import deep_values, is_deep, to_8_bits
@@ -52,8 +53,16 @@ def regular(file: Path) -> Path:
 
 
 def opened(file: Path | BinaryIO) -> Image.Image:
-    """A picture, not yet decoded; UnidentifiedImageError if it is of none of these formats, whatever its name."""
-    return Image.open(regular(file) if isinstance(file, Path) else file, formats=formats())
+    """A picture, not yet decoded; UnidentifiedImageError if it is of none of these formats, whatever its name.
+
+    OSError for a file without a byte, as a full disk or a broken download leaves it.
+    """
+    try:
+        return Image.open(regular(file) if isinstance(file, Path) else file, formats=formats())
+    except UnidentifiedImageError:
+        if file.stat().st_size if isinstance(file, Path) else file.seek(0, SEEK_END):
+            raise
+        raise OSError("empty file") from None
 
 
 def read_rgb(file: Path | BinaryIO, side: int, *, kind: str = "bicubic", fit: str = "crop") -> np.ndarray:

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dqroute.core.checks import checked_range
+from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.data.checking import NAMED, damaged
 from dqroute.data.draw import Draw
 from dqroute.data.files.copies import copies, leaks, with_copies
-from dqroute.data.files.holding_out import held_out, ranks
+from dqroute.data.files.decoding import FITS
+from dqroute.data.files.holding_out import OVER, held_out, ranks
 from dqroute.data.files.listing import Listing, as_squares, look_of, set_of_files
 from dqroute.data.files.reading import listed, named
 from dqroute.data.files.split import FileSplit
-from dqroute.data.files.together import together_by, told_mixed
+from dqroute.data.files.together import check_group_by, together_by, told_mixed, warn_of_large
 from dqroute.data.image_set import ImageSet
 from dqroute.data.markup import number_of
 
@@ -46,6 +47,7 @@ def own_set(
     size: int | None,
     stream: bool | None,
     fit: str | None,
+    columns: Sequence[str] = (),
     **options: Any,
 ) -> ImageSet:
     """The set of some pictures below ``base``; a warning names those that leak from one part into another.
@@ -56,6 +58,7 @@ def own_set(
         draw: with groups its ``val`` is a share of each class, held out by whole groups.
         one: what to say of a set of one class.
         group_by: what each picture's group is called; None where each stands alone; and as for folders.
+        columns: what a table has, for a message.
         identity, notes: see :func:`~dqroute.data.files.listing.set_of_files`.
 
     Other arguments as for :func:`dqroute.data.sets.folder.folder`.
@@ -63,19 +66,30 @@ def own_set(
     for part, word, share in (("test", "test", test), ("val", "validation", draw.val)):
         if share is not None and part in parts:
             raise ValueError(f"{name} has {word} images of its own; leave {part}={share} out, or take those away")
+    # All settings first: the files are many.
+    none_held = test == 0 and not isinstance(test, bool)
+    at = 0 if none_held else checked_range("test, unless it is 0,", TEST if test is None else test, 0.01, 0.9)
+    checked_whole("size", 1 if size is None else size, 1)
+    choose("fit", fit or "crop", FITS)
+    check_group_by(None if isinstance(group_by, Mapping) else group_by)
+    if group_by and isinstance(draw.val, int):
+        raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
     every = [file for images in parts.values() for files in images.values() for file in files]
     if skip_damaged and (bad := left_out(name, base, every, notes)):
         every = [file for file in every if file not in bad]
         for images in parts.values():
             images.update({of: [file for file in files if file not in bad] for of, files in images.items()})
     together = group_by if isinstance(group_by, Mapping) else None
-    if isinstance(group_by, str | Real):
-        together = dict(zip(every, together_by(group_by, base, every, notes), strict=True))
+    if group_by and isinstance(group_by, str | Real):
+        together = dict(zip(every, together_by(group_by, base, every, notes, columns), strict=True))
         identity["group_by"] = group_by
     class_names, listings = listings_of(name, parts, together, notes, one)
+    notes.insert(0, f"{number_of(len(class_names))}, {listed(class_names)}")
     every = [file for listing in listings.values() for file in listing.names]
     if together is not None:
-        notes += told_mixed(together, every, [k for listing in listings.values() for k in listing.labels.tolist()])
+        labels = [k for listing in listings.values() for k in listing.labels.tolist()]
+        notes += told_mixed(together, every, labels, group_by)
+        warn_of_large(together, level=5)
     same, number = copies(base, every), len(listings["train"].names)  # which come first
     if again := [own for those in same if len(own := [n for n in those if n < number]) > 1]:
         groups = [listing.group for listing in listings.values() if listing.group is not None]
@@ -85,15 +99,12 @@ def own_set(
         identity["copies"] = "together"
         of = "training " * (len(parts) > 1)
         notes.append(number_of(len(again), f"{of}pictures are there twice or more: such copies stay together"))
-    if together is not None and isinstance(draw.val, int):
-        raise ValueError(f"with group_by, val is a share of each class, as in val=0.2; got {draw.val}")
     shares = dict[str, float]()
-    if test == 0 and not isinstance(test, bool):
+    if none_held:
         none = f"none of the {number:,} pictures is held out for testing (test=0)"
         notes.append(f"{none}: a run that trains on them is judged out of fold, any other on all of them (other=True)")
     elif "test" not in listings:
-        at = TEST if test is None else test
-        shares["test"] = identity["test"] = checked_range("test, unless it is 0,", at, 0.01, 0.9)
+        shares["test"] = identity["test"] = at
     if isinstance(draw.val, float) and (listings["train"].group is not None or draw.imbalance is None):
         shares["val"] = identity["held_out"] = draw.val
         draw = replace(draw, val=None)
@@ -177,8 +188,14 @@ def hold_out(
         remedy = "test=0 trains on all of them" if part == "test" else "leave val out"
         raise ValueError(f"no picture can be held out as {part}: {why}; {remedy}")
     listings |= {"train": pool.where(~out), part: pool.where(out)}
-    whole = ", groups and copies whole" if group is not None else ""
-    notes.append(f"{int(out.sum()):,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
+    whole, large, number = "", "", int(out.sum())
+    if group is not None:
+        sizes = group.unique(return_counts=True)[1]
+        of = f"{number_of(len(sizes), 'groups')}, the largest of {int(sizes.max()):,}"
+        whole, large = f", groups and copies whole: {of}", ", or its groups are too large"
+        if abs(number - (singly := int(held_out(labels, share, rank).sum()))) > OVER * singly:
+            whole += f"; {share:g} was asked, and groups are large: {100 * number / len(names):.0f} % are held out"
+    notes.append(f"{number:,} of {len(names):,} pictures are held out as {part} (seed {seed}{whole})")
     if none := [name for c, name in enumerate(class_names) if not (labels[out] == c).any()]:
-        notes.append(f"no picture of {listed(none)} is among them: there is one alone, or all belong together")
+        notes.append(f"no picture of {listed(none)} is among them: there is one alone, or all belong together{large}")
     return rank[~out]

@@ -18,6 +18,8 @@ from torch import Tensor
 from dqroute.data.files.copies import beginning
 from dqroute.data.files.reading import each
 
+OVER = 0.25  # of what is asked for, by which groups may overshoot it so that a class has a picture there
+
 
 def ranks(base: Path, names: Sequence[str], groups: Mapping[str, str] | None, seed: int) -> Tensor:
     """The place of each picture below ``base`` in the order in which they are held out, int64 ``[N]``, 0 to N - 1.
@@ -43,8 +45,10 @@ def held_out(labels: Tensor, share: float, rank: Tensor, together: Tensor | None
 
     At least one image of a class that has two, and at least one stays. Images that belong ``together``, int64 ``[N]``,
     a burst or a patient having one number, are held out together or not at all, in the place of the first of them; a
-    class of which all lie together stays whole. What happens to one class never moves another, groups across classes
-    apart.
+    class of which all lie together stays whole. A group of several classes is held out where that brings all of them
+    together nearer to the share; for the sake of one class that has no image there yet where they do not overshoot it
+    by more than ``OVER``. So large groups may leave a class without. What happens to one class never moves another,
+    groups across classes apart.
     """
     counts = labels.bincount().tolist()
     wanted = [min(max(1, round(share * n)), n - 1) for n in counts]
@@ -60,16 +64,25 @@ def held_out(labels: Tensor, share: float, rank: Tensor, together: Tensor | None
         inside[g][k] = inside[g].get(k, 0) + 1
     first = torch.full((len(inside),), len(rank)).scatter_reduce_(0, group, rank, "amin")
     now, held = [0] * len(counts), [False] * len(inside)
+
+    def better(g: int, c: int) -> bool:
+        nearer = [abs(now[k] - wanted[k]) - abs(now[k] + n - wanted[k]) for k, n in inside[g].items()]
+        return abs(now[c] + inside[g][c] - wanted[c]) < abs(now[c] - wanted[c]) and sum(nearer) > 0
+
+    def needed(g: int, c: int) -> bool:
+        there, asked = sum(now[k] for k in inside[g]), sum(wanted[k] for k in inside[g])
+        over = there + sum(inside[g].values()) - asked
+        return now[c] == 0 < wanted[c] and (there == 0 or over <= max(OVER * asked, inside[g][c]))
+
     for c in sorted(range(len(counts)), key=counts.__getitem__):
         own = group[labels == c].unique()
         tried = own[first[own].argsort()].tolist()
         # Nearest to the share; where every group is too large for it, the smallest one.
-        for those, nearer in ((tried, True), (sorted(tried, key=lambda g: sum(inside[g].values())), False)):
+        for those, taken in ((tried, better), (sorted(tried, key=lambda g: sum(inside[g].values())), needed)):
             for g in those:
-                after = abs(now[c] + inside[g][c] - wanted[c])
                 # No class may lose its last training image, neither this one nor another with images in the group.
                 fits = not held[g] and all(counts[k] - now[k] > n for k, n in inside[g].items())
-                if fits and (after < abs(now[c] - wanted[c]) if nearer else now[c] == 0 < wanted[c]):
+                if fits and taken(g, c):
                     held[g] = True
                     for k, n in inside[g].items():
                         now[k] += n

@@ -60,6 +60,11 @@ def read_tree(base: Path) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
     return parts, notes
 
 
+def named_folder(folder: Path) -> Path:
+    """The folder by a path that ends in its name, as ``.`` and ``..`` do not; for messages."""
+    return folder.resolve() if folder.name in ("", "..") else folder
+
+
 def warn_of_unread(name: str, left: Counter[str], level: int) -> None:
     """Warn of pictures of kinds that cannot be read here, by how their names end, and say what would read them."""
     if unread := {end: left[end] for end in sorted(left) if end in PICTURES}:
@@ -73,7 +78,12 @@ def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dic
     folders, files = inside(base, part)
     left.update(files.values())
     if not folders:
-        raise ValueError(f"{base / part} has no class folder; expected {part or base.name}/<class>/*")
+        called, number = part or base.name, sum(kind in extensions() for kind in files.values())
+        here = f"; {number_of(number, 'pictures lie')} in it itself"
+        above = f": load the folder above, {base.absolute().parent}, if {called} is one class of several" * (not part)
+        raise ValueError(
+            f"{base / part} has no class folder; expected {called}/<class>/*{(here + above) * (number > 0)}"
+        )
     images, deeper, below = dict[str, list[str]](), 0, Counter[str]()
     for name in folders:
         place = f"{part}/{name}" if part else name
@@ -92,7 +102,8 @@ def by_class(base: Path, part: str, left: Counter[str], notes: list[str]) -> dic
 
 def pictures(base: Path, place: str, left: Counter[str], above: tuple[str, ...] = ()) -> list[str]:
     """The picture files below a folder, however deep; what else there is is counted in ``left``."""
-    real, around = os.path.realpath(base / place), os.path.realpath((base / place).parent)
+    # By the absolute path: above ``.`` stands ``.`` itself, as a path has it.
+    real, around = os.path.realpath(base / place), os.path.realpath(os.path.dirname(os.path.abspath(base / place)))
     if real in above or f"{around}{os.sep}".startswith(f"{real}{os.sep}"):  # a link that leads in a circle
         return []
     folders, files = inside(base, place)

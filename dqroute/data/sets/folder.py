@@ -9,7 +9,7 @@ from typing import Any
 from dqroute.data.draw import Draw
 from dqroute.data.files.dividing import own_set
 from dqroute.data.files.listing import check_classes
-from dqroute.data.files.tree import read_tree
+from dqroute.data.files.tree import named_folder, read_tree
 from dqroute.data.image_set import ImageSet
 
 
@@ -47,11 +47,13 @@ def folder(
         imbalance, seed, groups, val, n_max, order: see :class:`dqroute.data.draw.Draw`.
         root: the folder that holds the parts, or the classes.
         test: share of each class that is held out for testing where there is no test folder, 0.2 unless given; at least
-            one image of a class that has two. Which, the pictures' content and the seed decide, or their groups' names:
+            one image of a class that has two. With groups near that share of all, as whole ones go, and a class may
+            have none. Which, the pictures' content and the seed decide, or their groups' names:
             a class that comes moves none, and pictures that come move few. 0 holds nothing out: all images train, and
             :func:`dqroute.evaluate` reports what heads said of each that never saw it.
         group_by: which pictures belong together, and are never on both sides of a division: a regular expression on the
             path, or seconds between photographs; see :func:`dqroute.data.files.together.together_by`.
+            None or False: each stands alone.
         fit: how a picture becomes a square: ``"crop"`` takes its middle, ``"pad"`` puts it between grey bars, and
             ``"stretch"`` takes it whole, out of proportion; None crops, unless much would be lost.
         size: side in pixels to which images are cropped (centred square) and resized; unless given that of the images,
@@ -72,6 +74,7 @@ def folder(
     base = Path(root).expanduser()
     if not base.is_dir():
         raise FileNotFoundError(f"there is no folder {base}; give the path of the folder that holds the class folders")
+    base = named_folder(base)
     parts, notes = read_tree(base)
     # The folder's own name, not its path: it stands in captions and in the name of the run folders.
     name = base.resolve().name

@@ -63,7 +63,8 @@ def table(
         columns: which column is the path, the label, the split, the group, where they are called otherwise:
             ``{"path": "Datei", "label": "Art"}``.
         size, stream, flip, test, group_by, fit, skip_damaged: see :func:`dqroute.data.sets.folder.folder`; ``group_by``
-            may name a column, too, and unless it is given one called group, camera, location or the like is taken.
+            may name a column, too, and unless it is given one called group, camera, location or the like is taken;
+            False takes none.
 
     Raises:
         FileNotFoundError: if there is no such table, or a picture is missing.
@@ -74,9 +75,10 @@ def table(
         raise ValueError('the table set needs a file: load("table:FILE") or load("table", root=FILE)')
     file = Path(root).expanduser()
     table, columns = read_rows(file), dict(columns or {})
+    there = [str(name).strip() for name in table.columns]
     if group_by is not None and "group" in columns:
         raise ValueError(f"columns={columns!r} and group_by={group_by!r} both say what belongs together; leave one out")
-    if group_by in {str(name).strip() for name in table.columns}:
+    if group_by in there:
         columns["group"], group_by = str(group_by), None
     rows, names_of = columns_of(file, table, columns)
     place = Path(images).expanduser() if images is not None else file.parent
@@ -97,15 +99,17 @@ def table(
     if (
         group_by is None and "group" in rows and ("group" in columns or rows["group"].nunique() > 1)
     ):  # else it tells none
-        notes.append(f"the column {names_of['group']!r} says which pictures belong together; group_by= names another")
+        own = f"the column {names_of['group']!r} says which pictures belong together"
+        notes.append(f"{own}; group_by= names another, and False none")
         # A picture without a group stands alone.
         group = {name: key or name for name, key in told_once(file, names, rows["group"], "group").items()}
     told = repr([sorted(labels.items()), sorted(split.items()), sorted(group.items()) or None])
     identity = {"name": "table", "version": 1, "rows": hashlib.sha256(os.fsencode(told)).hexdigest()}
     draw = Draw(imbalance, seed, groups, val, n_max, order)
     options: dict[str, Any] = {"size": size, "stream": stream, "fit": fit, "flip": flip, "skip_damaged": skip_damaged}
+    options |= {"test": test, "group_by": group or group_by, "columns": there}
     one = f"the column {names_of['label']!r} says so; columns={{'label': …}} names another"
-    return own_set(file.stem, base, parts, draw, identity, notes, one, test=test, group_by=group or group_by, **options)
+    return own_set(file.stem, base, parts, draw, identity, notes, one, **options)
 
 
 def read_rows(file: Path) -> Any:

@@ -99,6 +99,50 @@ def test_a_group_has_the_place_of_its_name():
     assert again[1:].equal(out) or together[out][0] == 3
 
 
+COUNTS = (200, 150, 120, 90, 70, 50, 40, 30, 20, 15, 12, 8, 6, 4, 3)
+
+
+def of_cameras(number, seed, share, counts=COUNTS):
+    """Which pictures of cameras that have seen all classes are held out, by camera and picture."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    cameras = torch.cat([torch.randint(number, (n,), generator=random) for n in counts])
+    names = [f"{k} {i}" for i, k in enumerate(labels.tolist())]
+    groups = {name: f"camera {c}" for name, c in zip(names, cameras.tolist(), strict=True)}
+    return labels, cameras, held_out(labels, share, ranks(None, names, groups, seed), cameras)
+
+
+@pytest.mark.parametrize(("number", "share", "least", "most"), [(6, 0.2, 0.1, 0.25), (6, 0.05, 0.1, 0.22)])
+def test_rare_classes_do_not_pull_in_one_camera_after_another(number, share, least, most):
+    """Six cameras, of which one is a sixth: two were a third, and nearly half was held out where a fifth was asked."""
+    for seed in range(10):
+        _, cameras, out = of_cameras(number, seed, share)
+        assert least < out.float().mean() < most and len(cameras[out].unique()) == 1
+
+
+def test_small_groups_across_classes_leave_no_class_out_and_meet_the_share():
+    for seed in range(5):
+        labels, _, out = of_cameras(60, seed, 0.2)
+        assert 0.18 < out.float().mean() < 0.25 and len(labels[out].unique()) == len(COUNTS)
+
+
+def test_a_class_more_on_the_same_cameras_moves_few_pictures():
+    for seed in range(5):
+        (_, cameras, before), (_, _, after) = (of_cameras(30, seed, 0.2, counts) for counts in (COUNTS, (*COUNTS, 10)))
+        moved = cameras[before != after[: len(before)]].unique()
+        assert len(moved) <= 3
+
+
+def test_how_many_groups_there_are_is_said_and_that_they_are_too_large(tmp_path, capsys):
+    for i in range(60):
+        save(tmp_path / "b" / ("ant", "bee")[i % 2] / f"cam{i // 20}_{i}.png", i)
+    load(tmp_path / "b", stream=True, size=8, group_by=r"cam\d", test=0.1)
+    said = "3 groups, the largest of 20; 0.1 was asked, and groups are large: 33 % are held out)"
+    assert f"20 of 60 pictures are held out as test (seed 0, groups and copies whole: {said}" in capsys.readouterr().out
+    load(tmp_path / "b", stream=True, size=8, group_by=r"_\d+", test=0.1)
+    assert "groups and copies whole: 60 groups, the largest of 1)" in capsys.readouterr().out
+
+
 def test_holding_out_keeps_one_and_takes_one():
     labels = torch.tensor([0] * 10 + [1] * 2 + [2])
     rank = torch.randperm(13, generator=torch.Generator().manual_seed(0))

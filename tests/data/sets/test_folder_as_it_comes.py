@@ -167,6 +167,57 @@ def test_a_pattern_that_matches_few_many_or_all_alike_is_said(tmp_path, capsys):
         load(tmp_path / "b", size=8, group_by="^[^/]+")
 
 
+def test_a_pattern_of_one_group_and_strays_is_refused_and_one_of_most_pictures_warned_of(tmp_path):
+    """Twelve files of 832 that did not match "cam" let 820 pass as one group, and 2 were tested on."""
+    for i in range(20):
+        save(tmp_path / "b" / ("ant", "bee")[i % 2] / (f"cam{i // 14}_{i}.png" if i < 18 else f"{i}.png"), i)
+    with pytest.raises(ValueError, match="group_by='cam' makes one group of 18 of 20 pictures: bursts have to differ"):
+        load(tmp_path / "b", size=8, group_by="cam")
+    with pytest.warns(UserWarning, match="14 of 20 pictures are one group, 'cam0', which is never divided; group by"):
+        load(tmp_path / "b", size=8, group_by=r"cam\d")
+
+
+def test_no_groups_are_asked_for_by_false_and_what_may_mean_it_is_refused(classes):
+    assert load(classes, size=8, group_by=False).identity == load(classes, size=8).identity
+    for given in (True, 0, "", 0.0):
+        with pytest.raises(ValueError, match=f"a number of seconds above 0, or False for no groups; got {given!r}$"):
+            load(classes, size=8, group_by=given)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"group_by": "*_burst*"}, {"group_by": -1}, {"fit": "cut"}, {"size": 0}, {"test": 5}], ids=str
+)
+def test_wrong_settings_are_refused_before_a_file_is_opened(classes, monkeypatch, wrong):
+    def opened(*_, **__):
+        raise AssertionError("a file was looked at")
+
+    for look in ("copies", "damaged", "as_squares"):
+        monkeypatch.setattr(f"dqroute.data.files.dividing.{look}", opened)
+    for options in ({}, {"skip_damaged": True}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            load(classes, **options | wrong)
+
+
+def test_a_class_folder_alone_and_one_of_places_are_told(classes, monkeypatch, capsys):
+    with pytest.raises(
+        ValueError, match=r"expected ant/<class>/\*; 10 pictures lie in it itself: load .*pets, if ant is"
+    ):
+        load(classes / "ant")
+    with pytest.raises(ValueError, match=r"pets/dog has .*expected dog/<class>/\*; 1 picture lies in it itself: load"):
+        load(f"folder:{classes / 'dog'}/.")
+    load(classes, size=8)
+    assert "pets: 4 classes, 'ant', 'bee é', 'cat', 'dog'\n" in capsys.readouterr().out
+    # By its own name, however the path to it is written.
+    (classes / "ant" / "IMG.CR2").write_bytes(b"raw")
+    for place, path in (("", "."), ("ant", "..")):
+        monkeypatch.chdir(classes / place)
+        with pytest.warns(UserWarning, match=r"^pets: files of kinds"):
+            load(path, size=8)
+    with pytest.warns(UserWarning, match=r"^pets: files of kinds"):
+        assert len(pictures_of("..")) == 18 and not pictures_of("..")[0].is_absolute()
+    assert len(pictures_of(".")) == 10  # none was found
+
+
 def test_a_folder_of_one_class_is_named_with_the_likely_cause(classes):
     for name in ("bee é", "cat", "dog"):
         shutil.rmtree(classes / name)
@@ -303,7 +354,7 @@ def test_copies_stay_on_one_side_of_every_division(tmp_path, runs_dir):
     for number, name in enumerate(("train/ant/0", "train/ant/1", "train/bee/2", "test/ant/3", "test/bee/4")):
         save(tmp_path / "split" / f"{name}.png", max(number, 1))
     of_split = load(tmp_path / "split", stream=True, size=8).notes
-    assert of_split[0] == "1 training picture is there twice or more: such copies stay together"
+    assert of_split[1] == "1 training picture is there twice or more: such copies stay together"
     seen = dq.data.features(data, "gradient-histograms", progress=False)
     run = dq.fit("logit-adjustment", seen, runs_dir=runs_dir, epochs=2, progress=False, device="cpu")
     fold = dict(zip(data.train.names, run.judged["fold"].tolist(), strict=True))

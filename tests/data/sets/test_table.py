@@ -110,7 +110,10 @@ def test_which_column_was_taken_for_groups_is_said_and_another_may_be_named(pict
     file = write(pictures, lines, "path,label,Camera,Seq No")
     of_camera, said = load(file, size=8).together, capsys.readouterr().out
     assert len(of_camera.unique()) == 4
-    assert "table: the column 'Camera' says which pictures belong together; group_by= names another" in said
+    assert (
+        "table: the column 'Camera' says which pictures belong together; group_by= names another, and False none"
+        in said
+    )
     data = load(file, size=8, group_by="Seq No", stream=True)
     assert "the column 'Seq No' says" in capsys.readouterr().out
     sides = [{int(Path(name).stem) % 5 for name in split.names} for split in (data.train, data.test)]
@@ -225,6 +228,16 @@ def test_a_column_that_tells_nothing_apart_is_named_or_passed_over(pictures, cap
     assert load(file, size=8).together is None and "belong together" not in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"\(1 group of 10 pictures: group bursts"):
         load(file, size=8, group_by="group")
+
+
+def test_a_column_of_groups_is_switched_off_by_false_and_a_misspelt_one_told(pictures, capsys):
+    file = write(pictures, rows())
+    data, said = load(file, size=8, group_by=False), capsys.readouterr().out
+    assert data.together is None and "groups" not in said.replace(str(file), "")
+    with pytest.raises(ValueError, match=r"or False for no groups; got ''"):
+        load(file, size=8, group_by="")
+    with pytest.raises(ValueError, match=r"any picture, .*; and no column is called so \(did you mean 'group'\?\)"):
+        load(file, size=8, group_by="Grop")
 
 
 def test_no_table(tmp_path):
