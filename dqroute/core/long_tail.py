@@ -120,6 +120,6 @@ def nested_class_sets(groups: ShotGroups, counts: Sequence[int] | Tensor, expert
         sets.append(tuple(sorted(rarest_first[: len(rarest_first) // 2])))
     for k, members in enumerate(sets[:experts], start=1):
         if not members:
-            what = ("", "no class has medium or few images: ", "no class has few images: ")[min(k, 3) - 1]
-            raise ValueError(f"{what}expert {k} of {experts} would have no class; use groups='thirds' or fewer experts")
+            why = f"no class has {'medium or ' * (k == 2)}few images" if k < 4 else "halved, few-shot classes run out"
+            raise ValueError(f"{why}: expert {k} of {experts} would have no class; take fewer, or groups='thirds'")
     return sets[:experts]

@@ -54,7 +54,7 @@ def near_copies(data: ImageSet, least: float = ALIKE, most: int = 1000) -> NearC
         remedy = "pass the set itself, from dq.load, which a run has as run.data unless it was opened by its folder"
         raise ValueError(f"near copies are looked for in an image set; got {shown(data)}: {remedy}")
     checked_range("least", least, 0, 1)
-    checked_whole("most", most, 1)
+    most = checked_whole("most", most, 1)
     splits = {part: split for part, split in data.splits.items() if isinstance(split, FeatureSplit)}
     if len(splits) < len(data.splits):
         return near_copies(features(data, fitting(data)), least, most)

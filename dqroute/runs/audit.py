@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dqroute.core.checks import checked_whole
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.data.image_set import AnySplit, ImageSet
 from dqroute.data.options import names_checked
@@ -35,7 +36,7 @@ def suspect_labels(run: RunOrFolder, data: ImageSet | None = None, most: int = 5
 
     ValueError for a run without predictions out of fold, or data that are not the run's.
     """
-    run = opened(run)
+    run, most = opened(run), checked_whole("most", most, 1)
     data = checked_data(run, data, "test")
     kept, model, names = run.judged, run.model, run.settings["class_names"]
     outputs = ExpertOutputs(*(said.to(model.mean.device) for said in judged_outputs(run, data)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
+from dqroute.core.checks import checked_whole
 from dqroute.data.image_set import ImageSet
 from dqroute.data.options import names_checked
 from dqroute.measures.intervals import independent, wilson
@@ -66,7 +67,7 @@ def confusions(
     ``image``, its number, where no files are known), ``label``, ``says``, ``probability of label``, ``probability``,
     and ``so often``, the share of the label's pictures that are called so.
     """
-    run = opened(run)
+    run, most = opened(run), checked_whole("most", most, 1)
     data = checked_data(run, data, split)
     said, labels, _ = said_of(run, data, split, device)
     names, p, probability, label = run.settings["class_names"], said.probabilities, said.probability, said.label

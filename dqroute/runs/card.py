@@ -91,7 +91,7 @@ def measures_of(reports: Sequence[Report]) -> list[str]:
     measures = ("balanced", "overall", *GROUP_NAMES, "worst", "harmonic")
     rows = [(r.split, f"{r.images:,}", *map(r.said, measures), percent(r.calibration.get("overall"))) for r in reports]
     rule = "Accuracy. Balanced: mean of the classes. Worst: mean of the worst fifth of the classes. In brackets: 95 % "
-    rule += f"intervals, over groups where pictures belong together. Groups: {reports[0].groups}."
+    rule += f"intervals, over groups where pictures belong together. Shot groups: {reports[0].groups}."
     cautions = [f"On {report.split}: {said}." for report in reports for said in report.cautions()]
     return [table(("split", "pictures", *measures, "calibration error"), rows), *map(plain, cautions), plain(rule)]
 

@@ -20,7 +20,7 @@ from dqroute.core.checks import checked_range, checked_whole, choose
 from dqroute.core.outputs import ExpertOutputs
 from dqroute.data import TABLES, read_images
 from dqroute.data.feature_cache import FeatureCache, default_cache
-from dqroute.data.feature_set import cache_of, encoded, pictures, projected
+from dqroute.data.feature_set import cache_of, pictures
 from dqroute.data.files.decoding import extensions, squared
 from dqroute.data.files.in_memory import Held, Pixels
 from dqroute.data.files.reading import checked_files, named, refused, slashed
@@ -34,6 +34,7 @@ from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
 from dqroute.runs.decisions import cuts_for_sets
 from dqroute.runs.outsiders import strangeness
+from dqroute.runs.own_data import by_axes
 from dqroute.runs.run import Run, RunOrFolder, opened
 
 Picture = str | os.PathLike[str]
@@ -111,6 +112,9 @@ def classify(
     for n, file in enumerate(paths):
         if why := held.wrong.get(str(file)):
             problems[n] = f"cannot read {called[n]} ({why})"
+    if unread := [name for name, problem in zip(called, problems, strict=True) if problem]:
+        told = f"{len(unread):,} of {len(paths):,} pictures cannot be read, the first {unread[0]!r}"
+        warnings.warn(f"{told}: the column problem says why", stacklevel=3)
     balanced, rings = torch.cat(said), model.calibration.rings.cpu()
     shares = balanced_shares(rings) if adapt else model.shares.cpu()
     if adapt and len(balanced):
@@ -182,8 +186,7 @@ def as_read(model: Method, split: FileSplit, store: FeatureCache | None) -> Tens
     """Features ``[N, D]``, by way of a cache, or uint8 pictures; ValueError if one cannot be read."""
     if store is None:
         return torch.cat(list(pictures(split, range(len(split)), *square_of(model))))
-    axes = (each.cpu() for each in (model.centre, model.scale, model.axes))
-    return projected(store.read(encoded(split, model.encoder, store, "", progress=False)), *axes)
+    return by_axes(model, split, store)
 
 
 def square_of(model: Method) -> tuple[int, str]:

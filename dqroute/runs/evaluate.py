@@ -27,6 +27,8 @@ from dqroute.runs.report import Report
 from dqroute.runs.run import OUT_OF_FOLD, REPORT, TRADE_OFF, Run, RunOrFolder, opened
 from dqroute.runs.score import score
 
+ON_PURPOSE = "if these are other labelled pictures, or changed ones, on purpose: dq.evaluate(run, data, other=True)"
+
 
 @names_checked
 def evaluate(
@@ -47,7 +49,8 @@ def evaluate(
         run: from :func:`dqroute.fit`, or its folder; data: its image set, unless the run has it; device: where to
             compute.
         other: whether ``data`` are other labelled pictures, on purpose. Their classes are matched by name, some may be
-            missing; of a set without test images of its own ``"all"`` are taken. Such a report is not kept.
+            missing; of a set without test images of its own ``"all"`` are taken. Such a report is not kept, and
+            features of the pictures are, in the cache.
 
     Raises:
         ValueError: if the set is not that of the run, or without such a split; if a file of it cannot be read, which is
@@ -59,8 +62,9 @@ def evaluate(
             raise ValueError("other labelled pictures are a set from dq.load: dq.evaluate(run, data, other=True)")
         # What was merely held out of one pile is no test set of its own.
         split = split or (EVERY if data.test is None or "test" in data.identity else "test")
+        model = run.model.to(resolve_device(device))  # before it looks at the pictures
         parts, seen = other_pictures(run, data, split)
-        labels, model = torch.cat([part.labels for part in parts]), run.model.to(resolve_device(device))
+        labels = torch.cat([part.labels for part in parts])
         if split == EVERY and data.test is not None:
             print(f"{data.name}: all {len(labels):,} pictures are judged on, those that were held out and the others")
         columns = zip(*(predicted(model, part) for part in parts), strict=True)
@@ -68,7 +72,7 @@ def evaluate(
         # What was memorised is of its own set.
         report = report_of(run, Said(Prediction(*map(torch.cat, columns)), labels, together), split)
         return replace(report, learned=seen)
-    data = checked_data(run, data, split := split or "test")
+    data = checked_data(run, data, split := split or "test", ON_PURPOSE)
     if split != (split := run.split_for(split)):
         print(f"{run.folder.parent.name} has no test images: this is out of fold, of training images")
     if (known := run.report(split)) is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dqroute.core.checks import shown
+from dqroute.core.checks import checked_whole, shown
 from dqroute.core.long_tail import GROUP_NAMES
 from dqroute.data.files.in_memory import Pixels
 from dqroute.data.files.reading import checked_files
@@ -94,7 +94,7 @@ def explain(run: RunOrFolder, image: Picture | Pixels, top: int = 3) -> Explanat
     The run may be given by its folder. The image is a picture as :func:`dqroute.classify` takes them, or a uint8 tensor
     ``[channels, H, W]`` as it is; ValueError if it is none that the model takes.
     """
-    run = opened(run)
+    run, top = opened(run), checked_whole("top", top, 1)
     image = image if isinstance(image, Tensor) else as_seen(run.model, image)[0]
     model, names = run.model, run.settings["class_names"]
     if image.ndim != 3:
@@ -131,9 +131,9 @@ def nearest(
     run = opened(run)
     if not isinstance(among, AnySplit):
         raise ValueError(f"neighbours are looked for in a split, as in among=data.train; got {shown(among)}")
-    images = as_seen(run.model, images)
-    if not 1 <= k <= len(among):
+    if (k := checked_whole("k", k, 1)) > len(among):
         raise ValueError(f"k is how many neighbours to find among {len(among)} images; got {k}")
+    images = as_seen(run.model, images)
     found = (directions(run.model, images) @ directions(run.model, among).T).topk(k, dim=1)
     return Neighbours(found.indices, found.values)
 
@@ -151,7 +151,7 @@ def alike(
     run = opened(run)
     if (data := checked_data(run, data, "test")) is None:
         raise ValueError(f"{run!r} was opened without its images; pass the image set too: alike(run, pictures, data)")
-    files, train = checked_files(pictures), data.train
+    files, train, k = checked_files(pictures), data.train, checked_whole("k", k, 1)
     found = nearest(run, files, train, k)
     index = found.indices.flatten()
     table = {"file": [os.fspath(file) for file in files for _ in range(k)]}

@@ -8,9 +8,12 @@ from dataclasses import replace
 import torch
 
 from dqroute.core.checks import choose
+from dqroute.data.feature_cache import default_cache
+from dqroute.data.feature_set import cache_of
 from dqroute.data.files.reading import listed
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit, Encoding, FeatureSplit, ImageSet
+from dqroute.runs.own_data import by_axes
 from dqroute.runs.pictures import learned_from
 from dqroute.runs.run import Run
 
@@ -26,7 +29,8 @@ def other_pictures(run: Run, data: ImageSet, split: str) -> tuple[list[AnySplit]
     """
     known = {name: label for label, name in enumerate(run.settings["class_names"])}
     choose("split", split, (*data.splits, EVERY))
-    parts = [as_run_sees(run, part, data.encoding) for name, part in data.splits.items() if split in (name, EVERY)]
+    wanted = {name: part for name, part in data.splits.items() if split in (name, EVERY)}
+    parts = [as_run_sees(run, part, data.encoding, f"{data.name} {name}") for name, part in wanted.items()]
     there = torch.cat([part.labels for part in parts]).unique().tolist()
     if unknown := [data.class_names[label] for label in there if data.class_names[label] not in known]:
         raise ValueError(
@@ -44,8 +48,11 @@ def other_pictures(run: Run, data: ImageSet, split: str) -> tuple[list[AnySplit]
     return [replace(part, labels=number[part.labels]) for part in parts], len(learned)
 
 
-def as_run_sees(run: Run, split: AnySplit, encoding: Encoding | None) -> AnySplit:
-    """A split as a run takes it: the pictures themselves where they are at hand, files at the run's size and fit."""
+def as_run_sees(run: Run, split: AnySplit, encoding: Encoding | None, name: str) -> AnySplit:
+    """A split as a run takes it: the pictures themselves where they are at hand, files at the run's size and fit.
+
+    Behind an encoder these are their features, kept in the cache; ``name`` is what their progress is shown by.
+    """
     if isinstance(split, FeatureSplit):
         if split.pictures is None:
             own = run.model.axes if run.model.needs else torch.empty(0)
@@ -54,4 +61,11 @@ def as_run_sees(run: Run, split: AnySplit, encoding: Encoding | None) -> AnySpli
             return split
         split = split.pictures
     size = run.model.size[0] if run.model.size else split.shape[1]
-    return replace(split, size=size, fit=run.model.fit) if isinstance(split, FileSplit) else split
+    split = replace(split, size=size, fit=run.model.fit) if isinstance(split, FileSplit) else split
+    if run.model.needs is None:
+        return split
+    store = cache_of(run.model.encoder.to(run.model.mean.device), default_cache())
+    try:
+        return FeatureSplit(by_axes(run.model, split, store, name), split.labels, split)
+    except OSError:  # of a cache that cannot be written
+        return split

@@ -6,18 +6,25 @@ import re
 from types import NoneType
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from dqroute.core.checks import choose, shown
 from dqroute.data.checking import check_files
-from dqroute.data.feature_set import features
-from dqroute.data.image_set import AnySplit, Encoding, ImageSet
+from dqroute.data.feature_cache import FeatureCache
+from dqroute.data.feature_set import encoded, features, projected, rows_of
+from dqroute.data.files.split import FileSplit
+from dqroute.data.image_set import AnySplit, Encoding, ImageSet, Split
 from dqroute.methods.base import Method
 from dqroute.models.device import resolve_device
 from dqroute.runs.pictures import moves
 from dqroute.runs.run import OUT_OF_FOLD, SPLITS, Run
 
 
-def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None:
-    """These images, or those that the run has at hand, if any; ValueError if they are not those of the run."""
+def checked_data(
+    run: Run, data: ImageSet | None, split: str, remedy: str = "load it as it was then, or train on this one"
+) -> ImageSet | None:
+    """These images, or those that the run has at hand, if any; ValueError with the remedy if they are not its own."""
     choose("split", split, SPLITS)
     if not isinstance(data, (ImageSet, NoneType)):
         raise ValueError(f"a run is evaluated on an image set from dq.load; got {shown(data)}")
@@ -28,8 +35,7 @@ def checked_data(run: Run, data: ImageSet | None, split: str) -> ImageSet | None
         if wrong := differences(data, run):
             check_files(data, parts=parts)  # a damaged file has another size: that is what should be heard of
             raise ValueError(
-                f"{data.name} as loaded is not the data of {run.folder}: {wrong}{moves(run.folder, data)}; if these "
-                "are other labelled pictures, or changed ones, on purpose: dq.evaluate(run, data, other=True)"
+                f"{data.name} as loaded is not the data of {run.folder}: {wrong}{moves(run.folder, data)}; {remedy}"
             )
         run.warn_of_other_images(data, parts)
     return data
@@ -42,6 +48,13 @@ def as_features(run: Run, data: ImageSet, device: str = "auto", progress: bool =
     own = Encoding(told["backbone"], told["weights"], told["size"], "", *axes)
     views = told.get("views", 1)
     return features(data, told["backbone"], views=views, encoding=own, device=device, progress=progress)
+
+
+def by_axes(model: Method, split: Split | FileSplit, store: FeatureCache, name: str = "") -> Tensor:
+    """Features ``[N, D]`` by the axes of a model, by way of a cache; ``name`` has progress shown."""
+    axes = [each.cpu() for each in (model.centre, model.scale, model.axes)]
+    keys = encoded(split, model.encoder, store, name, progress=bool(name))
+    return torch.cat([projected(rows, *axes) for rows in rows_of(store, keys)])
 
 
 def at_work(run: Run, data: ImageSet | None, split: str, device: str) -> tuple[Method, AnySplit]:

@@ -120,7 +120,9 @@ class Report:
             return percent(share)
         alone = number if self.independent is None else self.independent[c]
         low, high = wilson(torch.tensor(share), torch.tensor(alone))
-        groups = "" if self.independent is None else f" in about {alone:.0f} group{'s' * (round(alone) != 1)}"
+        groups = (
+            "" if self.independent is None or number == 1 else f" in about {alone:.0f} group{'s' * (round(alone) != 1)}"
+        )
         return f"{percent(share)} ({between(low.item(), high.item())}; {number:,} image{'s' * (number != 1)}{groups})"
 
     def worst_classes(self, most: int) -> str:
@@ -139,7 +141,11 @@ class Report:
         if none:
             judged = f"{len(self.names) - len(none):,} of {len(self.names):,} classes"
             said.append(f"no picture of {listed(none)} was judged; all means are over {judged}")
-        of = f"of the {self.images:,} images"
+        return said + self.memory()
+
+    def memory(self) -> list[str]:
+        """What of the accuracies is memory, a sentence each."""
+        said, of = [], f"of the {self.images:,} images"
         if self.learned:
             were = "was" if self.learned == 1 else "were"
             said.append(f"{self.learned:,} {of} {were} trained on, in this run or one before it: memory")
@@ -178,7 +184,7 @@ class Report:
         brackets = f"in brackets: 95 % intervals over {kind}"
         if self.intervals is None:
             brackets = "no intervals, since this report is of an older version: put its file aside, and evaluate again"
-        return [*self.cautions(), brackets, f"groups: {self.groups}", self.worst_classes(worst)]
+        return [*self.cautions(), brackets, f"shot groups: {self.groups}", self.worst_classes(worst)]
 
     def __repr__(self) -> str:
         told = f"mean of the classes {self.said('balanced')}, overall {self.said('overall')}"

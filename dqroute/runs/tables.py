@@ -148,6 +148,13 @@ def summary(runs: Runs, split: str = "test") -> pd.DataFrame:
     return table
 
 
+def partly_memory(runs: Runs, split: str = "test") -> str:
+    """What flatters the accuracies of a :func:`summary`, in a line, of the run that most does; ``""`` where nothing."""
+    found = (run.report(split) for some in by_row(runs).values() for run in sound(some, split))
+    flattered = max(filter(None, found), key=lambda report: (report.near or 0, report.learned or 0), default=None)
+    return "" if flattered is None else "; ".join(flattered.memory())
+
+
 def paired_differences(runs: Runs, reference: str, split: str = "test") -> pd.DataFrame:
     """Each method less the reference, over the seeds that both have: mean difference ± half the 95 % interval, points.
 

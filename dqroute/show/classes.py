@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from dqroute.core.long_tail import GROUP_NAMES, ShotGroups
 from dqroute.data.image_set import ImageSet
 from dqroute.runs.report import Report
 from dqroute.show.style import GROUP_COLOURS, legend_above, new_figure, new_panels, plain_numbers, points_by_group
+
+LEAST = 0.7  # images, where the axis of counts begins
 
 
 def class_counts(data: ImageSet) -> Figure:
@@ -24,7 +28,8 @@ def class_counts(data: ImageSet) -> Figure:
     figure, order = profile(data.counts, data.groups), torch.argsort(data.counts, descending=True, stable=True)
     if len(order) <= 20:
         names = [data.class_names[c] for c in order]
-        turned = 90 if sum(map(len, names)) > 60 else 0
+        # The longest has its share of the width, or they stand upright.
+        turned = 90 if len(names) * (1 + max(map(len, names))) > 60 else 0
         figure.axes[0].set_xticks(range(len(names)), names, rotation=turned, parse_math=False)
         figure.axes[0].set(xlabel="class")
     return figure
@@ -32,7 +37,7 @@ def class_counts(data: ImageSet) -> Figure:
 
 def profile(counts: Tensor, groups: ShotGroups, top: float | None = None) -> Figure:
     """Images per class, ``[C]``, as :func:`class_counts` draws them, up to ``top`` images; None fits the counts."""
-    figure, (ax,) = new_figure(height=2.6)
+    figure, (ax,) = new_figure(height=3.0)
     order = torch.argsort(counts, descending=True, stable=True)
     group = groups.of_class()[order]
     for index, name in enumerate(GROUP_NAMES):
@@ -40,12 +45,12 @@ def profile(counts: Tensor, groups: ShotGroups, top: float | None = None) -> Fig
         label = f"{name} ({len(ranks)} classes)"
         ax.bar(ranks.tolist(), counts[order][ranks].tolist(), width=1.0, color=GROUP_COLOURS[name], label=label)
     ax.set(xlabel="class, by rank of frequency", ylabel="training images", yscale="log", xlim=(-1, len(counts)))
-    # From one image up, so that the height of a bar starts at a number that means something.
-    ax.set_ylim(bottom=1, top=top)
+    # From a little below one image up, so that a class of one has a bar, too.
+    ax.set_ylim(bottom=LEAST, top=top)
     plain_numbers(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="x", visible=False)
-    ax.legend(frameon=False, loc="upper right")
+    legend_above(figure)
     return figure
 
 
@@ -78,7 +83,23 @@ def accuracy_by_count(report: Report, data: ImageSet, named: int = 6) -> Figure:
     figure.axes[0].xaxis.set(
         major_locator=LogLocator(subs=(1.0, 2.0, 5.0), numticks=8), minor_formatter=NullFormatter()
     )
-    for c in accuracy.nan_to_num(101).argsort(stable=True)[:named].tolist():
-        where = data.counts[c].item(), accuracy[c].item()
-        figure.axes[0].annotate("  " + data.class_names[c], where, va="center", parse_math=False)
+    points, (ax,) = torch.stack([data.counts.double(), accuracy.double()], dim=1), figure.axes
+    line = {"arrowstyle": "-", "color": ".6", "linewidth": 0.6, "relpos": (0, 0.5), "shrinkA": 0}
+    beside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "parse_math": False, "arrowprops": line}
+    judged = [c for c in accuracy.argsort(stable=True).tolist() if not accuracy[c].isnan()]
+    names = [ax.annotate(data.class_names[c], tuple(points[c].tolist()), (9, 0), **beside) for c in judged[:named]]
+    put_apart(figure, names, points)
     return figure
+
+
+def put_apart(figure: Figure, names: Iterable[Annotation], points: Tensor) -> None:
+    """Move the names of some of the points ``[N, 2]`` upwards until none covers another or a point."""
+    figure.draw_without_rendering()  # before that nothing has its place
+    seen = figure.axes[0].transData.transform(points[points.isfinite().all(dim=1)].numpy())
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in seen]
+    # From the right: a name lies to the right of its point.
+    for name in sorted(names, key=lambda name: -name.xy[0]):
+        while (place := Text.get_window_extent(name)).count_overlaps(taken):  # without the line to its point
+            x, y = name.get_position()
+            name.set_position((x, y + 2))
+        taken.append(place)

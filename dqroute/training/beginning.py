@@ -80,12 +80,12 @@ def begun(
     return model
 
 
-def say_pretrained(data: ImageSet, encoder: str, device: str, epochs: int) -> None:
-    """Say of pictures of one's own which network they start from, and how long it will take."""
+def say_pretrained(data: ImageSet, encoder: str, device: str) -> None:
+    """Say of pictures of one's own which network they start from, and how long it will look at them."""
     print(
         f"{data.name}: {len(data.train):,} pictures of one's own start from a pretrained network,\n  "
         f"backbone={encoder!r}, which has seen a million others:\n  "
-        f"{features_take(data, encoder, device)}, then heads learn for {epochs} epochs;\n  "
+        f"{features_take(data, encoder, device)};\n  "
         "backbone='resnet8', say, or a preset trains one from nothing"
     )
 

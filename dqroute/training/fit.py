@@ -35,7 +35,7 @@ from dqroute.training.settings import Settings, fitting_size, said, setting_para
 
 def fit(
     method: str,
-    data: ImageSet,
+    data: ImageSet | None = None,  # so that what is missing is answered below
     *,
     seed: int = 0,
     epochs: int | None = None,
@@ -89,9 +89,10 @@ def fit(
         OtherProcessFailed: if another of the processes that train together fails.
     """
     if not isinstance(data, ImageSet):
-        swapped = "; they stand the other way round" if isinstance(method, ImageSet) else ""
+        swapped = "; they stand the other way round" if isinstance(method, ImageSet) and data is not None else ""
         raise ValueError(
-            f"dq.fit takes a method's name, then an image set from dq.load; got {shown(data)} for the set{swapped}"
+            "dq.fit takes a method's name, then an image set from dq.load, as in dq.fit('dqroute', data); "
+            f"got {shown(data)} for the set{swapped}"
         )
     choose("method", method, METHODS)
     checked_seed(seed)
@@ -110,13 +111,14 @@ def fit(
         if processes.main and not (of_set := base / folder_name(data.name)).is_dir():
             check_writable(of_set)
         own = data.identity.get("name") in OWN and data.encoding is None
+        usually = own and data.shape[0] == 3 and preset is None and start_from is None and not changes.keys() & SAID
         parent = None if start_from is None else parent_of(start_from, method, data.class_names)
         if parent is not None:
             changes = inherited(parent, changes)
-        elif own and data.shape[0] == 3 and preset is None and not changes.keys() & SAID:
+        elif usually:
             changes |= {"backbone": fitting(data)}
             if processes.main:
-                say_pretrained(data, changes["backbone"], device, (usual | changes)["epochs"])
+                say_pretrained(data, changes["backbone"], device)
         encoder, heads = changes.get("backbone", ""), None
         if is_encoder(encoder):
             # With what the parent was asked for, which is known by now.
@@ -145,6 +147,8 @@ def fit(
             raise ValueError(f"batch_size {settings.batch_size} does not go round {many}; enlarge it")
         folder = folder_of(base, request, data.name)
         found = processes.as_main_says(lambda: (folder / SETTINGS).is_file() and Run(folder).finished)
+        if usually and processes.main:
+            print(f"{data.name}: found finished: {folder}" if found else f"  heads learn for {settings.epochs} epochs")
         with processes.main_first():
             if check and not found and processes.main:
                 check_files(data, progress=progress)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from inspect import signature
 from typing import Any, NamedTuple
 
 from dqroute.core.checks import meant
+from dqroute.data import load
 from dqroute.data.image_set import ImageSet
 from dqroute.data.options import checked_seed
 from dqroute.methods.base import METHODS, method_options
@@ -104,6 +106,9 @@ def divide_changes(
     training = {name: value for name, value in changes.items() if name in setting_names()}
     options = {name: value for name, value in changes.items() if name in own}
     unknown = sorted(changes.keys() - training.keys() - options.keys())
+    of_load = {p.name for p in signature(load).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    if told := [f"{name}=" for name in unknown if name in of_load]:
+        raise ValueError(f"dq.load takes {', '.join(told)}, and not dq.fit: load the set so, then train on it")
     if unknown:
         hint = meant(unknown[0], [*own, *setting_names(), *beside])
         raise ValueError(

@@ -106,5 +106,14 @@ def test_nested_sets_are_never_empty():
     counts = torch.tensor([200, 150, 50])
     with pytest.raises(ValueError, match="expert 3 of 3 would have no class"):
         nested_class_sets(shot_groups(counts, "shots"), counts, 3)
+    with pytest.raises(ValueError, match="no class has medium or few images: expert 2 of 2"):
+        nested_class_sets(shot_groups([200, 150], "shots"), [200, 150], 2)
+    # Of eight few-shot classes 4, 2 and 1 are left.
+    counts = torch.tensor([200, 50, *range(1, 9)])
+    assert [len(s) for s in nested_class_sets(shot_groups(counts), counts, 6)] == [10, 9, 8, 4, 2, 1]
+    with pytest.raises(
+        ValueError, match="^halved, few-shot classes run out: expert 7 of 7 would have no class; take few"
+    ):
+        nested_class_sets(shot_groups(counts), counts, 7)
     with pytest.raises(ValueError, match="experts must be a whole number of at least 1"):
         nested_class_sets(shot_groups(counts), counts, 0)

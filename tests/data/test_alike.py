@@ -13,6 +13,7 @@ from dqroute.data import features, load, near_copies
 from dqroute.data.alike import pairs_of
 from dqroute.data.image_set import FeatureSplit, Split
 from dqroute.runs.judged import warn_of_near_copies
+from dqroute.runs.tables import partly_memory
 
 
 @pytest.fixture
@@ -130,6 +131,7 @@ def test_a_leak_in_pictures_of_ones_own_is_said_whichever_way_they_become_featur
     found, report = near_copies(seen).leaking["test"], dq.evaluate(run)
     said = f"{found} of the {len(data.test)} images have a near copy among those learned from"
     assert report.near == found > 0 and said in " ".join(str(report).split())
+    assert partly_memory([run]) == f"{said}: partly memory"
     assert f"On test: {said}: partly memory." in (run.folder / "card.md").read_text()
     near, judged = run.near_copies
     assert dq.evaluate(run, split="out-of-fold").near == run.provenance["near_copies"] == near > 0

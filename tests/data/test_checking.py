@@ -1,11 +1,18 @@
 """Files are looked through before training; what is damaged later costs nothing that was trained."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from photos import save_picture
 
 import dqroute as dq
 from dqroute.data import load
 from dqroute.data.checking import check_files
+from dqroute.sweep.parameters import as_options
+
+BOOK = Path(__file__).parents[2] / "book"
 
 
 def cut(file, share=0.5):
@@ -46,6 +53,19 @@ def test_damaged_files_of_all_parts_are_named_before_training(photo_tree, tmp_pa
     with pytest.raises(ValueError, match="cannot read test/a dog/picture 0.JPG"):
         dq.evaluate(run, device="cpu")
     assert run.finished and run.report() is None
+
+
+def test_the_remedy_is_one_that_each_notebook_takes(photo_tree):
+    cut(photo_tree / "train/a dog/picture 0.JPG")
+    with pytest.raises(ValueError) as error:
+        check_files(load(f"folder:{photo_tree}", size=24, stream=True))
+    own, of_benchmark = re.findall(r"-p (\w+) ('[^']+'|\w+)", str(error.value))
+    for notebook, (name, _) in (("own_pictures", own), ("benchmark", of_benchmark)):
+        cells = json.loads((BOOK / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+        (taken,) = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", ())]
+        assert re.search(f"^{name} = ", taken, re.M), f"{notebook} does not take {name}"
+    data = load(f"folder:{photo_tree}", size=24, stream=True, **as_options(of_benchmark[1].strip("'")))
+    check_files(data)
 
 
 def test_a_test_file_damaged_after_training_is_named_and_mended_or_left_out(photo_tree, tmp_path, quick):

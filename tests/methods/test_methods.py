@@ -198,7 +198,7 @@ def test_the_diagnostics_of_an_epoch_are_one_number_a_class(problem, batch):
         ("dqroute", {"detector": "psychic"}, ", ".join(DETECTORS)),
         ("dqroute", {"prior": "flat"}, "inverse, effective"),
         ("dqroute", {"memory": 2}, "memory"),
-        ("dqroute", {"experts": 9}, "fewer experts"),
+        ("dqroute", {"experts": 9}, "would have no class; take fewer"),
         ("ride", {"base": "sade"}, "logit-adjustment, ldam"),
         ("ride", {"base": "ldam"}, "cosine"),
         ("sade", {"classifier": "cubic"}, "linear, cosine"),

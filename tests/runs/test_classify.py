@@ -61,7 +61,8 @@ def test_a_picture_that_cannot_be_read_costs_its_own_row_alone(served, tmp_path)
     _, copy, files, _ = served
     (tmp_path / "notes.png").write_text("no picture")
     asked = [files[0], tmp_path / "notes.png", files[5], tmp_path / "gone.jpg"]
-    table = dq.classify(copy, asked, device="cpu", batch_size=3)
+    with pytest.warns(UserWarning, match=r"^2 of 4 pictures cannot be read, the first '.*notes.png': the column prob"):
+        table = dq.classify(copy, asked, device="cpu", batch_size=3)
     assert list(table["class"].isna()) == [False, True, False, True]
     assert list(table["answered"]) == [True, False, True, False]
     assert "notes.png (no picture of a kind that is read here)" in table["problem"][1]
@@ -108,7 +109,8 @@ def test_pictures_in_memory_are_named_as_their_files_are(served, tmp_path):
 def test_a_damaged_picture_in_memory_costs_its_own_row_alone(served, tmp_path):
     _, copy, files, _ = served
     (tmp_path / "cut.png").write_bytes(files[0].read_bytes()[:200])
-    table = dq.classify(copy, [Image.open(tmp_path / "cut.png"), files[1], Image.open(files[2])], device="cpu")
+    with pytest.warns(UserWarning, match=r"^1 of 3 pictures cannot be read, the first 'picture 0'"):
+        table = dq.classify(copy, [Image.open(tmp_path / "cut.png"), files[1], Image.open(files[2])], device="cpu")
     assert list(table["class"].isna()) == [True, False, False]
     assert table["problem"][0].startswith("cannot read picture 0 (") and not table["problem"][1:].any()
     with pytest.raises(ValueError, match="cannot read a picture .*truncated"):

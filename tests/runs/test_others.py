@@ -9,6 +9,7 @@ from PIL import Image
 from training import save_digits
 
 import dqroute as dq
+from dqroute.models.encoders import Encoder
 
 HISTOGRAMS = "gradient-histograms"
 QUIET = {"progress": False, "device": "cpu"}
@@ -48,6 +49,45 @@ def test_classes_are_matched_by_name_and_some_may_be_missing(tiny, pictures, cap
     capsys.readouterr()
     dq.evaluate(run, other, other=True, device="cpu")
     assert "new: all 40 pictures are judged on, those that were held out and the others" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_pictures_that_were_looked_at_once_are_not_looked_at_again(tiny, pictures, monkeypatch, capsys, stream):
+    """Their features are kept by content, and the first time says how far it is."""
+    place, run = pictures
+    save_digits(tiny.test, place / "new", "digit {}", classes=(2, 4))
+    other = dq.load(f"folder:{place / 'new'}", size=8, stream=stream)
+    seen = []
+    monkeypatch.setattr(Encoder, "forward", counted(Encoder.forward, seen))
+    monkeypatch.setattr("dqroute.data.progress.SECONDS", 0)
+    capsys.readouterr()
+    first = dq.evaluate(run, other, other=True, device="cpu")
+    assert sum(seen) == 40 and "new train: " in capsys.readouterr().err
+    assert dq.evaluate(run, other, other=True, device="cpu") == first and sum(seen) == 40
+    if stream:
+        files = [split.file(i) for split in other.splits.values() for i in range(len(split))]
+        assert len(dq.classify(run, files, device="cpu")) == 40 == sum(seen)
+
+
+def counted(forward, seen):
+    """The method, which notes how many pictures it was given."""
+
+    def counting(self, pictures):
+        seen.append(len(pictures))
+        return forward(self, pictures)
+
+    return counting
+
+
+def test_where_nothing_can_be_kept_other_pictures_are_judged_all_the_same(tiny, pictures, monkeypatch):
+    place, run = pictures
+    save_digits(tiny.test, place / "new", "digit {}", classes=(2, 4))
+    other = dq.load(f"folder:{place / 'new'}", size=8, stream=True)
+    (place / "a file").write_text("no folder")
+    with monkeypatch.context() as broken:
+        broken.setenv("DQROUTE_CACHE", str(place / "a file"))
+        report = dq.evaluate(run, other, other=True, device="cpu")
+    assert report.overall == dq.evaluate(run, other, other=True, device="cpu").overall
 
 
 def test_which_files_came_and_went_is_told_instead_of_digests(pictures):

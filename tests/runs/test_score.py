@@ -206,7 +206,10 @@ def test_groups_of_which_each_has_one_image_are_none():
     assert alone == score(prediction_of(p), labels, GROUPS, ALL, "test")
     pairs = score(prediction_of(p), labels, GROUPS, ALL, "test", together=torch.tensor([7, 3, 9, 3]))
     assert pairs.independent == [1, 1, 1, 1]
-    assert "groups of images that belong together (copies, or group_by)" in " ".join(str(pairs).split())
+    said = " ".join(str(pairs).split())
+    assert "groups of images that belong together (copies, or group_by)" in said
+    # Of one image there is no telling of groups; and the other kind of groups has a name of its own.
+    assert "1 image)" in said and "in about" not in said and "shot groups: " in said
 
 
 def test_a_report_from_before_the_newer_measures_is_read():

@@ -18,6 +18,7 @@ from dqroute.runs.tables import (
     detectors,
     half_interval,
     paired_differences,
+    partly_memory,
     summary,
     trade_off_differences,
     trade_offs,
@@ -52,6 +53,21 @@ def test_interval_by_hand():
     """30, 32, 34: mean 32, deviation 2, half of it 4.303 · 2 / √3 = 4.968."""
     assert half_interval(pd.Series([30.0, 32.0, 34.0])) == pytest.approx(T_2 * 2 / 3**0.5, rel=1e-5)
     assert with_interval(pd.Series([30.0, 32.0, 34.0])) == "32.0 ± 5.0"
+
+
+def test_what_is_partly_memory_is_said_once_and_nothing_where_nothing_is(trained):
+    assert partly_memory(trained) == partly_memory([]) == ""
+
+    @dataclass
+    class Leaking(FakeRun):
+        near: int = 0
+
+        def report(self, split="test"):
+            return replace(super().report(), near=self.near, learned=2)
+
+    runs = [Leaking("a", seed, 0.3, near=near) for seed, near in enumerate((4, 5, 3))]
+    said = "2 of the 10 images were trained on, in this run or one before it: memory; 5 of the 10 images have a near"
+    assert partly_memory({"a row": runs}).startswith(said)
 
 
 def test_one_seed_or_two_have_no_interval():

@@ -6,8 +6,14 @@ import pytest
 import torch
 from drawn import bars, legend_texts
 from matplotlib.colors import same_color
+from matplotlib.text import Text
 
 from dqroute import show
+from dqroute.core.long_tail import shot_groups
+from dqroute.data.image_set import Split
+from dqroute.show.classes import LEAST
+
+COUNTS = torch.tensor([200, 150, 110, 80, 60, 45, 30, 22, 15, 12, 9, 6, 4, 2, 1, 1])
 
 
 def test_class_counts_are_a_bar_a_class_in_the_groups_colours(tiny):
@@ -20,7 +26,16 @@ def test_class_counts_are_a_bar_a_class_in_the_groups_colours(tiny):
     assert [round(heights[rank].get_height()) for rank in range(10)] == counts
     for rank, name in enumerate(["many"] * 4 + ["medium"] * 3 + ["few"] * 3):
         assert same_color(heights[rank].get_facecolor(), show.GROUP_COLOURS[name])
-    assert legend_texts(ax.get_legend()) == ["many (4 classes)", "medium (3 classes)", "few (3 classes)"]
+    assert legend_texts(figure.legends[0]) == ["many (4 classes)", "medium (3 classes)", "few (3 classes)"]
+
+
+def test_a_class_of_one_picture_has_a_bar_and_the_legend_covers_none():
+    figure = show.profile(COUNTS, shot_groups(COUNTS))
+    figure.draw_without_rendering()
+    (ax,), (legend,) = figure.axes, figure.legends
+    heights = [bar.get_window_extent().intersection(bar.get_window_extent(), ax.bbox).height for bar in bars(ax)]
+    assert len(heights) == 16 and min(heights) > 5
+    assert not legend.get_window_extent().overlaps(ax.bbox)
 
 
 def test_few_classes_are_named_below_their_bars(tiny):
@@ -31,7 +46,7 @@ def test_few_classes_are_named_below_their_bars(tiny):
 
 def test_profiles_of_different_sets_can_share_an_axis(tiny):
     low, high = (show.profile(counts, tiny.groups, top=500).axes[0] for counts in (tiny.counts, tiny.counts * 10))
-    assert low.get_ylim() == high.get_ylim() == (1, 500)
+    assert low.get_ylim() == high.get_ylim() == (LEAST, 500)
 
 
 def test_by_class_is_a_point_a_class_in_its_groups_colour_and_shape(tiny):
@@ -63,3 +78,23 @@ def test_accuracy_by_count_is_a_point_a_class_and_names_the_worst(trained, tiny)
     assert len(medium) == len(few) == 3 and few[0] == (tiny.counts[7], pytest.approx(20))
     assert [text.get_text().strip() for text in ax.texts] == ["3", "7"]
     assert "%" in ax.get_ylabel() and ax.get_xscale() == "log"
+
+
+def test_names_of_the_worst_cover_neither_another_nor_a_point(trained, tiny):
+    """Six of which nothing is recognised lie on one line, two of them on one point."""
+    names = [f"an animal, {c}" for c in range(16)]
+    train = Split(tiny.train.images[:1].expand(COUNTS.sum(), -1, -1, -1), torch.arange(16).repeat_interleave(COUNTS))
+    data = replace(tiny, class_names=tuple(names), train=train, groups=shot_groups(COUNTS))
+    report = replace(trained[1].report(), per_class=[0.9, 0.8, 0.8, 0.7, 0.7, 0.6, 0.6, 0.5, 0.4, 0.3, *[0.0] * 6])
+    figure = show.accuracy_by_count(report, data)
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    places = [Text.get_window_extent(name) for name in ax.texts]
+    points = ax.transData.transform([point for line in ax.lines for point in zip(*line.get_data(), strict=True)])
+    assert {name.get_text() for name in ax.texts} == set(names[-6:])
+    assert all(place.count_overlaps(places) == 1 and not place.count_contains(points) for place in places)
+
+
+def test_classes_of_which_none_was_judged_are_not_named(trained, tiny):
+    report = replace(trained[1].report(), per_class=[0.5, *[None] * 9])
+    assert [text.get_text() for text in show.accuracy_by_count(report, tiny).axes[0].texts] == ["0"]

@@ -323,7 +323,10 @@ def test_pictures_of_ones_own_start_from_the_bundled_network(seen, tmp_path, run
     data = dq.load(tmp_path / "pets", size=16)
     run = dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, **QUIET)
     said = capsys.readouterr().out.partition("pets: 10 pictures of one's own start from a pretrained network")[2]
-    assert re.search(r"their features take about \d+ seconds? here, then heads learn for 1 epochs", said)
+    assert re.search(r"their features take about \d+ seconds? here;", said) and "\n  heads learn for 1 epochs\n" in said
+    assert dq.fit("logit-adjustment", data, runs_dir=runs_dir, epochs=1, **QUIET).folder == run.folder
+    again = capsys.readouterr().out
+    assert f"pets: found finished: {run.folder}\n" in again and "heads learn" not in again
     assert "from nothing," not in said
     assert isinstance(run.model.network, Heads) and dq.evaluate(run).images == 2
     # Of many pictures half the time counts for more than the larger size.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dqroute.core.checks import one_line, shown
 from dqroute.data.files.decoding import upright_rgb
+from dqroute.data.files.reading import instead_of
 
 Pixels = Image.Image | np.ndarray | Tensor
 TAKEN = "uint8 pixels, 0 to 255, as an array [H, W] or [H, W, 3] or a tensor [3, H, W]"
@@ -44,7 +45,10 @@ def in_pillow(picture: object) -> Image.Image:
         return picture
     pixels = picture.detach().cpu().numpy() if isinstance(picture, Tensor) else picture
     if not isinstance(pixels, np.ndarray):
-        raise ValueError(f"a picture is the path of a file, a picture of Pillow's, or {TAKEN}; got {shown(picture)}")
+        remedy = f"; {instead}" if (instead := instead_of(picture)) else ""
+        raise ValueError(
+            f"a picture is the path of a file, a picture of Pillow's, or {TAKEN}; got {shown(picture)}{remedy}"
+        )
     if isinstance(picture, Tensor) and pixels.ndim == 3:
         pixels = pixels.transpose(1, 2, 0)
     if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or not pixels.size or pixels.shape[2:] not in SHAPES:

@@ -27,7 +27,7 @@ TOGETHER = 8  # pictures a thread decodes at a time
 CHUNK = 256  # pictures of a set that are decoded at a time
 MEND = (
     "mend such files, or leave them out: of pictures of one's own dq.load(..., skip_damaged=True) does, and names them "
-    "(papermill: -p skip_damaged True)"
+    "(papermill: -p skip_damaged True, of the benchmark -p options '{\"skip_damaged\": true}')"
 )
 Failures = list[tuple[str, Exception]]
 T = TypeVar("T")
@@ -46,15 +46,30 @@ def read_images(files: Sequence[PathLike] | PathLike, size: int, kind: str = "bi
     paths, size = [os.fspath(file) for file in checked_files(files)], checked_whole("size", size, 1)
     if not paths:
         raise ValueError("no files were given to read")
+    if not any(map(os.path.lexists, paths)):
+        raise ValueError(f"cannot read {listed(paths)}: there is no such file")
+    if folders := [path for path in paths if os.path.isdir(path)]:
+        raise ValueError(f"{listed(folders)} is a folder; dq.classify takes folders, and here each file is named")
     return decode(paths, size, Path(), kind=kind, fit=choose("fit", fit, FITS))
 
 
 def refused(picture: object) -> NoReturn:
     """ValueError for what is no path."""
-    remedy = "save a picture first, as in Image.fromarray(ARRAY).save('a.png')"
+    remedy = instead_of(picture) or "save a picture first, as in Image.fromarray(ARRAY).save('a.png')"
     if isinstance(picture, Tensor):
         remedy = "images take run.model.predict(images)"
     raise ValueError(f"picture files are paths; got {shown(picture)}; {remedy}")
+
+
+def instead_of(given: object) -> str:
+    """What to give instead of a table, an image set or a split, or what takes it; ``""`` for anything else."""
+    if hasattr(given, "columns"):
+        return "give its column of paths, as in table['file']"
+    if hasattr(given, "splits"):
+        return (
+            "run.model.predict(data.test) names the pictures of a set, dq.evaluate(run, data, other=True) judges them"
+        )
+    return "run.model.predict(split) names the pictures of a split" if hasattr(given, "labels") else ""
 
 
 def checked_files(files: Any, made: Callable[[object], PathLike] = refused) -> list[PathLike]:
@@ -79,7 +94,7 @@ def decode(
     *,
     kind: str = "bicubic",
     fit: str = "crop",
-    remedy: str = "repair or remove such files",
+    remedy: str = "restore or repair such files, or leave them out",
 ) -> Tensor:
     """Images below ``base`` as squares: uint8 ``[N, 3, side, side]``. ValueError names files that cannot be read."""
     images = torch.empty(len(names), 3, side, side, dtype=torch.uint8)
