@@ -676,6 +676,13 @@ def test_what_the_page_on_networks_from_scratch_says_is_so():
     one, ours = (trade_off_of(large[name][0])["routed"] for name in ("logit-adjustment", "dqroute"))
     assert abs(overall_at(ours, 0.2) - overall_at(one, 0.2)) < 0.003
     assert overall_at(one, 0.3) - overall_at(ours, 0.3) > 0.01
+    assert round(100 * (overall_at(one, 0.35) - overall_at(ours, 0.35))) == 3
+    (branches,) = published("cifar-100-branches")
+    assert abs(ranks([branches])[0]) < 0.1 and f"{100 * branches.report().few:.1f}" == "30.3"
+    assert [round(100 * run.epochs[-1]["accuracy"]) for run in (branches, large["dqroute"][0])] == [70, 98]
+    theirs = trade_off_of(branches)["routed"]
+    ahead = [100 * (overall_at(theirs, few) - overall_at(one, few)) for few in (0.2, 0.25, 0.3, 0.35, 0.4)]
+    assert all(abs(points) < 0.3 for points in ahead[:3]) and 0.4 < ahead[3] < 0.7 and 2 < ahead[4] < 2.5
 
 
 def test_features_are_computed_as_many_times_faster_as_the_chapter_says():
