@@ -112,7 +112,7 @@ PRESETS = {
     # the authors' own code: no rotation in the augmentation, linear classifiers unless asked otherwise, and ×0.1 at
     # the steps for all methods, where LDAM and RIDE take ×0.01.
     "paper": Settings(epochs=200, backbone="resnet32", schedule="step", warmup=5.0),
-    # Overall as good as the field's schedule, three seeds, in a fifth of its time on one thread; see benchmarks/NOTES.md.
+    # Overall as good as the field's schedule, three seeds, in a fifth of its time on one thread (benchmarks/NOTES.md).
     # Chosen on one seed's validation images: of rates up to 0.28, this one with batches of 64.
     "short": Settings(epochs=36, batch_size=64, backbone="resnet32", warmup=2.0, optimizer="muon", kernel_lr=0.14),
     # The field's schedule for ImageNet-LT: ResNeXt-50 (backbone="resnet50" for the other), 180 epochs of cosine,
