@@ -685,6 +685,20 @@ def test_what_the_page_on_networks_from_scratch_says_is_so():
     assert all(abs(points) < 0.3 for points in ahead[:3]) and 0.4 < ahead[3] < 0.7 and 2 < ahead[4] < 2.5
 
 
+def test_what_pilots_bring_a_network_from_scratch_is_so():
+    found = {one["network"]: one for one in read_json(ROOT / "benchmarks/results/fold-pilots.json")["found"]}
+    large = found["resnet32"]
+    test = {name: {of: 100 * value for of, value in row.items()} for name, row in large["test"].items()}
+    mean, fooled, honest = test["plain mean"], test["fused, training"], test["fused, out of fold"]
+    assert round(honest["few"] - fooled["few"]) == 15 and round(honest["overall"] - fooled["overall"]) == 2
+    assert all(fooled[of] < mean[of] for of in ("overall", "few", "worst"))
+    assert round(honest["few"] - mean["few"]) == 4 and abs(honest["overall"] - mean["overall"]) < 0.2
+    gap = test["calibrated, out of fold"]["few"] - test["calibrated, training"]["few"]
+    assert round(gap) == 15 and large["pilots"] == 2 and large["settings"]["epochs"] == 36
+    assert [round(100 * share) for share in large["right"].values()] == [77, 52]
+    assert [round(rank, 2) for rank in large["rank_correlation"].values()] == [-0.18, 0.77]
+
+
 def test_features_are_computed_as_many_times_faster_as_the_chapter_says():
     found = read_json(ROOT / "benchmarks/results/features-bf16-avx512.json")
     speed = {side: told["images_per_second"] for side, told in found["sides"].items()}
