@@ -697,6 +697,9 @@ def test_what_pilots_bring_a_network_from_scratch_is_so():
     assert round(gap) == 15 and large["pilots"] == 2 and large["settings"]["epochs"] == 36
     assert [round(100 * share) for share in large["right"].values()] == [77, 52]
     assert [round(rank, 2) for rank in large["rank_correlation"].values()] == [-0.18, 0.77]
+    small = found["resnet8"]["test"]
+    gains = [small["fused, out of fold"][of] - small["fused, training"][of] for of in ("overall", "few", "worst")]
+    assert max(gains) < 0.002 and found["resnet8"]["pilots"] == 2
 
 
 def test_features_are_computed_as_many_times_faster_as_the_chapter_says():

@@ -19,7 +19,7 @@ from dqroute.core.long_tail import ShotGroups
 from dqroute.core.losses import log_prior
 from dqroute.core.outputs import ExpertOutputs, mean_logits
 from dqroute.core.routing import Fusion, fuse
-from dqroute.data.feature_set import as_wanted, batch_of, pictures, projected
+from dqroute.data.feature_set import BATCH, as_wanted, pictures, projected
 from dqroute.data.files.split import FileSplit
 from dqroute.data.image_set import AnySplit
 from dqroute.measures.calibration import Calibration
@@ -269,7 +269,7 @@ class Method(nn.Module):
         """
         network = self.network_for_prediction()
         if self.needs is not None and isinstance(images, FileSplit):
-            batch = batch_of(self.encoder.to(self.mean.device), len(images))
+            batch = BATCH if self.mean.device.type == "cpu" else batch_size
             images = pictures(images, range(len(images)), self.needs.size, self.needs.interpolation, batch)
         rows = [self.answers(self.outputs(batch, network)) for batch in in_batches(images, batch_size)]
         if not rows:

@@ -30,13 +30,13 @@ def other_pictures(run: Run, data: ImageSet, split: str) -> tuple[list[AnySplit]
     known = {name: label for label, name in enumerate(run.settings["class_names"])}
     choose("split", split, (*data.splits, EVERY))
     wanted = {name: part for name, part in data.splits.items() if split in (name, EVERY)}
-    parts = [as_run_sees(run, part, data.encoding, f"{data.name} {name}") for name, part in wanted.items()]
-    there = torch.cat([part.labels for part in parts]).unique().tolist()
+    there = torch.cat([part.labels for part in wanted.values()]).unique().tolist()
     if unknown := [data.class_names[label] for label in there if data.class_names[label] not in known]:
         raise ValueError(
             f"{data.name} has class {listed(unknown)}, which {run.folder} was not trained on; it knows "
             f"{listed(list(known))}: rename such classes, or leave them out"
         )
+    parts = [as_run_sees(run, part, data.encoding, f"{data.name} {name}") for name, part in wanted.items()]
     # Classes of which there is no picture need not be known.
     number = torch.tensor([known.get(name, -1) for name in data.class_names])
     if learned := [name for part in parts for name in learned_from(run.folder, part)]:

@@ -18,6 +18,7 @@ from dqroute.runs.report import Report
 from dqroute.show.style import GROUP_COLOURS, legend_above, new_figure, new_panels, plain_numbers, points_by_group
 
 LEAST = 0.7  # images, where the axis of counts begins
+FARTHEST = 40  # steps of two points by which a name is moved at most
 
 
 def class_counts(data: ImageSet) -> Figure:
@@ -93,13 +94,17 @@ def accuracy_by_count(report: Report, data: ImageSet, named: int = 6) -> Figure:
 
 
 def put_apart(figure: Figure, names: Iterable[Annotation], points: Tensor) -> None:
-    """Move the names of some of the points ``[N, 2]`` upwards until none covers another or a point."""
+    """Move the names of some of the points ``[N, 2]`` upwards, not far, until none covers another or a point."""
     figure.draw_without_rendering()  # before that nothing has its place
     seen = figure.axes[0].transData.transform(points[points.isfinite().all(dim=1)].numpy())
     taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in seen]
     # From the right: a name lies to the right of its point.
     for name in sorted(names, key=lambda name: -name.xy[0]):
-        while (place := Text.get_window_extent(name)).count_overlaps(taken):  # without the line to its point
+        place = Text.get_window_extent(name)  # without the line to its point
+        for _ in range(FARTHEST):
+            if not place.count_overlaps(taken):
+                break
             x, y = name.get_position()
             name.set_position((x, y + 2))
+            place = Text.get_window_extent(name)
         taken.append(place)

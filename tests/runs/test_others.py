@@ -132,7 +132,8 @@ def test_features_without_pictures_want_the_runs_own_axes(tiny, pictures, tmp_pa
     run = dq.fit("cross-entropy", seen, runs_dir=tmp_path / "runs", epochs=4, **QUIET)
     fewer = replace(seen, test=seen.test.at(torch.arange(50)), identity=seen.identity | {"fewer": True})
     assert dq.evaluate(run, fewer, other=True).images == 50
-    known = replace(seen, class_names=tuple(f"digit {i}" for i in range(10)))
+    both = (seen.test.labels < 6).nonzero().flatten()
+    known = replace(seen, test=seen.test.at(both), class_names=tuple(f"digit {i}" for i in range(10)))
     with pytest.raises(ValueError, match="are not as .* wants them; load the pictures themselves"):
         dq.evaluate(pictures[1], known, other=True)
 

@@ -73,6 +73,8 @@ def test_all_options_of_loading_may_be_asked_for():
     assert asked == {"order": order, "backbone": "gradient-histograms", "components": 64, "views": 2}
     data = dq.load(**task.load | {"components": 8})
     assert data.counts.argmax() == 9 and data.train.features.shape[1] == 8
+    (alone,) = parse_grid("data: [folder:pictures: {group_by: false}]\nmethods: [ride]")
+    assert alone.load["group_by"] is False
     for wrong, said in (
         ("components: many", "a whole number for digits"),
         ("order: [a]", "order must be text or a list"),

@@ -47,8 +47,8 @@ def held_out(labels: Tensor, share: float, rank: Tensor, together: Tensor | None
     a burst or a patient having one number, are held out together or not at all, in the place of the first of them; a
     class of which all lie together stays whole. A group of several classes is held out where that brings all of them
     together nearer to the share; for the sake of one class that has no image there yet where they do not overshoot it
-    by more than ``OVER``. So large groups may leave a class without. What happens to one class never moves another,
-    groups across classes apart.
+    by more than ``OVER``, or where none of them has an image there. So large groups may leave a class without. What
+    happens to one class never moves another, groups across classes apart.
     """
     counts = labels.bincount().tolist()
     wanted = [min(max(1, round(share * n)), n - 1) for n in counts]
@@ -66,13 +66,16 @@ def held_out(labels: Tensor, share: float, rank: Tensor, together: Tensor | None
     now, held = [0] * len(counts), [False] * len(inside)
 
     def better(g: int, c: int) -> bool:
-        nearer = [abs(now[k] - wanted[k]) - abs(now[k] + n - wanted[k]) for k, n in inside[g].items()]
-        return abs(now[c] + inside[g][c] - wanted[c]) < abs(now[c] - wanted[c]) and sum(nearer) > 0
+        if abs(now[c] + inside[g][c] - wanted[c]) >= abs(now[c] - wanted[c]):
+            return False
+        return sum(abs(now[k] - wanted[k]) - abs(now[k] + n - wanted[k]) for k, n in inside[g].items()) > 0
 
     def needed(g: int, c: int) -> bool:
+        if now[c] or not wanted[c]:
+            return False
         there, asked = sum(now[k] for k in inside[g]), sum(wanted[k] for k in inside[g])
         over = there + sum(inside[g].values()) - asked
-        return now[c] == 0 < wanted[c] and (there == 0 or over <= max(OVER * asked, inside[g][c]))
+        return there == 0 or over <= max(OVER * asked, inside[g][c])
 
     for c in sorted(range(len(counts)), key=counts.__getitem__):
         own = group[labels == c].unique()

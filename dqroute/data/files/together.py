@@ -112,8 +112,11 @@ def told_mixed(
             mixed[together[name]] = None
     if len(mixed) > len(first) / 5:
         many = f"{len(mixed):,} of {number_of(len(first), 'groups')} span several classes, as cameras do"
-        apart = f", and so do numbers that start anew in each folder: group_by=r'^(.*{group_by})' keeps folders apart"
-        return [many + apart * isinstance(group_by, str)]
+        apart = ""
+        if isinstance(group_by, str) and not group_by.startswith(("^", "(?")):
+            anew = f"group_by=r'^(.*?(?:{group_by}))'"
+            apart = f", and so do numbers that start anew in each folder: {anew} keeps folders apart"
+        return [many + apart]
     if not mixed:
         return []
     several = f"pictures of several classes ({listed([*mixed])}): wrong labels, perhaps"

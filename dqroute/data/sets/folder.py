@@ -26,7 +26,7 @@ def folder(
     order: str | list[int] = "label",
     flip: bool = True,
     test: float | None = None,
-    group_by: str | float | None = None,
+    group_by: str | float | bool | None = None,
     fit: str | None = None,
     skip_damaged: bool = False,
 ) -> ImageSet:

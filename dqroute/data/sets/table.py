@@ -46,7 +46,7 @@ def table(
     order: str | list[int] = "label",
     flip: bool = True,
     test: float | None = None,
-    group_by: str | float | None = None,
+    group_by: str | float | bool | None = None,
     fit: str | None = None,
     skip_damaged: bool = False,
 ) -> ImageSet:
@@ -76,7 +76,7 @@ def table(
     file = Path(root).expanduser()
     table, columns = read_rows(file), dict(columns or {})
     there = [str(name).strip() for name in table.columns]
-    if group_by is not None and "group" in columns:
+    if group_by and "group" in columns:
         raise ValueError(f"columns={columns!r} and group_by={group_by!r} both say what belongs together; leave one out")
     if group_by in there:
         columns["group"], group_by = str(group_by), None

@@ -15,5 +15,7 @@ def test_a_few_groups_of_several_classes_are_named_and_of_many_it_is_said():
     cameras = {name: f"cam {i % 3}" for i, name in enumerate(names)}
     many = "3 of 3 groups span several classes, as cameras do"
     assert told_mixed(cameras, names, labels) == [many]
-    again = ", and so do numbers that start anew in each folder: group_by=r'^(.*cam \\d)' keeps folders apart"
+    again = ", and so do numbers that start anew in each folder: group_by=r'^(.*?(?:cam \\d))' keeps folders apart"
     assert told_mixed(cameras, names, labels, r"cam \d") == [many + again]
+    # A pattern that cannot be put into another is left alone.
+    assert told_mixed(cameras, names, labels, r"(?i)CAM \d") == told_mixed(cameras, names, labels, r"^cam \d") == [many]
