@@ -2,8 +2,8 @@
 
 Notebooks train their small networks while the book is built, into book/runs/chapters; the pages on results read
 book/results and benchmarks/results. Jupyter Book keeps executed notebooks by their cells alone, so a change in the
-package or in the results would go unseen: the executed notebooks and the chapters' runs are dropped when either
-changed.
+package or in the results would go unseen: the executed notebooks, the pages as they were read and the chapters' runs
+are dropped when either changed.
 """
 
 from __future__ import annotations
@@ -44,10 +44,13 @@ def digest() -> str:
 
 
 def drop_stale_notebooks(build: Path) -> None:
-    """Clear the cache of executed notebooks, and what they trained, unless it was filled from the present state."""
+    """Clear the cache of executed notebooks, and what they trained, unless it was filled from the present state.
+
+    And the pages as they were read: of a notebook that is as it was nobody would ask again.
+    """
     mark, present = build / ".executed-with", digest()
     if not mark.is_file() or mark.read_text() != present:
-        for stale in (build / ".jupyter_cache", CHAPTER_RUNS):
+        for stale in (build / ".jupyter_cache", build / ".doctrees", CHAPTER_RUNS):
             shutil.rmtree(stale, ignore_errors=True)
         mark.write_text(present)
 

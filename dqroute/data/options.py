@@ -23,7 +23,7 @@ KINDS: dict[str, tuple[Any, str]] = {
     "Lists | None": (str | os.PathLike | Mapping | None, "a folder, or {'train': PATH, 'test': PATH}"),
     "PathLike | Sequence[str] | None": (str | os.PathLike | Sequence | None, "names in label order, or a file of them"),
     "Mapping[str, str] | None": (Mapping | None, "a dictionary, such as {'path': 'Datei', 'label': 'Art'}"),
-    "str | float | None": (str | Real | None, "a pattern, or a number of seconds"),
+    "str | float | bool | None": (str | Real | None, "a pattern, a number of seconds, or False for no groups"),
 }
 
 
